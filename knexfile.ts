@@ -1,0 +1,9 @@
+import { readConfig } from './src/config.ts';
+
+const config = {
+  client: 'pg',
+  connection: readConfig().DATABASE_URL,
+  migrations: { directory: './migrations', extension: 'ts', loadExtensions: ['.ts'] },
+};
+
+export default config;

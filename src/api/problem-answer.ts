@@ -1,0 +1,45 @@
+import type { ServerResponse } from 'node:http';
+import { Problem, problemDefinitions } from '#platform/errors.ts';
+
+interface ProblemContext {
+  requestId: string;
+  path: string;
+}
+
+/** The problem behind an error; whatever was not meant for the client becomes an internal error that says nothing. */
+export function toProblem(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  return new Problem('internal_error', 'the request could not be answered; the request id helps to find out why', {
+    cause: error,
+  });
+}
+
+/** An RFC 9457 problem document. `error` and `message` repeat code and detail for the existing web client. */
+export function problemDocument(problem: Problem, { requestId, path }: ProblemContext): object {
+  return {
+    type: `/docs/errors#${problem.code}`,
+    title: problemDefinitions[problem.code].title,
+    status: problem.status,
+    detail: problem.message,
+    instance: path,
+    requestId,
+    error: problem.code,
+    message: problem.message,
+    ...(problem.errors.length > 0 ? { errors: problem.errors } : {}),
+  };
+}
+
+/** Sends a problem, unless an answer is already under way: then the connection is cut, so that nobody takes half for all. */
+export function answerProblem(response: ServerResponse, problem: Problem, context: ProblemContext): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const body = JSON.stringify(problemDocument(problem, context));
+  response.writeHead(problem.status, {
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(body),
+    ...problem.headers,
+  });
+  response.end(body);
+}

@@ -1,0 +1,176 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
+import type { z } from 'zod';
+import type { Authentication } from '#domains/accounts/index.ts';
+import { Problem, sqlStateOf, type ProblemLocation } from '#platform/errors.ts';
+import type { Route, RouteRequest, RouteResponse } from '#platform/route.ts';
+import { authenticate } from './authenticate.ts';
+import { BodyAborted, HeldBytes, receiveBody, type BodyBudget } from './body-reader.ts';
+import { answerProblem, toProblem } from './problem-answer.ts';
+
+export interface RouteContext {
+  authentication: Authentication;
+  budget: BodyBudget;
+  onError(error: unknown, requestId: string): void;
+}
+
+/** What the access log and the request metrics need to know of a request; set as it becomes known. */
+export interface RequestFacts {
+  requestId: string;
+  route: string;
+  workspaceId?: string;
+}
+
+export interface PreparedRequest {
+  message: IncomingMessage;
+  response: ServerResponse;
+  parameters: Readonly<Record<string, string>>;
+  facts: RequestFacts;
+}
+
+/** Runs one row of a route table: credentials first, then query and body, then the handler, then its answer. */
+export async function handleRoute(
+  route: Route,
+  { message, response, parameters, facts }: PreparedRequest,
+  context: RouteContext,
+): Promise<void> {
+  const [path = '', rawQuery = ''] = splitUrl(message.url ?? '');
+  let held: HeldBytes | undefined;
+  try {
+    const principal = await authenticate(route, message.headers, context.authentication);
+    if (principal) facts.workspaceId = principal.workspaceId;
+    const query = route.query ? parseQuery(route.query, rawQuery) : {};
+    // Bodies that are only hashed pass through and take nothing of the budget.
+    const holder = (held = new HeldBytes(
+      context.budget,
+      principal?.credentialId ?? 'public',
+      route.rawBody?.[0] !== '*/*',
+    ));
+    const request: RouteRequest = {
+      id: facts.requestId,
+      method: message.method ?? '',
+      path,
+      parameters,
+      query,
+      rawQuery,
+      headers: message.headers,
+      principal,
+      body: route.body ? parseBody(route.body, await readJson(message, context.budget, holder)) : undefined,
+      receiveBody: (onChunk) => receiveBody(message, context.budget, holder, onChunk),
+    };
+    await answer(response, await route.handle(request));
+  } catch (error) {
+    if (error instanceof BodyAborted) return;
+    const problem = toProblem(asUnavailable(error));
+    if (problem.status >= 500) context.onError(problem.cause ?? problem, facts.requestId);
+    answerProblem(response, problem, { requestId: facts.requestId, path });
+    if (problem.headers['connection'] === 'close') drainAndClose(message);
+  } finally {
+    held?.release();
+  }
+}
+
+function splitUrl(url: string): [path: string, query: string] {
+  const at = url.indexOf('?');
+  return at === -1 ? [url, ''] : [url.slice(0, at), url.slice(at + 1)];
+}
+
+async function answer(response: ServerResponse, { status, headers = {}, body, raw }: RouteResponse): Promise<void> {
+  if (raw instanceof Readable) {
+    response.writeHead(status, headers);
+    await pipeline(raw, response);
+    return;
+  }
+  const text = raw ?? (body === undefined ? '' : JSON.stringify(body));
+  response.writeHead(status, {
+    ...(raw === undefined && body !== undefined ? { 'content-type': 'application/json; charset=utf-8' } : {}),
+    'content-length': Buffer.byteLength(text),
+    ...headers,
+  });
+  response.end(text);
+}
+
+function parseQuery(schema: z.ZodObject, rawQuery: string): unknown {
+  const parameters = new URLSearchParams(rawQuery);
+  const values: Record<string, string> = {};
+  for (const [name, value] of parameters) {
+    if (value.includes('\u0000') || value.includes('\uFFFD'))
+      throw invalidQuery([{ pointer: name, code: 'invalid_query', detail: 'holds U+0000 or is not UTF-8' }]);
+    if (Object.hasOwn(values, name))
+      throw invalidQuery([{ pointer: name, code: 'invalid_query', detail: 'stands twice' }]);
+    if (value !== '') values[name] = value;
+  }
+  const result = schema.safeParse(values);
+  if (!result.success) throw invalidQuery(locationsOf(result.error, 'invalid_query', (path) => path.join('.')));
+  return result.data;
+}
+
+function invalidQuery(errors: ProblemLocation[]): Problem {
+  return new Problem('invalid_query', errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join('; '), {
+    errors,
+  });
+}
+
+async function readJson(message: IncomingMessage, budget: BodyBudget, held: HeldBytes): Promise<unknown> {
+  const mediaType = (message.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
+  if (mediaType !== 'application/json')
+    throw new Problem('unsupported_media_type', 'send application/json', { headers: { accept: 'application/json' } });
+  const { chunks, sizeBytes } = await receiveBody(message, budget, held, undefined);
+  if (sizeBytes === 0) throw new Problem('empty_body', 'send a JSON object');
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
+  } catch (error) {
+    throw new Problem('malformed_json', error instanceof SyntaxError ? error.message : 'the body is not UTF-8', {
+      cause: error,
+    });
+  }
+}
+
+function parseBody(schema: z.ZodType, body: unknown): unknown {
+  const result = schema.safeParse(body);
+  if (result.success) return result.data;
+  const errors = locationsOf(result.error, 'invalid_request', (path) =>
+    path.map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''),
+  );
+  throw new Problem('invalid_request', errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join('; '), {
+    errors,
+  });
+}
+
+function locationsOf(error: z.ZodError, code: string, pointerOf: (path: PropertyKey[]) => string): ProblemLocation[] {
+  return error.issues.map((issue) => ({ pointer: pointerOf(issue.path), code, detail: issue.message }));
+}
+
+/** A database that cannot be reached is not a fault of the request nor of the code. */
+function asUnavailable(error: unknown): unknown {
+  if (error instanceof Problem || !(error instanceof Error)) return error;
+  const state = sqlStateOf(error);
+  const code = 'code' in error ? String(error.code) : '';
+  const isAway =
+    (state !== undefined && ['08', '57', '53'].includes(state.slice(0, 2))) ||
+    ['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT'].includes(code) ||
+    /timeout exceeded when trying to connect|Connection terminated/i.test(error.message);
+  return isAway
+    ? new Problem('unavailable', 'the database cannot be reached at this moment', {
+        headers: { 'retry-after': '2' },
+        cause: error,
+      })
+    : error;
+}
+
+const drainedBytesMax = 262_144;
+const drainMs = 500;
+
+/** Reads a little more of a refused body, so that the client gets to see the answer, and then closes. */
+function drainAndClose(message: IncomingMessage): void {
+  let drained = 0;
+  const close = () => message.socket.destroy();
+  const timer = setTimeout(close, drainMs);
+  message.on('data', (chunk: Buffer) => {
+    drained += chunk.length;
+    if (drained > drainedBytesMax) close();
+  });
+  message.once('close', () => clearTimeout(timer));
+  message.resume();
+}

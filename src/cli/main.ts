@@ -1,0 +1,95 @@
+#!/usr/bin/env node
+import { Command, Option } from 'commander';
+import packageDescription from '../../package.json' with { type: 'json' };
+import { readConfigOrExit } from '../config.ts';
+import { bootstrapInstallation, createApiKey, createWorkspace, findWorkspace } from '#domains/accounts/index.ts';
+import { openDatabase, type Database } from '#platform/database.ts';
+import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedded-postgres.ts';
+import { runMigrations } from '#platform/migrations.ts';
+import { scopes, type Scope } from '#platform/route.ts';
+
+const program = new Command('defarm')
+  .description('Administration of a DeFarm installation')
+  .version(packageDescription.version);
+const dataOption = new Option('--data <folder>', 'data folder of an embedded installation').default('.defarm');
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/** Works on DATABASE_URL, or on the embedded database of a data folder, which is started for as long as it takes. */
+async function withDatabase(folder: string, work: (database: Database) => Promise<void>): Promise<void> {
+  const running = readConfigOrExit().DATABASE_URL ?? (await readRunningPostgresUrl(folder));
+  const embedded = running === undefined ? await startEmbeddedPostgres({ directory: folder }) : undefined;
+  const url = running ?? embedded!.url;
+  if (embedded) await runMigrations(url);
+  const database = openDatabase({ url, poolSize: 2, applicationName: 'defarm-cli' });
+  try {
+    await work(database);
+  } finally {
+    await database.close();
+    await embedded?.stop();
+  }
+}
+
+program
+  .command('migrate')
+  .description(
+    'bring the database of DATABASE_URL to the newest schema, and create first credentials when they are given',
+  )
+  .action(async () => {
+    const config = readConfigOrExit();
+    if (config.DATABASE_URL === undefined)
+      throw new Error('migrate works on DATABASE_URL; `npm start` migrates its own database');
+    const names = await runMigrations(config.DATABASE_URL);
+    say(names.length === 0 ? 'The database is up to date.' : `Ran ${names.join(', ')}.`);
+    const created = await bootstrapInstallation(config.DATABASE_URL, {
+      makeUp: false,
+      email: config.BOOTSTRAP_ADMIN_EMAIL,
+      password: config.BOOTSTRAP_ADMIN_PASSWORD,
+      apiKey: config.BOOTSTRAP_API_KEY,
+    });
+    if (created) say(`Created the workspace ${created.workspace} with the credentials given.`);
+  });
+
+const workspace = program.command('workspace').description('workspaces');
+workspace
+  .command('create')
+  .argument('<name>')
+  .addOption(dataOption)
+  .description('create a workspace')
+  .action(async (name: string, options: { data: string }) => {
+    await withDatabase(options.data, async ({ knex }) => {
+      const created = await createWorkspace(knex, name);
+      say(`Created workspace ${created.slug} (${created.workspace_id}).`);
+    });
+  });
+
+const key = program.command('key').description('API keys');
+key
+  .command('create')
+  .requiredOption('--workspace <name>', 'the workspace that the key belongs to')
+  .addOption(new Option('--scope <scope>', 'what the key may do').choices([...scopes]).default('write'))
+  .option('--name <name>', 'what the key is for', 'Command line')
+  .addOption(dataOption)
+  .description('create an API key and print it once')
+  .action(async (options: { workspace: string; scope: Scope; name: string; data: string }) => {
+    await withDatabase(options.data, async ({ knex }) => {
+      const found = await findWorkspace(knex, options.workspace);
+      if (!found) throw new Error(`there is no workspace named ${options.workspace}`);
+      const text = await createApiKey(knex, {
+        workspaceId: found.workspace_id,
+        name: options.name,
+        scope: options.scope,
+      });
+      say(text);
+      process.stderr.write('This key is shown only now.\n');
+    });
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,222 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+interface Setting<Schema extends z.ZodType = z.ZodType> {
+  readonly schema: Schema;
+  /** What a right value looks like, for the message about a wrong one. */
+  readonly expected: string;
+  /** One sentence: what the key is for. */
+  readonly description: string;
+  /** Shown in the documents; the schema applies it. */
+  readonly defaultText?: string;
+  /** A secret is never printed, and may also be given as the path of a file in `<KEY>_FILE`. */
+  readonly secret?: boolean;
+}
+
+function setting<Schema extends z.ZodType>(definition: Setting<Schema>): Setting<Schema> {
+  return definition;
+}
+
+function wholeNumber(minimum: number, maximum: number, byDefault: number) {
+  return {
+    schema: z
+      .string()
+      .regex(/^\d{1,15}$/)
+      .transform(Number)
+      .refine((value) => value >= minimum && value <= maximum)
+      .default(byDefault),
+    expected: `a whole number from ${minimum} to ${maximum}`,
+    defaultText: String(byDefault),
+  };
+}
+
+const switchedOn = {
+  schema: z
+    .enum(['true', 'false'])
+    .transform((value) => value === 'true')
+    .default(false),
+  expected: 'true or false',
+  defaultText: 'false',
+};
+
+const urlOf = (...protocols: string[]) =>
+  z
+    .string()
+    .refine((value) => URL.canParse(value) || value.startsWith('postgres'))
+    .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)));
+
+/** Every key that the processes read from the environment. `.env.example` and docs/configuration.md are made from this table. */
+export const settings = {
+  DATABASE_URL: setting({
+    schema: urlOf('postgres', 'postgresql').optional(),
+    expected: 'a URL that begins with postgres:// or postgresql://',
+    description: 'The Postgres database that holds everything. Without it, `npm start` runs an embedded one.',
+    secret: true,
+  }),
+  REDIS_URL: setting({
+    schema: urlOf('redis', 'rediss').optional(),
+    expected: 'a URL that begins with redis:// or rediss://',
+    description: 'The Redis that carries the queues. Without it the queues run in Postgres, which suits one machine.',
+    secret: true,
+  }),
+  PORT: setting({ ...wholeNumber(0, 65_535, 3000), description: 'The port that the API listens on.' }),
+  LOG_LEVEL: setting({
+    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    expected: 'one of fatal, error, warn, info, debug, trace, silent',
+    description: 'The least important log line that is written.',
+    defaultText: 'info',
+  }),
+  GIT_COMMIT: setting({
+    schema: z.string().max(100).default('unknown'),
+    expected: 'at most 100 characters',
+    description: 'The commit that runs, shown by /version.',
+    defaultText: 'unknown',
+  }),
+  DATABASE_POOL_SIZE: setting({
+    ...wholeNumber(2, 200, 10),
+    description: 'Connections that one process opens to Postgres at most.',
+  }),
+  QUEUE_PREFIX: setting({
+    schema: z
+      .string()
+      .regex(/^[a-z0-9-]{1,40}$/)
+      .default('defarm'),
+    expected: '1 to 40 of the characters a–z, 0–9 and -',
+    description: 'Begins the names of all keys in Redis, so that two installations can share one.',
+    defaultText: 'defarm',
+  }),
+  INGESTION_CONCURRENCY: setting({
+    ...wholeNumber(1, 64, 2),
+    description: 'Groups of receipts that one worker process cuts into chunks at the same time.',
+  }),
+  DEDUPLICATION_CONCURRENCY: setting({
+    ...wholeNumber(1, 64, 3),
+    description: 'Chunks that one worker process deduplicates at the same time.',
+  }),
+  SWEEP_INTERVAL_MS: setting({
+    ...wholeNumber(100, 600_000, 1000),
+    description: 'Milliseconds between two looks of a worker for work that no queue announced.',
+  }),
+  RECEIPT_MAX_BYTES: setting({
+    ...wholeNumber(1024, 268_435_456, 16_777_216),
+    description: 'The largest body that a receipt may have, in bytes.',
+  }),
+  RECEPTION_BUFFER_BYTES: setting({
+    ...wholeNumber(1024, 4_294_967_296, 67_108_864),
+    description: 'Bytes of bodies that one web process holds in memory at most; beyond it requests get 503.',
+  }),
+  RECEPTION_KEY_SHARE_PERCENT: setting({
+    ...wholeNumber(1, 100, 60),
+    description: 'The part of that buffer which one API key may fill, in percent.',
+  }),
+  BODY_MINIMUM_BYTES_PER_SECOND: setting({
+    ...wholeNumber(1, 1_000_000_000, 1024),
+    description: 'A body that arrives slower than this, after a grace of BODY_GRACE_MS, is refused.',
+  }),
+  BODY_GRACE_MS: setting({
+    ...wholeNumber(100, 600_000, 10_000),
+    description: 'Milliseconds that a body may take whatever its rate.',
+  }),
+  BODY_RETENTION_DAYS: setting({
+    ...wholeNumber(1, 36_500, 90),
+    description: 'Days after which the bytes of a settled receipt are erased; hash, size and outcome stay.',
+  }),
+  BULL_BOARD_WRITABLE: setting({
+    ...switchedOn,
+    description: 'Lets administrators retry, promote and remove jobs in Bull Board.',
+  }),
+  BOOTSTRAP_ADMIN_EMAIL: setting({
+    schema: z.email().optional(),
+    expected: 'an e-mail address',
+    description: 'Creates the first administrator of an empty database, together with BOOTSTRAP_ADMIN_PASSWORD.',
+  }),
+  BOOTSTRAP_ADMIN_PASSWORD: setting({
+    schema: z.string().min(12).max(200).optional(),
+    expected: '12 to 200 characters',
+    description: 'The password of the first administrator.',
+    secret: true,
+  }),
+  BOOTSTRAP_API_KEY: setting({
+    schema: z
+      .string()
+      .regex(/^dfm_[A-Za-z0-9]{32,200}$/)
+      .optional(),
+    expected: 'dfm_ and at least 32 more letters and digits',
+    description: 'Creates the first API key of an empty database, with the scope admin.',
+    secret: true,
+  }),
+} as const;
+
+/** Keys that another platform sets for the same thing; the first that is set counts. */
+const alternativeNames: Partial<Record<keyof typeof settings, readonly string[]>> = {
+  GIT_COMMIT: ['RAILWAY_GIT_COMMIT_SHA'],
+};
+
+type Settings = typeof settings;
+type SettingValues = { readonly [Key in keyof Settings]: z.output<Settings[Key]['schema']> };
+
+/** The configuration of a process, checked and frozen. Byte counts are bytes, times are milliseconds. */
+export type Config = SettingValues;
+
+/** Lists every fault of the environment at once. */
+export class ConfigurationError extends Error {
+  constructor(faults: readonly string[]) {
+    super(
+      `The configuration has ${faults.length === 1 ? 'a fault' : `${faults.length} faults`}:\n${faults.map((fault) => `  ${fault}`).join('\n')}`,
+    );
+    this.name = 'ConfigurationError';
+  }
+}
+
+/**
+ * Reads and checks the whole environment, the only place that does. An empty value counts as not set.
+ * @throws ConfigurationError naming each faulty key, what was found (never a secret) and what is expected.
+ */
+export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  const faults: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const [key, definition] of Object.entries(settings) as [keyof Settings, Setting][]) {
+    const found = readValue(environment, key, definition, faults);
+    const result = definition.schema.safeParse(found);
+    if (result.success) values[key] = result.data;
+    else
+      faults.push(
+        `${key}: found ${definition.secret ? 'a value that is not shown' : JSON.stringify(found)}, expected ${definition.expected}`,
+      );
+  }
+  if ((values['BOOTSTRAP_ADMIN_EMAIL'] === undefined) !== (values['BOOTSTRAP_ADMIN_PASSWORD'] === undefined)) {
+    faults.push('BOOTSTRAP_ADMIN_EMAIL and BOOTSTRAP_ADMIN_PASSWORD: found one of them, expected both or none');
+  }
+  if (faults.length > 0) throw new ConfigurationError(faults);
+  return Object.freeze(values) as Config;
+}
+
+function readValue(
+  environment: NodeJS.ProcessEnv,
+  key: keyof Settings,
+  definition: Setting,
+  faults: string[],
+): string | undefined {
+  for (const name of [key, ...(alternativeNames[key] ?? [])]) {
+    if (environment[name]) return environment[name];
+  }
+  const file = definition.secret ? environment[`${key}_FILE`] : undefined;
+  if (!file) return undefined;
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch {
+    faults.push(`${key}_FILE: found ${JSON.stringify(file)}, expected the path of a readable file`);
+    return undefined;
+  }
+}
+
+/** Reads the configuration for a process, or prints its faults and ends the process with code 78 (EX_CONFIG). */
+export function readConfigOrExit(): Config {
+  try {
+    return readConfig();
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    process.exit(78);
+  }
+}

@@ -1,0 +1,151 @@
+import { byteaArray, int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
+import { countedAtMost, type Page } from '#platform/page.ts';
+import type { Knex, Queryable } from '#platform/database.ts';
+import type { EventVisibility } from './event-visibility.ts';
+
+/** A fact about an item, as it is written. */
+export interface NewEvent {
+  readonly workspaceId: string;
+  readonly eventId: string;
+  readonly itemNumber: number;
+  readonly eventType: string;
+  readonly entryId: string | null;
+  readonly occurredAtMicros: number;
+  readonly visibility: EventVisibility;
+  /** JSON text. */
+  readonly payload: string;
+  readonly eventKey: Buffer | null;
+}
+
+export interface EventRow {
+  event_id: string;
+  item_number: number;
+  event_type: string;
+  entry_id: string | null;
+  occurred_at: Date;
+  visibility: EventVisibility;
+  payload: unknown;
+  created_at: Date;
+}
+
+/** Writes facts in the transaction of the change that they tell of. A submitted event that is known already is left out. */
+export async function insertEvents(queryable: Queryable, events: readonly NewEvent[]): Promise<void> {
+  if (events.length === 0) return;
+  await queryable.query({
+    name: 'insert_events',
+    text: `insert into events (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
+           select workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload::json, event_key
+           from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[])
+             as new (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
+           on conflict (item_number, workspace_id, event_key) where event_key is not null do nothing`,
+    values: [
+      uuidArray(events.map((event) => event.workspaceId)),
+      uuidArray(events.map((event) => event.eventId)),
+      int8Array(events.map((event) => event.itemNumber)),
+      textArray(events.map((event) => event.eventType)),
+      uuidArray(events.map((event) => event.entryId)),
+      timestamptzArray(events.map((event) => event.occurredAtMicros)),
+      textArray(events.map((event) => event.visibility)),
+      textArray(events.map((event) => event.payload)),
+      byteaArray(events.map((event) => event.eventKey)),
+    ],
+  });
+}
+
+/** Takes back events that this transaction wrote for items that it does not create after all. */
+export async function discardEvents(
+  queryable: Queryable,
+  workspaceId: string,
+  eventIds: readonly string[],
+): Promise<void> {
+  await queryable.query({
+    name: 'discard_events',
+    text: 'delete from events where workspace_id = $1 and event_id = any($2::uuid[])',
+    values: [workspaceId, uuidArray(eventIds)],
+  });
+}
+
+/** Which of these submitted events a workspace's items have already, as `<item number>:<key in hex>`. */
+export async function findKnownEventKeys(
+  queryable: Queryable,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+  eventKeys: readonly Buffer[],
+): Promise<Set<string>> {
+  const { rows } = await queryable.query<{ item_number: number; event_key: Buffer }>({
+    name: 'find_known_event_keys',
+    text: `select item_number, event_key from events
+           where item_number = any($1::int8[]) and workspace_id = $2 and event_key = any($3::bytea[])`,
+    values: [int8Array(itemNumbers), workspaceId, byteaArray(eventKeys)],
+  });
+  return new Set(rows.map((row) => `${row.item_number}:${row.event_key.toString('hex')}`));
+}
+
+export interface EventFilter {
+  workspaceId: string;
+  eventType?: string | undefined;
+  itemNumbers?: readonly number[] | undefined;
+  createdBy?: 'system' | 'submitted' | undefined;
+}
+
+interface PagePosition {
+  limit: number;
+  offset: number;
+  /** Rows that `cursor` has gone past. */
+  after: string | undefined;
+}
+
+const shownColumns = [
+  'event_id',
+  'item_number',
+  'event_type',
+  'entry_id',
+  'occurred_at',
+  'visibility',
+  'payload',
+  'created_at',
+];
+
+/** The events of a workspace, newest first. */
+export async function listEvents(
+  knex: Knex,
+  filter: EventFilter,
+  position: PagePosition,
+): Promise<Omit<Page<EventRow>, 'nextPosition'>> {
+  const matching = knex('events').where('workspace_id', filter.workspaceId);
+  if (filter.eventType !== undefined) void matching.andWhere('event_type', filter.eventType);
+  if (filter.itemNumbers !== undefined) void matching.whereIn('item_number', [...filter.itemNumbers]);
+  const counted = await knex.count<{ count: number }[]>('*').from(
+    matching
+      .clone()
+      .select(knex.raw('1'))
+      .limit(countedAtMost + 1)
+      .as('counted'),
+  );
+  const page = matching.select<EventRow[]>(shownColumns).orderBy('event_id', 'desc').limit(position.limit);
+  if (position.after === undefined) void page.offset(position.offset);
+  else void page.andWhere('event_id', '<', position.after);
+  return { rows: await page, total: Number(counted[0]?.count ?? 0) };
+}
+
+export async function findEvent(knex: Knex, workspaceId: string, eventId: string): Promise<EventRow | undefined> {
+  return knex('events')
+    .select(shownColumns)
+    .where({ workspace_id: workspaceId, event_id: eventId })
+    .first<EventRow | undefined>();
+}
+
+/** Events of an item that a workspace may see, oldest first, at most `limit`. */
+export async function listEventsOfItems(
+  knex: Knex,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+  limit: number,
+): Promise<EventRow[]> {
+  return knex('events')
+    .select<EventRow[]>(shownColumns)
+    .where('workspace_id', workspaceId)
+    .whereIn('item_number', [...itemNumbers])
+    .orderBy('event_id')
+    .limit(limit);
+}

@@ -1,0 +1,11 @@
+export { eventVisibilities, parseEventVisibility, type EventVisibility } from './event-visibility.ts';
+export {
+  discardEvents,
+  findEvent,
+  findKnownEventKeys,
+  insertEvents,
+  listEvents,
+  listEventsOfItems,
+  type EventRow,
+  type NewEvent,
+} from './events.store.ts';

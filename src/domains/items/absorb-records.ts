@@ -1,0 +1,594 @@
+import type pg from 'pg';
+import { insertEvents, discardEvents, findKnownEventKeys, type NewEvent } from '#domains/events/index.ts';
+import { canonicalJson } from '#platform/json/canonical.ts';
+import { makeId } from '#platform/ids.ts';
+import { ContributionState, type EntryOrder } from './contribution-state.ts';
+import {
+  discardNewItems,
+  findClaimOwners,
+  findContributions,
+  findHistory,
+  findSingleClaims,
+  insertClaims,
+  insertEntries,
+  insertItems,
+  insertMentions,
+  lockItems,
+  lockMerging,
+  mergeItems,
+  moveClaims,
+  releaseClaims,
+  sortClaims,
+  upsertContributions,
+  type ContributionRow,
+  type EntryOutcome,
+  type EntryStatus,
+  type NewEntry,
+  type NewItem,
+  type NewMention,
+} from './deduplication.store.ts';
+import { claimKey, type JudgedRecord } from './judge-record.ts';
+import {
+  groupBySharedKeys,
+  planResolution,
+  type Contradiction,
+  type KnownItem,
+  type PlannedItem,
+  type ResolutionPlan,
+} from './resolution-plan.ts';
+import type { Judgement, RecordFault } from './submitted-record.ts';
+import type { TypeRegistry } from './type-registry.ts';
+
+/** One record of a receipt with what was found of it. */
+export interface IncomingRecord {
+  readonly entryId: string;
+  readonly receivedSequence: number;
+  readonly receivedAtMicros: number;
+  readonly line: number | null;
+  readonly byteStart: number;
+  readonly byteLength: number;
+  readonly judgement: Judgement<JudgedRecord>;
+}
+
+/** What became of a record. */
+export interface Verdict {
+  status: EntryStatus;
+  outcome: EntryOutcome | null;
+}
+
+export interface AbsorbContext {
+  readonly workspaceId: string;
+  readonly mayLinkItems: boolean;
+  readonly types: TypeRegistry;
+  /** Hands out numbers that no other item has or had. */
+  takeNumbers(count: number): Promise<number[]>;
+}
+
+/** The items moved under the transaction again and again; a later try finds them at rest. */
+export class ContentionError extends Error {
+  constructor() {
+    super('other transactions changed the items of this chunk several times in a row');
+    this.name = 'ContentionError';
+  }
+}
+
+interface GoodRecord extends IncomingRecord {
+  readonly index: number;
+  readonly record: JudgedRecord;
+  readonly claims: readonly string[];
+}
+
+const restartsMax = 5;
+
+/**
+ * Makes records of one workspace part of items, inside the caller's transaction: entries in their final state, new items,
+ * claims, contributions, events and merges. What is written first are rows that nobody else can want; then come the
+ * claims, in one global order and one statement; then the rows of items that exist, in the order of their numbers. So two
+ * transactions never wait for each other in a circle, and the time during which others wait is short.
+ * @returns the verdict on each record, in their order.
+ * @throws ContentionError after several restarts.
+ */
+export async function absorbRecords(
+  client: pg.ClientBase,
+  context: AbsorbContext,
+  records: readonly IncomingRecord[],
+): Promise<Verdict[]> {
+  const verdicts: Verdict[] = records.map(() => ({ status: 'rejected', outcome: null }));
+  const refused: NewEntry[] = [];
+  const good: GoodRecord[] = [];
+  for (const [index, incoming] of records.entries()) {
+    const { judgement } = incoming;
+    if (judgement.ok) good.push({ ...incoming, index, record: judgement.value, claims: judgement.value.claims });
+    else refused.push(refusedEntry(incoming, judgement.fault));
+  }
+  await insertEntries(client, context.workspaceId, refused);
+  if (good.length === 0) return verdicts;
+  for (let restart = 0; restart < restartsMax; restart += 1) {
+    await client.query('savepoint resolution');
+    const resolution = new Resolution(client, context, verdicts);
+    if (await resolution.run(good)) return verdicts;
+    await client.query('rollback to savepoint resolution');
+  }
+  throw new ContentionError();
+}
+
+function refusedEntry(incoming: IncomingRecord, fault: RecordFault): NewEntry {
+  return {
+    ...placeOf(incoming),
+    itemNumber: null,
+    effectiveAtMicros: incoming.receivedAtMicros,
+    status: 'rejected',
+    outcome: null,
+    record: null,
+    error: JSON.stringify(fault),
+  };
+}
+
+function placeOf({ entryId, receivedSequence, line, byteStart, byteLength }: IncomingRecord) {
+  return { entryId, receivedSequence, line, byteStart, byteLength };
+}
+
+/** Rows that wait to be written together. */
+class PendingRows {
+  readonly items: NewItem[] = [];
+  readonly entries: NewEntry[] = [];
+  readonly events: NewEvent[] = [];
+  readonly contributions: { itemNumber: number; workspaceId: string; state: string }[] = [];
+
+  async write(client: pg.ClientBase, workspaceId: string): Promise<void> {
+    await Promise.all([
+      insertItems(client, this.items),
+      insertEntries(client, workspaceId, this.entries),
+      insertEvents(client, this.events),
+      upsertContributions(
+        client,
+        this.contributions.toSorted((a, b) => a.itemNumber - b.itemNumber),
+      ),
+    ]);
+  }
+}
+
+/** One try at a set of records, between a savepoint and its release or roll-back. */
+class Resolution {
+  readonly #client: pg.ClientBase;
+  readonly #context: AbsorbContext;
+  readonly #verdicts: Verdict[];
+  readonly #mentions: NewMention[] = [];
+  /** Keys that this transaction claimed, with the item they stand at now. */
+  readonly #held = new Map<string, number>();
+
+  constructor(client: pg.ClientBase, context: AbsorbContext, verdicts: Verdict[]) {
+    this.#client = client;
+    this.#context = context;
+    this.#verdicts = verdicts;
+  }
+
+  /** False when something that was read moved before it was locked. */
+  async run(good: readonly GoodRecord[]): Promise<boolean> {
+    const keys = new Set(good.flatMap((record) => record.claims));
+    const owners = await findClaimOwners(this.#client, [...keys]);
+    const groups = groupBySharedKeys(good, (key) => owners.get(key)).map((group) => group.map((index) => good[index]!));
+    const isBound = (group: readonly GoodRecord[]) =>
+      group.some((record) => record.claims.some((key) => owners.has(key)));
+    const freshGroups = groups.filter((group) => !isBound(group));
+    const boundGroups = groups.filter(isBound);
+
+    const fresh = inOrder(freshGroups.flat());
+    const written = await this.#writeNewItems(fresh);
+    await this.#claim(boundGroups, written, owners);
+
+    const contested = freshGroups.filter((group) =>
+      group.some((record) => record.claims.some((key) => owners.has(key))),
+    );
+    if (contested.length > 0) await this.#discard(contested.flat(), written);
+    boundGroups.push(...contested);
+    if (boundGroups.length > 0 && !(await this.#resolveBound(inOrder(boundGroups.flat()), owners))) return false;
+    await insertMentions(this.#client, this.#context.workspaceId, this.#mentions);
+    return true;
+  }
+
+  /** Plans records of which nobody has heard and writes their items, before anything is claimed. */
+  async #writeNewItems(fresh: readonly GoodRecord[]): Promise<NewItemsWritten> {
+    const rows = new PendingRows();
+    const plan = planResolution(fresh, { ownerOf: () => undefined, ...this.#planOptions() });
+    const numbers = await this.#context.takeNumbers(plan.items.length);
+    const claims: { key: string; itemNumber: number; entryId: string }[] = [];
+    for (const [at, item] of plan.items.entries()) {
+      const itemNumber = numbers[at]!;
+      this.#composeItem(rows, fresh, item, {
+        itemNumber,
+        isNew: true,
+        state: new ContributionState(),
+        knownEventKeys: new Set(),
+      });
+      const entryByKey = entryByClaim(item.records.map((index) => fresh[index]!));
+      for (const [key, entryId] of entryByKey) claims.push({ key, itemNumber, entryId });
+    }
+    this.#composeConflicts(rows, fresh, plan);
+    await rows.write(this.#client, this.#context.workspaceId);
+    return { claims, entries: rows.entries, events: rows.events };
+  }
+
+  /** Claims what new items need and what bound records add; afterwards `owners` also knows who was faster. */
+  async #claim(
+    boundGroups: readonly (readonly GoodRecord[])[],
+    written: NewItemsWritten,
+    owners: Map<string, number>,
+  ): Promise<void> {
+    const claims = [...written.claims];
+    for (const group of boundGroups) {
+      const itemNumber = Math.min(...group.flatMap((record) => record.claims.flatMap((key) => owners.get(key) ?? [])));
+      for (const [key, entryId] of entryByClaim(group)) {
+        if (!owners.has(key)) claims.push({ key, itemNumber, entryId });
+      }
+    }
+    const byKey = new Map(claims.map((claim) => [claim.key, claim]));
+    const sorted = sortClaims(byKey.keys()).map((key) => byKey.get(key)!);
+    const won = await insertClaims(this.#client, sorted);
+    for (const { key, itemNumber } of sorted) this.#held.set(key, itemNumber);
+    if (won === sorted.length) return;
+    const ownersNow = await findClaimOwners(
+      this.#client,
+      sorted.map(({ key }) => key),
+    );
+    for (const { key, itemNumber } of sorted) {
+      const owner = ownersNow.get(key);
+      if (owner === itemNumber) continue;
+      this.#held.delete(key);
+      // Gone again since the attempt to insert: its owner released it, so the next restart can claim it.
+      if (owner !== undefined) owners.set(key, owner);
+      else owners.set(key, Number.NaN);
+    }
+  }
+
+  /** Takes back the items of groups in which another transaction was faster. */
+  async #discard(records: readonly GoodRecord[], written: NewItemsWritten): Promise<void> {
+    const entryIds = new Set(records.map((record) => record.entryId));
+    const numbers = new Set(
+      written.entries.flatMap((entry) =>
+        entryIds.has(entry.entryId) && entry.itemNumber !== null ? [entry.itemNumber] : [],
+      ),
+    );
+    const eventIds = written.events.filter((event) => numbers.has(event.itemNumber)).map((event) => event.eventId);
+    for (let at = this.#mentions.length - 1; at >= 0; at -= 1) {
+      if (numbers.has(this.#mentions[at]!.itemNumber)) this.#mentions.splice(at, 1);
+    }
+    await Promise.all([
+      discardNewItems(this.#client, [...numbers], [...entryIds]),
+      discardEvents(this.#client, this.#context.workspaceId, eventIds),
+    ]);
+  }
+
+  /** Resolves records that touch items which exist, under the locks of these items. */
+  async #resolveBound(bound: readonly GoodRecord[], owners: ReadonlyMap<string, number>): Promise<boolean> {
+    const known = await this.#lockKnownItems(bound, owners);
+    if (!known) return false;
+    const plan = planResolution(bound, {
+      ownerOf: (key) => {
+        const owner = this.#held.has(key) ? undefined : owners.get(key);
+        return owner === undefined ? undefined : known.items.get(owner);
+      },
+      ...this.#planOptions(),
+    });
+    const newItems = plan.items.filter((item) => item.itemNumbers.length === 0);
+    const numbers = await this.#context.takeNumbers(newItems.length);
+    const numberOf = new Map(newItems.map((item, at) => [item, numbers[at]!]));
+    const desired = new Map<string, number>();
+    for (const item of plan.items) {
+      for (const key of item.claims) desired.set(key, item.itemNumbers[0] ?? numberOf.get(item)!);
+    }
+    await this.#settleClaims(bound, desired);
+
+    const rows = new PendingRows();
+    const states = await this.#openStates(plan, bound, known.contributions);
+    const knownEventKeys = await this.#findKnownEventKeys(plan, bound);
+    for (const item of plan.items) {
+      const itemNumber = item.itemNumbers[0] ?? numberOf.get(item)!;
+      const isNew = item.itemNumbers.length === 0;
+      this.#composeItem(rows, bound, item, { itemNumber, isNew, state: states.get(item)!, knownEventKeys });
+    }
+    this.#composeConflicts(rows, bound, plan);
+    await this.#mergeItems(plan, bound, known.contributions, rows);
+    await rows.write(this.#client, this.#context.workspaceId);
+    return true;
+  }
+
+  /** Locks the items that records name and reads them again; undefined when one of them moved meanwhile. */
+  async #lockKnownItems(bound: readonly GoodRecord[], owners: ReadonlyMap<string, number>) {
+    const knownKeys = [...new Set(bound.flatMap((record) => record.claims))].filter((key) => !this.#held.has(key));
+    const itemNumbers = [...new Set(knownKeys.map((key) => owners.get(key) ?? Number.NaN))].toSorted((a, b) => a - b);
+    if (itemNumbers.some(Number.isNaN)) return undefined;
+    const mayMerge = groupBySharedKeys(bound, (key) => (this.#held.has(key) ? undefined : owners.get(key))).some(
+      (group) =>
+        new Set(
+          group.flatMap((index) =>
+            bound[index]!.claims.flatMap((key) => (this.#held.has(key) ? [] : [owners.get(key)])),
+          ),
+        ).size > 1,
+    );
+    if (mayMerge) await lockMerging(this.#client);
+    const [locked, singleClaims, contributions, ownersNow] = await Promise.all([
+      lockItems(this.#client, itemNumbers, mayMerge),
+      findSingleClaims(this.#client, itemNumbers, this.#context.types.singleClaimTypes),
+      findContributions(this.#client, itemNumbers),
+      findClaimOwners(this.#client, knownKeys),
+    ]);
+    const lockedByNumber = new Map(locked.map((row) => [row.item_number, row]));
+    const isUnmoved =
+      itemNumbers.every((itemNumber) => lockedByNumber.get(itemNumber)?.merged_into === null) &&
+      knownKeys.every((key) => ownersNow.get(key) === owners.get(key));
+    if (!isUnmoved) return undefined;
+    const items = new Map<number, KnownItem>();
+    for (const itemNumber of itemNumbers) {
+      items.set(itemNumber, {
+        itemNumber,
+        singleClaims: new Map(
+          singleClaims
+            // Claims that this transaction took for the item are not facts yet: the plan decides whether they stay.
+            .filter(
+              (claim) =>
+                claim.item_number === itemNumber && !this.#held.has(claimKey(claim.identifier_type, claim.value)),
+            )
+            .map((claim) => [claim.identifier_type, claim.value]),
+        ),
+        isOursAlone: contributions.every(
+          (row) => row.item_number !== itemNumber || row.workspace_id === this.#context.workspaceId,
+        ),
+      });
+    }
+    return { items, contributions };
+  }
+
+  /** Moves or releases the claims that the plan puts elsewhere than where they were taken for. */
+  async #settleClaims(bound: readonly GoodRecord[], desired: ReadonlyMap<string, number>): Promise<void> {
+    const moved: { key: string; itemNumber: number }[] = [];
+    const released: string[] = [];
+    for (const key of new Set(bound.flatMap((record) => record.claims))) {
+      const current = this.#held.get(key);
+      if (current === undefined) continue;
+      const itemNumber = desired.get(key);
+      if (itemNumber === undefined) released.push(key);
+      else if (itemNumber !== current) moved.push({ key, itemNumber });
+    }
+    await Promise.all([moveClaims(this.#client, moved), releaseClaims(this.#client, released)]);
+  }
+
+  /** The state of each planned item before its new records, those of items that become one already joined. */
+  async #openStates(plan: ResolutionPlan, bound: readonly GoodRecord[], contributions: readonly ContributionRow[]) {
+    const states = new Map<PlannedItem, ContributionState>();
+    const needHistory: PlannedItem[] = [];
+    for (const item of plan.items) {
+      const state = joinedState(contributions, item.itemNumbers, this.#context.workspaceId) ?? new ContributionState();
+      states.set(item, state);
+      if (item.records.some((index) => state.needsHistory(orderOf(bound[index]!), bound[index]!.record)))
+        needHistory.push(item);
+    }
+    for (const item of needHistory) {
+      const rows = await findHistory(this.#client, this.#context.workspaceId, item.itemNumbers);
+      const history = new Map<string, { order: EntryOrder; value: string }[]>();
+      for (const row of rows) {
+        const order = {
+          entryId: row.entry_id,
+          effectiveAtMicros: row.effective_at_micros,
+          receivedSequence: row.received_sequence,
+        };
+        for (const [name, value] of Object.entries(row.fields)) {
+          const values = history.get(name) ?? [];
+          if (values.length === 0) history.set(name, values);
+          values.push({ order, value: canonicalJson(value) });
+        }
+      }
+      states.get(item)!.useHistory(history);
+    }
+    return states;
+  }
+
+  async #findKnownEventKeys(plan: ResolutionPlan, bound: readonly GoodRecord[]): Promise<Set<string>> {
+    const keys = bound.flatMap((record) => record.record.events.flatMap((event) => event.eventKey ?? []));
+    if (keys.length === 0) return new Set();
+    const itemNumbers = plan.items.flatMap((item) => item.itemNumbers);
+    return findKnownEventKeys(this.#client, this.#context.workspaceId, itemNumbers, keys);
+  }
+
+  async #mergeItems(
+    plan: ResolutionPlan,
+    bound: readonly GoodRecord[],
+    contributions: readonly ContributionRow[],
+    rows: PendingRows,
+  ): Promise<void> {
+    for (const item of plan.items) {
+      const [survivor, ...losers] = item.itemNumbers;
+      if (survivor === undefined || losers.length === 0) continue;
+      const linking = bound[item.records.at(-1)!]!;
+      await mergeItems(this.#client, {
+        survivor,
+        losers,
+        workspaceId: this.#context.workspaceId,
+        entryId: linking.entryId,
+      });
+      const others = new Set(
+        contributions.filter((row) => item.itemNumbers.includes(row.item_number)).map((row) => row.workspace_id),
+      );
+      others.add(this.#context.workspaceId);
+      for (const workspaceId of others) {
+        rows.events.push({
+          ...this.#systemEvent(survivor, linking, 'item_merged', { merged_items: losers.length }),
+          workspaceId,
+          entryId: workspaceId === this.#context.workspaceId ? linking.entryId : null,
+        });
+        if (workspaceId === this.#context.workspaceId) continue;
+        rows.contributions.push({
+          itemNumber: survivor,
+          workspaceId,
+          state: joinedState(contributions, item.itemNumbers, workspaceId)!.toJson(),
+        });
+      }
+    }
+  }
+
+  /** Folds the records of an item into its state and adds all rows that come of them. */
+  #composeItem(
+    rows: PendingRows,
+    records: readonly GoodRecord[],
+    item: PlannedItem,
+    target: { itemNumber: number; isNew: boolean; state: ContributionState; knownEventKeys: Set<string> },
+  ): void {
+    const { itemNumber, isNew, state, knownEventKeys } = target;
+    const { workspaceId } = this.#context;
+    for (const [at, index] of item.records.entries()) {
+      const incoming = records[index]!;
+      const { record } = incoming;
+      const order = orderOf(incoming);
+      let hasChanged = state.apply(order, record);
+      for (const event of record.events) {
+        const knownAs = event.eventKey && `${itemNumber}:${event.eventKey.toString('hex')}`;
+        if (knownAs && knownEventKeys.has(knownAs)) continue;
+        if (knownAs) knownEventKeys.add(knownAs);
+        hasChanged = true;
+        rows.events.push({
+          workspaceId,
+          eventId: makeId(),
+          itemNumber,
+          eventType: event.eventType,
+          entryId: incoming.entryId,
+          occurredAtMicros: event.occurredAtMicros ?? order.effectiveAtMicros,
+          visibility: event.visibility,
+          payload: event.payload,
+          eventKey: event.eventKey,
+        });
+      }
+      const outcome = isNew && at === 0 ? 'created' : hasChanged ? 'enriched' : 'duplicate';
+      this.#verdicts[incoming.index] = { status: 'completed', outcome };
+      rows.entries.push(completedEntry(incoming, itemNumber, outcome));
+      if (outcome !== 'duplicate')
+        rows.events.push(
+          this.#systemEvent(itemNumber, incoming, outcome === 'created' ? 'item_created' : 'item_enriched', {}),
+        );
+      for (const identifier of record.identifiers) {
+        if (!identifier.isCanonical)
+          this.#mentions.push({ identifierType: identifier.claimType, value: identifier.value, itemNumber });
+      }
+    }
+    const first = records[item.records[0]!]!.record;
+    if (isNew) rows.items.push({ itemNumber, valueChain: first.valueChain, country: first.country, year: first.year });
+    rows.contributions.push({ itemNumber, workspaceId, state: state.toJson() });
+  }
+
+  #composeConflicts(rows: PendingRows, records: readonly GoodRecord[], plan: ResolutionPlan): void {
+    for (const [index, contradictions] of plan.conflicts) {
+      const incoming = records[index]!;
+      this.#verdicts[incoming.index] = { status: 'conflicted', outcome: 'conflict' };
+      rows.entries.push(conflictedEntry(incoming, contradictions));
+    }
+  }
+
+  #systemEvent(itemNumber: number, incoming: GoodRecord, eventType: string, payload: object): NewEvent {
+    return {
+      workspaceId: this.#context.workspaceId,
+      eventId: makeId(),
+      itemNumber,
+      eventType,
+      entryId: incoming.entryId,
+      occurredAtMicros: incoming.receivedAtMicros,
+      visibility: 'private',
+      payload: JSON.stringify(payload),
+      eventKey: null,
+    };
+  }
+
+  #planOptions() {
+    return { singleClaimTypes: this.#context.types.singleClaimTypes, mayLinkItems: this.#context.mayLinkItems };
+  }
+}
+
+interface NewItemsWritten {
+  readonly claims: readonly { key: string; itemNumber: number; entryId: string }[];
+  readonly entries: readonly NewEntry[];
+  readonly events: readonly NewEvent[];
+}
+
+function inOrder(records: readonly GoodRecord[]): GoodRecord[] {
+  return records.toSorted((a, b) => a.index - b.index);
+}
+
+function orderOf(incoming: GoodRecord): EntryOrder {
+  return {
+    entryId: incoming.entryId,
+    effectiveAtMicros: incoming.record.occurredAtMicros ?? incoming.receivedAtMicros,
+    receivedSequence: incoming.receivedSequence,
+  };
+}
+
+/** The first entry that names each key. */
+function entryByClaim(records: readonly GoodRecord[]): Map<string, string> {
+  const entryByKey = new Map<string, string>();
+  for (const { claims, entryId } of records) {
+    for (const key of claims) if (!entryByKey.has(key)) entryByKey.set(key, entryId);
+  }
+  return entryByKey;
+}
+
+function joinedState(
+  contributions: readonly ContributionRow[],
+  itemNumbers: readonly number[],
+  workspaceId: string,
+): ContributionState | undefined {
+  let joined: ContributionState | undefined;
+  for (const row of contributions) {
+    if (row.workspace_id !== workspaceId || !itemNumbers.includes(row.item_number)) continue;
+    const state = ContributionState.fromStored(row.state, canonicalJson);
+    if (joined) joined.mergeFrom(state);
+    else joined = state;
+  }
+  return joined;
+}
+
+/** The record as it entered the fold: what an unmerge, a correction or a provenance is made from. */
+function recordJson({ record }: GoodRecord): string {
+  const identifiers = record.identifiers.map(({ typeName, raw, claimType, value, isCanonical }) => [
+    typeName,
+    raw,
+    claimType,
+    value,
+    isCanonical ? 1 : 0,
+  ]);
+  const fields = record.fields.map(([name, value]) => `${JSON.stringify(name)}:${value}`);
+  return `{"identifiers":${JSON.stringify(identifiers)},"fields":{${fields.join(',')}}}`;
+}
+
+function completedEntry(incoming: GoodRecord, itemNumber: number, outcome: EntryOutcome): NewEntry {
+  return {
+    ...placeOf(incoming),
+    itemNumber,
+    effectiveAtMicros: orderOf(incoming).effectiveAtMicros,
+    status: 'completed',
+    outcome,
+    record: recordJson(incoming),
+    error: null,
+  };
+}
+
+function conflictedEntry(incoming: GoodRecord, contradictions: readonly Contradiction[]): NewEntry {
+  const own = incoming.record.identifiers;
+  const types = contradictions.map(({ claimType }) => claimType).filter((type) => type !== '');
+  const named = own.find(({ claimType }) => types.includes(claimType));
+  // Only what the sender itself sent may stand in the text: the other values can belong to another workspace.
+  const detail =
+    types.length > 0
+      ? `an item has one ${types.join(', one ')} only, and the identifiers of this record name another`
+      : 'the record would join items to which others contributed; an administrator has to allow that';
+  return {
+    ...placeOf(incoming),
+    itemNumber: null,
+    effectiveAtMicros: orderOf(incoming).effectiveAtMicros,
+    status: 'conflicted',
+    outcome: 'conflict',
+    record: recordJson(incoming),
+    error: JSON.stringify({
+      code: 'identifier_conflict',
+      detail,
+      pointer: (named ?? own[0])?.pointer ?? '',
+      contradictions,
+    }),
+  };
+}

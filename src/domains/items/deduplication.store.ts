@@ -1,0 +1,378 @@
+import {
+  byteaArray as _unused,
+  int2Array,
+  int4Array,
+  int8Array,
+  textArray,
+  timestamptzArray,
+  uuidArray,
+} from '#platform/binary-arrays.ts';
+import type { Queryable } from '#platform/database.ts';
+import { splitClaimKey } from './judge-record.ts';
+import type { StoredContributionState } from './contribution-state.ts';
+
+/** The one lock that every transaction takes that merges items, after its claims and before its item rows. */
+const mergeLockKey = 0x6d65_7267;
+
+function claimColumns(keys: readonly string[]): [types: Buffer, values: Buffer] {
+  const pairs = keys.map(splitClaimKey);
+  return [textArray(pairs.map(([type]) => type)), textArray(pairs.map(([, value]) => value))];
+}
+
+/** The order in which all transactions claim keys. Any order would do, as long as it is everywhere the same. */
+export function sortClaims(keys: Iterable<string>): string[] {
+  return [...keys].toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+}
+
+/** Which item owns each of these keys, as far as committed; keys that nobody owns are left out. */
+export async function findClaimOwners(queryable: Queryable, keys: readonly string[]): Promise<Map<string, number>> {
+  if (keys.length === 0) return new Map();
+  const { rows } = await queryable.query<{ ordinal: number; item_number: number }>({
+    name: 'find_claim_owners',
+    text: `select wanted.ordinal::int4 as ordinal, claims.item_number
+           from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
+           join identifier_claims as claims
+             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"`,
+    values: claimColumns(keys),
+  });
+  return new Map(rows.map((row) => [keys[row.ordinal - 1]!, row.item_number]));
+}
+
+export interface NewClaim {
+  readonly key: string;
+  readonly itemNumber: number;
+  readonly entryId: string;
+}
+
+/**
+ * Claims keys for items in one statement, in the global order. Waits for transactions that claimed one of them and are
+ * not committed yet. Returns how many were won; the others belong to somebody else by now.
+ */
+export async function insertClaims(queryable: Queryable, sortedClaims: readonly NewClaim[]): Promise<number> {
+  if (sortedClaims.length === 0) return 0;
+  const { rowCount } = await queryable.query({
+    name: 'insert_claims',
+    text: `insert into identifier_claims (identifier_type, value, item_number, entry_id)
+           select * from unnest($1::text[], $2::text[], $3::int8[], $4::uuid[])
+           on conflict (identifier_type, value) do nothing`,
+    values: [
+      ...claimColumns(sortedClaims.map((claim) => claim.key)),
+      int8Array(sortedClaims.map((claim) => claim.itemNumber)),
+      uuidArray(sortedClaims.map((claim) => claim.entryId)),
+    ],
+  });
+  return rowCount ?? 0;
+}
+
+/** Gives claims that this transaction holds to another item. */
+export async function moveClaims(
+  queryable: Queryable,
+  claims: readonly { key: string; itemNumber: number }[],
+): Promise<void> {
+  if (claims.length === 0) return;
+  await queryable.query({
+    name: 'move_claims',
+    text: `update identifier_claims as claims set item_number = moved.item_number
+           from unnest($1::text[], $2::text[], $3::int8[]) as moved (identifier_type, value, item_number)
+           where claims.identifier_type = moved.identifier_type collate "C" and claims.value = moved.value collate "C"`,
+    values: [...claimColumns(claims.map((claim) => claim.key)), int8Array(claims.map((claim) => claim.itemNumber))],
+  });
+}
+
+/** Lets go of claims that this transaction took for records that own nothing after all. */
+export async function releaseClaims(queryable: Queryable, keys: readonly string[]): Promise<void> {
+  if (keys.length === 0) return;
+  await queryable.query({
+    name: 'release_claims',
+    text: `delete from identifier_claims as claims
+           using unnest($1::text[], $2::text[]) as released (identifier_type, value)
+           where claims.identifier_type = released.identifier_type collate "C" and claims.value = released.value collate "C"`,
+    values: claimColumns(keys),
+  });
+}
+
+/** Takes `count` numbers for new items from the sequence. */
+export async function takeItemNumbers(queryable: Queryable, count: number): Promise<number[]> {
+  const { rows } = await queryable.query<{ item_number: number }>({
+    name: 'take_item_numbers',
+    text: `select nextval('item_numbers') as item_number from generate_series(1, $1::int4)`,
+    values: [count],
+  });
+  return rows.map((row) => row.item_number);
+}
+
+/** Waits until no other transaction merges items; held to the end of this one. */
+export async function lockMerging(queryable: Queryable): Promise<void> {
+  await queryable.query({ name: 'lock_merging', text: 'select pg_advisory_xact_lock($1)', values: [mergeLockKey] });
+}
+
+export interface LockedItem {
+  item_number: number;
+  merged_into: number | null;
+}
+
+/** Locks item rows in the order of their numbers; with `withMembers` also the rows of items merged into them before. */
+export async function lockItems(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+  withMembers: boolean,
+): Promise<LockedItem[]> {
+  const { rows } = await queryable.query<LockedItem>({
+    name: withMembers ? 'lock_items_and_members' : 'lock_items',
+    text: `select item_number, merged_into from items
+           where item_number = any($1::int8[]) ${withMembers ? 'or merged_into = any($1::int8[])' : ''}
+           order by item_number for no key update`,
+    values: [int8Array(itemNumbers)],
+  });
+  return rows;
+}
+
+/** The claims of items, of the types of which an item has one at most. */
+export async function findSingleClaims(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+  claimTypes: Iterable<string>,
+): Promise<{ item_number: number; identifier_type: string; value: string }[]> {
+  const { rows } = await queryable.query<{ item_number: number; identifier_type: string; value: string }>({
+    name: 'find_single_claims',
+    text: `select item_number, identifier_type, value from identifier_claims
+           where item_number = any($1::int8[]) and identifier_type = any($2::text[])`,
+    values: [int8Array(itemNumbers), textArray([...claimTypes])],
+  });
+  return rows;
+}
+
+export interface ContributionRow {
+  item_number: number;
+  workspace_id: string;
+  state: StoredContributionState;
+}
+
+/** Who contributed to items, with what they know. */
+export async function findContributions(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+): Promise<ContributionRow[]> {
+  const { rows } = await queryable.query<ContributionRow>({
+    name: 'find_contributions',
+    text: 'select item_number, workspace_id, state from contributions where item_number = any($1::int8[])',
+    values: [int8Array(itemNumbers)],
+  });
+  return rows;
+}
+
+export interface NewItem {
+  readonly itemNumber: number;
+  readonly valueChain: string;
+  readonly country: string;
+  readonly year: number;
+}
+
+export async function insertItems(queryable: Queryable, items: readonly NewItem[]): Promise<void> {
+  if (items.length === 0) return;
+  await queryable.query({
+    name: 'insert_items',
+    text: `insert into items (item_number, value_chain, country, year)
+           select * from unnest($1::int8[], $2::text[], $3::text[], $4::int2[])`,
+    values: [
+      int8Array(items.map((item) => item.itemNumber)),
+      textArray(items.map((item) => item.valueChain)),
+      textArray(items.map((item) => item.country)),
+      int2Array(items.map((item) => item.year)),
+    ],
+  });
+}
+
+export interface WrittenContribution {
+  readonly itemNumber: number;
+  readonly workspaceId: string;
+  /** JSON text. */
+  readonly state: string;
+}
+
+/** Writes what workspaces know of items: a new row, or one more version of the row that is there. */
+export async function upsertContributions(
+  queryable: Queryable,
+  contributions: readonly WrittenContribution[],
+): Promise<void> {
+  if (contributions.length === 0) return;
+  await queryable.query({
+    name: 'upsert_contributions',
+    text: `insert into contributions (item_number, workspace_id, state)
+           select item_number, workspace_id, state::json
+           from unnest($1::int8[], $2::uuid[], $3::text[]) as written (item_number, workspace_id, state)
+           on conflict (item_number, workspace_id)
+             do update set state = excluded.state, version = contributions.version + 1, updated_at = now()`,
+    values: [
+      int8Array(contributions.map((contribution) => contribution.itemNumber)),
+      uuidArray(contributions.map((contribution) => contribution.workspaceId)),
+      textArray(contributions.map((contribution) => contribution.state)),
+    ],
+  });
+}
+
+export interface NewMention {
+  readonly identifierType: string;
+  readonly value: string;
+  readonly itemNumber: number;
+}
+
+/** Makes identifiers that identify nothing searchable. */
+export async function insertMentions(
+  queryable: Queryable,
+  workspaceId: string,
+  mentions: readonly NewMention[],
+): Promise<void> {
+  if (mentions.length === 0) return;
+  await queryable.query({
+    name: 'insert_mentions',
+    text: `insert into identifier_mentions (workspace_id, identifier_type, value, item_number)
+           select $1::uuid, * from unnest($2::text[], $3::text[], $4::int8[])
+           on conflict do nothing`,
+    values: [
+      workspaceId,
+      textArray(mentions.map((mention) => mention.identifierType)),
+      textArray(mentions.map((mention) => mention.value)),
+      int8Array(mentions.map((mention) => mention.itemNumber)),
+    ],
+  });
+}
+
+export type EntryStatus = 'completed' | 'rejected' | 'failed' | 'conflicted';
+export type EntryOutcome = 'created' | 'enriched' | 'duplicate' | 'conflict';
+
+export interface NewEntry {
+  readonly entryId: string;
+  readonly itemNumber: number | null;
+  readonly receivedSequence: number;
+  readonly effectiveAtMicros: number;
+  readonly line: number | null;
+  readonly byteStart: number;
+  readonly byteLength: number;
+  readonly status: EntryStatus;
+  readonly outcome: EntryOutcome | null;
+  /** JSON text. */
+  readonly record: string | null;
+  /** JSON text. */
+  readonly error: string | null;
+}
+
+/** Writes entries once, in their final state. */
+export async function insertEntries(
+  queryable: Queryable,
+  workspaceId: string,
+  entries: readonly NewEntry[],
+): Promise<void> {
+  if (entries.length === 0) return;
+  await queryable.query({
+    name: 'insert_entries',
+    text: `insert into entries (workspace_id, entry_id, item_number, received_sequence, effective_at, line, byte_start, byte_length,
+                                status, outcome, record, error)
+           select $1::uuid, entry_id, item_number, received_sequence, effective_at, line, byte_start, byte_length,
+                  status::entry_status, outcome::entry_outcome, record::json, error::json
+           from unnest($2::uuid[], $3::int8[], $4::int8[], $5::timestamptz[], $6::int4[], $7::int4[], $8::int4[], $9::text[],
+                       $10::text[], $11::text[], $12::text[])
+             as new (entry_id, item_number, received_sequence, effective_at, line, byte_start, byte_length, status, outcome, record, error)`,
+    values: [
+      workspaceId,
+      uuidArray(entries.map((entry) => entry.entryId)),
+      int8Array(entries.map((entry) => entry.itemNumber)),
+      int8Array(entries.map((entry) => entry.receivedSequence)),
+      timestamptzArray(entries.map((entry) => entry.effectiveAtMicros)),
+      int4Array(entries.map((entry) => entry.line)),
+      int4Array(entries.map((entry) => entry.byteStart)),
+      int4Array(entries.map((entry) => entry.byteLength)),
+      textArray(entries.map((entry) => entry.status)),
+      textArray(entries.map((entry) => entry.outcome)),
+      textArray(entries.map((entry) => entry.record)),
+      textArray(entries.map((entry) => entry.error)),
+    ],
+  });
+}
+
+/** Takes back everything that this transaction wrote for items that it does not create after all. */
+export async function discardNewItems(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+  entryIds: readonly string[],
+): Promise<void> {
+  const numbers = int8Array(itemNumbers);
+  await Promise.all([
+    queryable.query({
+      name: 'discard_entries',
+      text: 'delete from entries where entry_id = any($1::uuid[])',
+      values: [uuidArray(entryIds)],
+    }),
+    queryable.query({
+      name: 'discard_contributions',
+      text: 'delete from contributions where item_number = any($1::int8[])',
+      values: [numbers],
+    }),
+    queryable.query({
+      name: 'discard_items',
+      text: 'delete from items where item_number = any($1::int8[])',
+      values: [numbers],
+    }),
+  ]);
+}
+
+/** One entry of an item's past, as far as the fold needs it. */
+export interface HistoryRow {
+  entry_id: string;
+  effective_at_micros: number;
+  received_sequence: number;
+  fields: Record<string, unknown>;
+}
+
+/** All entries of a workspace for items and for those merged into them. */
+export async function findHistory(
+  queryable: Queryable,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+): Promise<HistoryRow[]> {
+  const { rows } = await queryable.query<HistoryRow>({
+    name: 'find_history',
+    text: `select entries.entry_id, (extract(epoch from entries.effective_at) * 1000000)::int8 as effective_at_micros,
+                  entries.received_sequence, entries.record -> 'fields' as fields
+           from items join entries on entries.item_number = items.item_number
+           where (items.item_number = any($1::int8[]) or items.merged_into = any($1::int8[])) and entries.workspace_id = $2`,
+    values: [int8Array(itemNumbers), workspaceId],
+  });
+  return rows;
+}
+
+export interface NewMerge {
+  readonly survivor: number;
+  readonly losers: readonly number[];
+  readonly workspaceId: string;
+  readonly entryId: string;
+}
+
+/**
+ * Makes items point at their survivor, flat, and gives it their claims. The row of each merge keeps what it moved. The
+ * caller holds the merge lock and the rows of all items involved, those merged into the losers included.
+ */
+export async function mergeItems(queryable: Queryable, merge: NewMerge): Promise<void> {
+  const losers = int8Array(merge.losers);
+  await Promise.all([
+    queryable.query({
+      name: 'insert_item_merges',
+      text: `insert into item_merges (merge_id, survivor, loser, workspace_id, entry_id, moved_claims, moved_items)
+             select gen_random_uuid(), $1, losers.loser, $2, $3,
+                    coalesce((select json_agg(json_build_array(identifier_type, value)) from identifier_claims where item_number = losers.loser), '[]'),
+                    coalesce((select array_agg(item_number) from items where merged_into = losers.loser), '{}')
+             from unnest($4::int8[]) as losers (loser)`,
+      values: [merge.survivor, merge.workspaceId, merge.entryId, losers],
+    }),
+    queryable.query({
+      name: 'point_at_survivor',
+      text: 'update items set merged_into = $1 where item_number = any($2::int8[]) or merged_into = any($2::int8[])',
+      values: [merge.survivor, losers],
+    }),
+    queryable.query({
+      name: 'move_claims_to_survivor',
+      text: 'update identifier_claims set item_number = $1 where item_number = any($2::int8[])',
+      values: [merge.survivor, losers],
+    }),
+  ]);
+}

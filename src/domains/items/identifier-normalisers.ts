@@ -1,0 +1,90 @@
+import { foldName } from './fold-name.ts';
+import type { IdentifierType, NormaliserName } from './identifier-types.ts';
+import {
+  normaliseCar,
+  normaliseCnpj,
+  normaliseCpf,
+  normaliseNirf,
+  normaliseStateRegistration,
+  normaliseTransitPermit,
+} from './identifiers/brazilian-registries.ts';
+import { normaliseFreeText } from './identifiers/free-text.ts';
+import { normaliseGtin, normaliseSgtin } from './identifiers/gs1.ts';
+import { normaliseSisbov, normaliseTransponder } from './identifiers/livestock.ts';
+import { type NormalisationResult, refused } from './identifiers/result.ts';
+
+export type { IdentifierRefusalCode, NormalisationResult } from './identifiers/result.ts';
+
+const longestIdentifier = 256;
+const longestUnknownTypeName = 64;
+
+const blankText = /^\s*$/u;
+// C0, DEL and C1, and the marks that turn the direction of writing and so make a value look like another one.
+const controlCharacter = /[\p{Cc}\p{Bidi_Control}]/u;
+// Zero-width and other characters that are not shown; some scripts need them, numbers do not.
+const invisibleCharacter = /\p{Default_Ignorable_Code_Point}/u;
+const scientificNotation = /^[+-]?\d+(?:[.,]\d+)?E\+\d{1,3}$/i;
+
+const normalisers: Readonly<Record<NormaliserName, (claimType: string, raw: string) => NormalisationResult>> = {
+  sisbov: (_, raw) => normaliseSisbov(raw),
+  transponder: (_, raw) => normaliseTransponder(raw),
+  cpf: normaliseCpf,
+  cnpj: normaliseCnpj,
+  ie: normaliseStateRegistration,
+  car: normaliseCar,
+  nirf: normaliseNirf,
+  gta: normaliseTransitPermit,
+  gtin: normaliseGtin,
+  sgtin: normaliseSgtin,
+  free_text: normaliseFreeText,
+};
+
+/**
+ * Brings an identifier to the one form in which it is compared, or says why it cannot be taken. `type` is undefined for a
+ * type that the table does not know: such an identifier is kept as free text under its folded name. Normalising a result
+ * again gives the same. Never throws.
+ */
+export function normaliseIdentifier(
+  type: IdentifierType | undefined,
+  typeNameAsSent: string,
+  raw: string,
+): NormalisationResult {
+  const normaliser = type?.normaliser ?? 'free_text';
+  const claimType = type?.name ?? unknownTypeName(typeNameAsSent);
+  if (claimType === undefined) {
+    return refused('invalid_identifier', 'The name of a type is 1 to 64 characters, none of them a control character.');
+  }
+  const refusal = refusalOfText(raw, normaliser === 'free_text');
+  if (refusal) return refusal;
+  const result = normalisers[normaliser](claimType, raw);
+  // Upper case and normal form can make a text longer.
+  return result.ok && result.value.length > longestIdentifier ? tooLong() : result;
+}
+
+function unknownTypeName(nameAsSent: string): string | undefined {
+  if (nameAsSent.length > longestIdentifier || !nameAsSent.isWellFormed()) return undefined;
+  const name = foldName(nameAsSent);
+  const isUsable = name.length <= longestUnknownTypeName && !blankText.test(name) && !controlCharacter.test(name);
+  return isUsable ? name : undefined;
+}
+
+/** What no identifier may be, whatever its type; checked in an order that bounds the work on hostile input. */
+function refusalOfText(raw: string, isFreeText: boolean): NormalisationResult | undefined {
+  if (raw.length > longestIdentifier) return tooLong();
+  if (blankText.test(raw)) return refused('blank_identifier', 'The identifier is blank.');
+  if (!raw.isWellFormed()) return refused('invalid_identifier', 'The identifier holds half of a surrogate pair.');
+  if (controlCharacter.test(raw) || (!isFreeText && invisibleCharacter.test(raw))) {
+    return refused('control_character', 'The identifier holds a control character or one that is not shown.');
+  }
+  if (scientificNotation.test(raw.trim())) {
+    return refused(
+      'spreadsheet_damage',
+      'A spreadsheet has turned this identifier into a rounded number; format the column as text and export it again.',
+    );
+  }
+  return undefined;
+}
+
+function tooLong(): NormalisationResult {
+  return refused('identifier_too_long', 'An identifier has at most 256 characters.');
+}

@@ -1,0 +1,20 @@
+export {
+  absorbRecords,
+  ContentionError,
+  type AbsorbContext,
+  type IncomingRecord,
+  type Verdict,
+} from './absorb-records.ts';
+export type { EntryOutcome, EntryStatus } from './deduplication.store.ts';
+export { itemRoutes } from './items.routes.ts';
+export { eventRoutes } from './item-events.routes.ts';
+export { dfidRoutes } from './dfid.routes.ts';
+export { makeItemsService, type ItemsService } from './items.service.ts';
+export { listEntries, readEntries, type EntryRow } from './entries.store.ts';
+export { foldName } from './fold-name.ts';
+export { isCountryCode } from './country.ts';
+export { judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';
+export { makeItemNumberSource } from './item-numbers.ts';
+export { makeTypeRegistry, makeTypeRegistryLoader, type TypeRegistry } from './type-registry.ts';
+export { parseValueChain, type ValueChain } from './value-chain.ts';
+export { readJsonRecord, type Judgement, type SubmittedIdentifier, type SubmittedRecord } from './submitted-record.ts';

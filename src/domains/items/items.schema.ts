@@ -1,0 +1,119 @@
+import { z } from 'zod';
+import { listSchema, pageQuery } from '#platform/page.ts';
+
+export const identifierSchema = z
+  .object({
+    identifier_type: z.string(),
+    value: z.string(),
+    is_canonical: z.boolean(),
+    normalized_type: z.string(),
+    normalized_value: z.string(),
+  })
+  .meta({ id: 'Identifier' });
+
+export const itemSchema = z
+  .object({
+    id: z.uuid(),
+    dfid: z.string(),
+    value_chain: z.string(),
+    country: z.string(),
+    year: z.number().int(),
+    status: z.enum(['pending', 'active', 'inactive', 'archived', 'merged']),
+    metadata: z.record(z.string(), z.unknown()),
+    version: z.number().int(),
+    merged_into: z.uuid().nullable(),
+    merged_into_dfid: z.string().nullable(),
+    registered_at: z.iso.datetime(),
+    last_updated_at: z.iso.datetime(),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Item' });
+
+export const eventSchema = z
+  .object({
+    id: z.uuid(),
+    event_type: z.string(),
+    source_type: z.string(),
+    source_id: z.string(),
+    payload: z.unknown(),
+    status: z.enum(['pending', 'processing', 'completed', 'failed']),
+    visibility: z.string(),
+    is_duplicate: z.boolean(),
+    item_id: z.uuid(),
+    dfid: z.string(),
+    circuit_id: z.uuid().nullable(),
+    user_id: z.uuid().nullable(),
+    metadata: z.unknown(),
+    occurred_at: z.iso.datetime(),
+    created_at: z.iso.datetime(),
+    processed_at: z.iso.datetime(),
+    error_message: z.string().nullable(),
+  })
+  .meta({ id: 'Event' });
+
+export const itemDetailsSchema = z
+  .object({
+    item: itemSchema,
+    identifiers: z.array(identifierSchema),
+    canonical_identifier: identifierSchema.nullable(),
+    events: z.array(eventSchema),
+  })
+  .meta({ id: 'ItemDetails' });
+
+const sourceSchema = z.object({
+  entry_id: z.uuid().nullable(),
+  receipt_id: z.uuid().nullable(),
+  received_at: z.iso.datetime().nullable(),
+  effective_at: z.iso.datetime().nullable(),
+});
+
+export const provenanceSchema = z
+  .object({
+    dfid: z.string(),
+    identifiers: z.array(
+      z.object({
+        identifier_type: z.string(),
+        value: z.string(),
+        is_canonical: z.boolean(),
+        sources: z.array(sourceSchema),
+      }),
+    ),
+    fields: z.array(
+      z.object({
+        field: z.string(),
+        value: z.unknown(),
+        source: sourceSchema,
+        overwritten: z.array(z.object({ value: z.unknown(), source: sourceSchema })),
+      }),
+    ),
+    contributors: z.array(z.object({ participant: z.string() })),
+    is_complete: z.boolean().meta({ description: 'False when the item has more entries than are shown' }),
+  })
+  .meta({ id: 'Provenance' });
+
+export const itemListSchema = listSchema('items', itemSchema);
+export const eventListSchema = listSchema('events', eventSchema);
+
+export const itemListQuery = z.object({
+  ...pageQuery,
+  dfid: z.string().max(100).optional(),
+  identifier_type: z.string().max(100).optional(),
+  value: z.string().max(300).optional(),
+  value_chain: z.string().max(40).optional(),
+  country: z.string().max(10).optional(),
+  year: z.coerce.number().int().optional(),
+  status: z.enum(['pending', 'active', 'inactive', 'archived', 'merged']).optional(),
+  circuit_id: z.uuid().optional(),
+});
+
+export const eventListQuery = z.object({
+  ...pageQuery,
+  event_type: z.string().max(64).optional(),
+  source_type: z.string().max(64).optional(),
+  item_id: z.uuid().optional(),
+  dfid: z.string().max(100).optional(),
+  circuit_id: z.uuid().optional(),
+  user_id: z.uuid().optional(),
+  status: z.enum(['pending', 'processing', 'completed', 'failed']).optional(),
+});

@@ -1,0 +1,317 @@
+import type { Database } from '#platform/database.ts';
+import { Problem } from '#platform/errors.ts';
+import { isUuid, positionOfEntry } from '#platform/ids.ts';
+import { decodeCursor, type Page } from '#platform/page.ts';
+import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
+import type { StoredContributionState } from './contribution-state.ts';
+import { formatDfid, parseDfid } from './dfid.ts';
+import type { EntryRow } from './entries.store.ts';
+import { normaliseIdentifier } from './identifier-normalisers.ts';
+import { itemIdOf, itemNumberOfId } from './item-id.ts';
+import {
+  countOtherContributors,
+  findClaimOwner,
+  findDfidParts,
+  findItem,
+  findMembers,
+  findMentioningItems,
+  findMergesOfEntries,
+  listItemEntries,
+  listItems,
+  type DfidPartsRow,
+  type ItemFilter,
+  type ItemRow,
+} from './items.store.ts';
+import { foldProvenance } from './provenance.ts';
+import type { TypeRegistry } from './type-registry.ts';
+import type { ValueChain } from './value-chain.ts';
+
+interface ItemsServiceOptions {
+  database: Database;
+  loadTypes(): Promise<TypeRegistry>;
+}
+
+type PageRequest = { limit: number; offset: number; cursor?: string | undefined };
+type ListFilter = Omit<ItemFilter, 'itemNumbers'> & {
+  dfid?: string | undefined;
+  identifierType?: string | undefined;
+  value?: string | undefined;
+};
+
+const detailEventsMax = 200;
+const provenanceEntriesMax = 10_000;
+const mentioningItemsMax = 1000;
+
+export type ItemsService = ReturnType<typeof makeItemsService>;
+
+/** Reads items as one workspace may see them: its own contribution, and the DFID. */
+export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
+  const { knex } = database;
+
+  const findOwn = async (workspaceId: string, idOrDfid: string): Promise<ItemRow> => {
+    const itemNumber = itemNumberOf(idOrDfid);
+    const row = itemNumber === undefined ? undefined : await findItem(knex, workspaceId, itemNumber);
+    if (!row || (idOrDfid.startsWith('DFID-') && dfidOf(row) !== idOrDfid)) {
+      throw new Problem('not_found', 'your workspace knows no item with this id or DFID');
+    }
+    return row;
+  };
+
+  const show = async (rows: readonly ItemRow[]) => {
+    const survivors = await findDfidParts(
+      knex,
+      rows.flatMap((row) => row.merged_into ?? []),
+    );
+    return rows.map((row) => showItem(row, row.merged_into === null ? undefined : survivors.get(row.merged_into)));
+  };
+
+  const showEvents = async (rows: readonly EventRow[]) => {
+    const parts = await findDfidParts(
+      knex,
+      rows.map((row) => row.item_number),
+    );
+    return rows.map((row) => showEvent(row, parts.get(row.item_number)));
+  };
+
+  /** Items that own or mention an identifier; only those that the workspace itself sent it for are shown. */
+  const findByIdentifier = async (
+    workspaceId: string,
+    typeName: string | undefined,
+    value: string,
+  ): Promise<number[]> => {
+    const types = await loadTypes();
+    if (typeName === undefined) {
+      throw new Problem('invalid_query', 'value needs identifier_type', {
+        errors: [{ pointer: 'identifier_type', code: 'invalid_query', detail: 'missing beside value' }],
+      });
+    }
+    const result = normaliseIdentifier(types.find(typeName), typeName, value);
+    if (!result.ok) return [];
+    const owner = await findClaimOwner(knex, result.claimType, result.value);
+    const owned =
+      owner === undefined
+        ? []
+        : (await isMentionedBy(workspaceId, owner, result.claimType, result.value))
+          ? [owner]
+          : [];
+    return [
+      ...owned,
+      ...(await findMentioningItems(knex, workspaceId, result.claimType, result.value, mentioningItemsMax)),
+    ];
+  };
+
+  const isMentionedBy = async (
+    workspaceId: string,
+    itemNumber: number,
+    claimType: string,
+    value: string,
+  ): Promise<boolean> => {
+    const item = await findItem(knex, workspaceId, itemNumber);
+    return item?.state.identifiers.some(([, , type, known]) => type === claimType && known === value) ?? false;
+  };
+
+  return {
+    async list({ dfid, identifierType, value, ...filter }: ListFilter, page: PageRequest) {
+      const position = { ...page, after: decodeCursor(page.cursor, 'number') };
+      let itemNumbers: number[] | undefined;
+      if (value !== undefined) itemNumbers = await findByIdentifier(filter.workspaceId, identifierType, value);
+      if (dfid !== undefined) {
+        const itemNumber = itemNumberOf(dfid);
+        itemNumbers =
+          itemNumber === undefined
+            ? []
+            : itemNumbers
+              ? itemNumbers.filter((number) => number === itemNumber)
+              : [itemNumber];
+      }
+      const found = await listItems(knex, { ...filter, itemNumbers }, position);
+      const rows =
+        dfid === undefined
+          ? found.rows
+          : found.rows.filter((row) => dfidOf(row) === dfid || itemIdOf(row.item_number) === dfid);
+      const last = found.rows.at(-1);
+      const nextPosition = found.rows.length === page.limit && last ? String(last.item_number) : undefined;
+      return { rows: await show(rows), total: found.total - (found.rows.length - rows.length), nextPosition };
+    },
+
+    async get(workspaceId: string, idOrDfid: string) {
+      const row = await findOwn(workspaceId, idOrDfid);
+      const members = await findMembers(knex, row.item_number);
+      const events = await listEventsOfItems(knex, workspaceId, members, detailEventsMax);
+      const identifiers = showIdentifiers(row.state);
+      const [item] = await show([row]);
+      return {
+        item: item!,
+        identifiers,
+        canonical_identifier: identifiers.find((identifier) => identifier.is_canonical) ?? null,
+        events: await showEvents(events),
+      };
+    },
+
+    async provenance(workspaceId: string, idOrDfid: string) {
+      const row = await findOwn(workspaceId, idOrDfid);
+      const members = await findMembers(knex, row.item_number);
+      const entries = await listItemEntries(knex, workspaceId, members, provenanceEntriesMax + 1);
+      const others = await countOtherContributors(knex, workspaceId, members);
+      return {
+        dfid: dfidOf(row),
+        ...foldProvenance(entries.slice(0, provenanceEntriesMax)),
+        contributors: [
+          { participant: 'you' },
+          ...Array.from({ length: others }, () => ({ participant: 'another participant' })),
+        ],
+        is_complete: entries.length <= provenanceEntriesMax,
+      };
+    },
+
+    async listEvents(
+      filter: {
+        workspaceId: string;
+        eventType?: string | undefined;
+        item?: string | undefined;
+        matchesNothing: boolean;
+      },
+      page: PageRequest,
+    ) {
+      const position = { ...page, after: decodeCursor(page.cursor, 'uuid') };
+      if (filter.matchesNothing) return { rows: [], total: 0, nextPosition: undefined };
+      const itemNumber = filter.item === undefined ? undefined : itemNumberOf(filter.item);
+      if (filter.item !== undefined && itemNumber === undefined) return { rows: [], total: 0, nextPosition: undefined };
+      const itemNumbers = itemNumber === undefined ? undefined : await findMembers(knex, itemNumber);
+      const found = await listEvents(knex, { ...filter, itemNumbers }, position);
+      const last = found.rows.at(-1);
+      const result: Page<ReturnType<typeof showEvent>> = {
+        rows: await showEvents(found.rows),
+        total: found.total,
+        nextPosition: found.rows.length === page.limit && last ? last.event_id : undefined,
+      };
+      return result;
+    },
+
+    async getEvent(workspaceId: string, eventId: string) {
+      const row = isUuid(eventId) ? await findEvent(knex, workspaceId, eventId) : undefined;
+      if (!row) throw new Problem('not_found', 'there is no event with this id that you may see');
+      const [event] = await showEvents([row]);
+      return event!;
+    },
+
+    /** Entries as the API shows them, with the DFIDs that their items have now. */
+    async describeEntries(rows: readonly EntryRow[]) {
+      const merges = await findMergesOfEntries(
+        knex,
+        rows.filter((row) => row.outcome === 'enriched').map((row) => row.entry_id),
+      );
+      const contested = rows.flatMap((row) => contestedItems(row));
+      const parts = await findDfidParts(knex, [
+        ...rows.flatMap((row) => row.item_number ?? []),
+        ...merges.map((merge) => merge.loser),
+        ...contested,
+      ]);
+      const survivors = await findDfidParts(
+        knex,
+        [...parts.values()].flatMap((part) => part.merged_into ?? []),
+      );
+      const currentDfid = (itemNumber: number) => {
+        const part = parts.get(itemNumber);
+        const current = part?.merged_into == null ? part : survivors.get(part.merged_into);
+        return current ? dfidOf(current) : null;
+      };
+      return rows.map((row) => ({
+        entry_id: row.entry_id,
+        position: positionOfEntry(row.entry_id),
+        line: row.line,
+        status: row.status,
+        outcome: row.outcome,
+        dfid: row.item_number === null ? null : currentDfid(row.item_number),
+        merged_dfids: merges
+          .filter((merge) => merge.entry_id === row.entry_id)
+          .map((merge) => dfidOf(parts.get(merge.loser)!)),
+        error: row.error && {
+          code: row.error.code,
+          detail: row.error.detail,
+          pointer: row.error.pointer,
+          ...(row.error.contradictions
+            ? { dfids: [...new Set(contestedItems(row).map(currentDfid))].filter((dfid) => dfid !== null) }
+            : {}),
+        },
+      }));
+    },
+
+    /** A DFID with a fresh number; it belongs to no item. */
+    async generateDfid(parts: { valueChain: ValueChain; country: string; year: number }): Promise<string> {
+      const { rows } = await database.pool.query<{ item_number: number }>(
+        `select nextval('item_numbers') as item_number`,
+      );
+      return formatDfid({ ...parts, sequence: rows[0]!.item_number });
+    },
+  };
+}
+
+function contestedItems({ error }: EntryRow): number[] {
+  return error?.contradictions?.flatMap((contradiction) => contradiction.itemNumbers) ?? [];
+}
+
+/** The number of an item by its id or DFID, whether it exists or not. */
+function itemNumberOf(idOrDfid: string): number | undefined {
+  if (!idOrDfid.startsWith('DFID-')) return itemNumberOfId(idOrDfid);
+  const reading = parseDfid(idOrDfid);
+  if (!reading.valid || reading.generation !== 'current') return undefined;
+  const sequence = Number(reading.components?.sequence);
+  return Number.isSafeInteger(sequence) ? sequence : undefined;
+}
+
+function dfidOf(row: Omit<DfidPartsRow, 'merged_into'>): string {
+  return formatDfid({ valueChain: row.value_chain, country: row.country, year: row.year, sequence: row.item_number });
+}
+
+function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
+  return {
+    id: itemIdOf(row.item_number),
+    dfid: dfidOf(row),
+    value_chain: row.value_chain,
+    country: row.country,
+    year: row.year,
+    status: row.merged_into === null ? row.status : 'merged',
+    metadata: Object.fromEntries(Object.entries(row.state.fields).map(([name, [value]]) => [name, value])),
+    version: row.version,
+    merged_into: row.merged_into === null ? null : itemIdOf(row.merged_into),
+    merged_into_dfid: survivor ? dfidOf(survivor) : null,
+    registered_at: row.registered_at.toISOString(),
+    last_updated_at: row.updated_at.toISOString(),
+    created_at: row.registered_at.toISOString(),
+    updated_at: row.updated_at.toISOString(),
+  };
+}
+
+function showIdentifiers(state: StoredContributionState) {
+  return state.identifiers.map(([typeName, raw, claimType, value, isCanonical]) => ({
+    identifier_type: typeName,
+    value: raw,
+    is_canonical: isCanonical === 1,
+    normalized_type: claimType,
+    normalized_value: value,
+  }));
+}
+
+function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
+  return {
+    id: row.event_id,
+    event_type: row.event_type,
+    source_type: 'item',
+    source_id: itemIdOf(row.item_number),
+    payload: row.payload,
+    // A fact that is stored is complete; nothing about it is processed later.
+    status: 'completed',
+    visibility: row.visibility,
+    is_duplicate: false,
+    item_id: itemIdOf(row.item_number),
+    dfid: item ? dfidOf(item) : '',
+    circuit_id: null,
+    user_id: null,
+    metadata: row.entry_id === null ? null : { entry_id: row.entry_id },
+    occurred_at: row.occurred_at.toISOString(),
+    created_at: row.created_at.toISOString(),
+    processed_at: row.created_at.toISOString(),
+    error_message: null,
+  };
+}

@@ -1,0 +1,195 @@
+import type { Knex } from '#platform/database.ts';
+import { countedAtMost, type Page } from '#platform/page.ts';
+import type { StoredContributionState } from './contribution-state.ts';
+import type { ValueChain } from './value-chain.ts';
+
+export interface ItemRow {
+  item_number: number;
+  value_chain: ValueChain;
+  country: string;
+  year: number;
+  merged_into: number | null;
+  status: string;
+  version: number;
+  state: StoredContributionState;
+  registered_at: Date;
+  updated_at: Date;
+}
+
+export interface ItemFilter {
+  workspaceId: string;
+  itemNumbers?: readonly number[] | undefined;
+  valueChain?: string | undefined;
+  country?: string | undefined;
+  year?: number | undefined;
+  status?: string | undefined;
+}
+
+function matchingItems(knex: Knex, filter: ItemFilter): Knex.QueryBuilder {
+  const query = knex('contributions')
+    .join('items', 'items.item_number', 'contributions.item_number')
+    .where('contributions.workspace_id', filter.workspaceId);
+  if (filter.status === 'merged') void query.whereNotNull('items.merged_into');
+  else {
+    void query.whereNull('items.merged_into');
+    if (filter.status !== undefined) void query.andWhere('contributions.status', filter.status);
+  }
+  if (filter.itemNumbers !== undefined) void query.whereIn('contributions.item_number', [...filter.itemNumbers]);
+  if (filter.valueChain !== undefined) void query.andWhere('items.value_chain', filter.valueChain);
+  if (filter.country !== undefined) void query.andWhere('items.country', filter.country);
+  if (filter.year !== undefined) void query.andWhere('items.year', filter.year);
+  return query;
+}
+
+const itemColumns = [
+  'items.item_number',
+  'items.value_chain',
+  'items.country',
+  'items.year',
+  'items.merged_into',
+  'contributions.status',
+  'contributions.version',
+  'contributions.state',
+  'contributions.registered_at',
+  'contributions.updated_at',
+];
+
+/** The items that a workspace contributed to, newest first. */
+export async function listItems(
+  knex: Knex,
+  filter: ItemFilter,
+  position: { limit: number; offset: number; after: string | undefined },
+): Promise<Omit<Page<ItemRow>, 'nextPosition'>> {
+  const counted = await knex.count<{ count: number }[]>('*').from(
+    matchingItems(knex, filter)
+      .select(knex.raw('1'))
+      .limit(countedAtMost + 1)
+      .as('counted'),
+  );
+  const page = matchingItems(knex, filter)
+    .select<ItemRow[]>(itemColumns)
+    .orderBy('contributions.item_number', 'desc')
+    .limit(position.limit);
+  if (position.after === undefined) void page.offset(position.offset);
+  else void page.andWhere('contributions.item_number', '<', position.after);
+  return { rows: await page, total: Number(counted[0]?.count ?? 0) };
+}
+
+/** What a workspace knows of an item, merged or not. */
+export async function findItem(knex: Knex, workspaceId: string, itemNumber: number): Promise<ItemRow | undefined> {
+  return knex('contributions')
+    .join('items', 'items.item_number', 'contributions.item_number')
+    .where({ 'contributions.workspace_id': workspaceId, 'contributions.item_number': itemNumber })
+    .select(itemColumns)
+    .first<ItemRow | undefined>();
+}
+
+export interface DfidPartsRow {
+  item_number: number;
+  value_chain: ValueChain;
+  country: string;
+  year: number;
+  merged_into: number | null;
+}
+
+/** What the DFIDs of items are made of. */
+export async function findDfidParts(knex: Knex, itemNumbers: readonly number[]): Promise<Map<number, DfidPartsRow>> {
+  if (itemNumbers.length === 0) return new Map();
+  const rows = await knex('items')
+    .whereIn('item_number', [...new Set(itemNumbers)])
+    .select<DfidPartsRow[]>('item_number', 'value_chain', 'country', 'year', 'merged_into');
+  return new Map(rows.map((row) => [row.item_number, row]));
+}
+
+/** An item and all that were merged into it. */
+export async function findMembers(knex: Knex, itemNumber: number): Promise<number[]> {
+  const rows = await knex('items')
+    .where('merged_into', itemNumber)
+    .select<{ item_number: number }[]>('item_number')
+    .orderBy('item_number');
+  return [itemNumber, ...rows.map((row) => row.item_number)];
+}
+
+/** The items that became others because of these entries. */
+export async function findMergesOfEntries(
+  knex: Knex,
+  entryIds: readonly string[],
+): Promise<{ entry_id: string; loser: number }[]> {
+  if (entryIds.length === 0) return [];
+  return knex('item_merges')
+    .whereIn('entry_id', [...entryIds])
+    .select<{ entry_id: string; loser: number }[]>('entry_id', 'loser')
+    .orderBy('loser');
+}
+
+/** The item that owns a claim, if one does. */
+export async function findClaimOwner(knex: Knex, claimType: string, value: string): Promise<number | undefined> {
+  const row = await knex('identifier_claims')
+    .where({ identifier_type: claimType, value })
+    .first<{ item_number: number } | undefined>('item_number');
+  return row?.item_number;
+}
+
+/** The items of a workspace that mention a value which identifies nothing, at most `limit`. */
+export async function findMentioningItems(
+  knex: Knex,
+  workspaceId: string,
+  identifierType: string,
+  value: string,
+  limit: number,
+): Promise<number[]> {
+  const rows = await knex('identifier_mentions')
+    .join('items', 'items.item_number', 'identifier_mentions.item_number')
+    .where({ workspace_id: workspaceId, identifier_type: identifierType, value })
+    .select<{ item_number: number }[]>(knex.raw('coalesce(items.merged_into, items.item_number) as item_number'))
+    .limit(limit);
+  return rows.map((row) => row.item_number);
+}
+
+export interface ItemEntryRow {
+  entry_id: string;
+  effective_at: Date;
+  effective_at_micros: number;
+  received_sequence: number;
+  record: { identifiers: [string, string, string, string, 0 | 1][]; fields: Record<string, unknown> };
+  received_at: Date;
+  receipt_id: string;
+}
+
+/** The entries that make up what a workspace knows of items, with the receipts they came in. */
+export async function listItemEntries(
+  knex: Knex,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+  limit: number,
+): Promise<ItemEntryRow[]> {
+  return knex('entries')
+    .join('receipts', 'receipts.received_sequence', 'entries.received_sequence')
+    .where('entries.workspace_id', workspaceId)
+    .where('receipts.workspace_id', workspaceId)
+    .whereIn('entries.item_number', [...itemNumbers])
+    .select<ItemEntryRow[]>(
+      'entries.entry_id',
+      'entries.effective_at',
+      knex.raw('(extract(epoch from entries.effective_at) * 1000000)::int8 as effective_at_micros'),
+      'entries.received_sequence',
+      'entries.record',
+      'receipts.received_at',
+      'receipts.receipt_id',
+    )
+    .orderBy(['entries.effective_at', 'entries.received_sequence', 'entries.entry_id'])
+    .limit(limit);
+}
+
+/** How many other workspaces contributed to items. */
+export async function countOtherContributors(
+  knex: Knex,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+): Promise<number> {
+  const row = await knex('contributions')
+    .whereIn('item_number', [...itemNumbers])
+    .whereNot('workspace_id', workspaceId)
+    .countDistinct<{ count: number }[]>('workspace_id as count');
+  return Number(row[0]?.count ?? 0);
+}

@@ -1,0 +1,274 @@
+import { hash } from 'node:crypto';
+import { formatDateTimeMicros, parseDateTimeMicros } from '#platform/clock.ts';
+import { canonicalJson } from '#platform/json/canonical.ts';
+import { eventVisibilities, parseEventVisibility, type EventVisibility } from '#domains/events/index.ts';
+import { isCountryCode } from './country.ts';
+import { normaliseIdentifier } from './identifier-normalisers.ts';
+import type { FingerprintRule } from './identifier-types.ts';
+import type { TypeRegistry } from './type-registry.ts';
+import { refuse, type Judgement, type Placed, type SubmittedEvent, type SubmittedRecord } from './submitted-record.ts';
+import { parseValueChain, type ValueChain } from './value-chain.ts';
+
+/** What a receipt says for records that do not say it themselves. */
+export interface RecordDefaults {
+  readonly valueChain: ValueChain | null;
+  readonly country: string | null;
+  readonly year: number | null;
+}
+
+export interface JudgedIdentifier {
+  /** The type and value as sent. */
+  readonly typeName: string;
+  readonly raw: string;
+  /** The type and value by which equality is judged. */
+  readonly claimType: string;
+  readonly value: string;
+  /** Whether it identifies the item by itself, in all workspaces. */
+  readonly isCanonical: boolean;
+  /** Where it stands in the record; empty for identifiers read back from the database. */
+  readonly pointer: string;
+}
+
+export interface JudgedEvent {
+  readonly eventType: string;
+  readonly occurredAtMicros: number | null;
+  readonly payload: string;
+  readonly visibility: EventVisibility;
+  /** 32 bytes that are equal for the same event sent again; null when nothing says that two are the same. */
+  readonly eventKey: Buffer | null;
+}
+
+/** A record that may become part of an item: every value checked and in its normal form. */
+export interface JudgedRecord {
+  readonly identifiers: readonly JudgedIdentifier[];
+  /** Keys (`claimKey`) of what identifies the item: canonical identifiers and fingerprints of complete contextual sets. */
+  readonly claims: readonly string[];
+  readonly valueChain: ValueChain;
+  readonly country: string;
+  readonly year: number;
+  readonly occurredAtMicros: number | null;
+  /** Field names with their values in canonical JSON (RFC 8785). */
+  readonly fields: readonly (readonly [name: string, value: string])[];
+  readonly events: readonly JudgedEvent[];
+}
+
+export interface JudgingContext {
+  readonly workspaceId: string;
+  readonly defaults: RecordDefaults;
+  readonly types: TypeRegistry;
+  readonly nowMicros: number;
+}
+
+const fiveMinutesMicros = 300_000_000;
+const firstYear = 1900;
+const lastYear = 2100;
+const fieldNameMax = 256;
+const claimSeparator = '\u0000';
+
+/** One text for a claim's type and value; U+0000 stands in neither. */
+export function claimKey(claimType: string, value: string): string {
+  return `${claimType}${claimSeparator}${value}`;
+}
+
+/** The type and value that `claimKey` joined. */
+export function splitClaimKey(key: string): [claimType: string, value: string] {
+  const at = key.indexOf(claimSeparator);
+  return [key.slice(0, at), key.slice(at + 1)];
+}
+
+/** Checks every value of a record and brings it to its normal form, or says what is wrong and where. */
+export function judgeRecord(record: SubmittedRecord, context: JudgingContext): Judgement<JudgedRecord> {
+  const valueChain = judgeValueChain(record.valueChain, context);
+  if (!valueChain.ok) return valueChain;
+  const country = judgeCountry(record.country, context);
+  if (!country.ok) return country;
+  const year = judgeYear(record.year, context);
+  if (!year.ok) return year;
+  const occurredAt = judgeOccurredAt(record.occurredAt, context);
+  if (!occurredAt.ok) return occurredAt;
+  const identifiers = judgeIdentifiers(record, context);
+  if (!identifiers.ok) return identifiers;
+  const fields = judgeFields(record);
+  if (!fields.ok) return fields;
+  const events = judgeEvents(record.events, occurredAt.value, context);
+  if (!events.ok) return events;
+  const claims = new Set<string>();
+  for (const identifier of identifiers.value) {
+    if (identifier.isCanonical) claims.add(claimKey(identifier.claimType, identifier.value));
+  }
+  for (const rule of context.types.fingerprintRules) {
+    const fingerprint = fingerprintOf(rule, valueChain.value, year.value, identifiers.value, context.workspaceId);
+    if (fingerprint !== undefined) claims.add(claimKey(`fingerprint:${rule.name}`, fingerprint));
+  }
+  return {
+    ok: true,
+    value: {
+      identifiers: identifiers.value,
+      claims: [...claims],
+      valueChain: valueChain.value,
+      country: country.value,
+      year: year.value,
+      occurredAtMicros: occurredAt.value,
+      fields: fields.value,
+      events: events.value,
+    },
+  };
+}
+
+function judgeValueChain(sent: Placed<unknown> | undefined, { defaults }: JudgingContext): Judgement<ValueChain> {
+  if (!sent) return { ok: true, value: defaults.valueChain ?? 'GENERIC' };
+  const chain = typeof sent.value === 'string' ? parseValueChain(sent.value) : undefined;
+  return chain
+    ? { ok: true, value: chain }
+    : refuse(
+        'unknown_value_chain',
+        sent.pointer,
+        'value chains are BEEF, POULTRY, PORK, SOY, CORN, COTTON, COFFEE, MILK and GENERIC',
+      );
+}
+
+function judgeCountry(sent: Placed<unknown> | undefined, { defaults }: JudgingContext): Judgement<string> {
+  if (!sent) return { ok: true, value: defaults.country ?? 'BR' };
+  const country = typeof sent.value === 'string' ? sent.value.toUpperCase() : '';
+  return isCountryCode(country)
+    ? { ok: true, value: country }
+    : refuse('invalid_country', sent.pointer, 'a country is an ISO 3166-1 alpha-2 code such as BR');
+}
+
+function judgeYear(sent: Placed<unknown> | undefined, { defaults, nowMicros }: JudgingContext): Judgement<number> {
+  if (!sent) return { ok: true, value: defaults.year ?? new Date(nowMicros / 1000).getUTCFullYear() };
+  const year = typeof sent.value === 'string' && /^\d{4}$/.test(sent.value) ? Number(sent.value) : sent.value;
+  const isYear = typeof year === 'number' && Number.isInteger(year) && year >= firstYear && year <= lastYear;
+  return isYear
+    ? { ok: true, value: year }
+    : refuse('invalid_year', sent.pointer, `a year is a whole number from ${firstYear} to ${lastYear}`);
+}
+
+function judgeOccurredAt(sent: Placed<unknown> | undefined, { nowMicros }: JudgingContext): Judgement<number | null> {
+  if (!sent) return { ok: true, value: null };
+  const micros = typeof sent.value === 'string' ? parseDateTimeMicros(sent.value) : undefined;
+  if (micros === undefined)
+    return refuse('invalid_occurred_at', sent.pointer, 'a time is an RFC 3339 date-time such as 2025-03-14T09:26:53Z');
+  if (micros > nowMicros + fiveMinutesMicros)
+    return refuse('invalid_occurred_at', sent.pointer, 'the time lies more than five minutes ahead');
+  return { ok: true, value: micros };
+}
+
+function judgeIdentifiers({ identifiers }: SubmittedRecord, { types }: JudgingContext): Judgement<JudgedIdentifier[]> {
+  const judged: JudgedIdentifier[] = [];
+  let canIdentify = false;
+  for (const { typeName, value, pointer } of identifiers) {
+    const type = types.find(typeName);
+    const result = normaliseIdentifier(type, typeName, value);
+    if (!result.ok) return refuse(result.code, pointer, result.detail);
+    const isCanonical = type !== undefined && type.isCanonical && type.subject === 'item';
+    canIdentify ||= type === undefined || type.subject === 'item';
+    judged.push({ typeName, raw: value, claimType: result.claimType, value: result.value, isCanonical, pointer });
+  }
+  if (!canIdentify) {
+    return refuse(
+      'no_identifying_identifier',
+      identifiers.length === 0 ? '' : identifiers[0]!.pointer,
+      'a record needs at least one identifier of the item itself; parties, places, classes and documents identify none',
+    );
+  }
+  return { ok: true, value: judged };
+}
+
+function judgeFields({ fields }: SubmittedRecord): Judgement<[string, string][]> {
+  const judged: [string, string][] = [];
+  for (const [name, value] of fields) {
+    if (name.length > fieldNameMax)
+      return refuse('invalid_member', '/metadata', `a field name has at most ${fieldNameMax} characters`);
+    judged.push([name, canonicalJson(value)]);
+  }
+  return { ok: true, value: judged };
+}
+
+const eventTypePattern = /^[a-z][a-z0-9_]{0,63}$/;
+const eventKeyMax = 256;
+
+function judgeEvents(
+  events: readonly SubmittedEvent[],
+  recordOccurredAt: number | null,
+  context: JudgingContext,
+): Judgement<JudgedEvent[]> {
+  const judged: JudgedEvent[] = [];
+  for (const event of events) {
+    if (typeof event.eventType !== 'string' || !eventTypePattern.test(event.eventType)) {
+      return refuse(
+        'invalid_member',
+        `${event.pointer}/event_type`,
+        'an event type is snake_case, such as weight_measured',
+      );
+    }
+    const occurredAt = judgeOccurredAt(
+      event.occurredAt === undefined ? undefined : { value: event.occurredAt, pointer: `${event.pointer}/occurred_at` },
+      context,
+    );
+    if (!occurredAt.ok) return occurredAt;
+    const visibility = event.visibility === undefined ? 'private' : parseEventVisibility(event.visibility);
+    if (!visibility)
+      return refuse(
+        'invalid_member',
+        `${event.pointer}/visibility`,
+        `visibility is one of ${eventVisibilities.join(', ')}`,
+      );
+    const { eventKey } = event;
+    if (eventKey !== undefined && (typeof eventKey !== 'string' || eventKey === '' || eventKey.length > eventKeyMax)) {
+      return refuse(
+        'invalid_member',
+        `${event.pointer}/event_key`,
+        `an event key is a string of 1 to ${eventKeyMax} characters`,
+      );
+    }
+    const payload = canonicalJson(event.payload ?? {});
+    const occurredAtMicros = occurredAt.value ?? recordOccurredAt;
+    judged.push({
+      eventType: event.eventType,
+      occurredAtMicros,
+      payload,
+      visibility,
+      eventKey: sameEventKey(event.eventType, eventKey, occurredAtMicros, payload),
+    });
+  }
+  return { ok: true, value: judged };
+}
+
+/** Without a key of the sender, an event is the same if type, time and payload are; without a time nothing says so. */
+function sameEventKey(
+  eventType: string,
+  key: string | undefined,
+  occurredAtMicros: number | null,
+  payload: string,
+): Buffer | null {
+  if (key !== undefined) return hash('sha256', JSON.stringify(['key', key]), 'buffer');
+  if (occurredAtMicros === null) return null;
+  return hash(
+    'sha256',
+    JSON.stringify(['content', eventType, formatDateTimeMicros(occurredAtMicros), payload]),
+    'buffer',
+  );
+}
+
+/** The fingerprint of a contextual set, if the record holds all of it with one value each. */
+function fingerprintOf(
+  rule: FingerprintRule,
+  valueChain: ValueChain,
+  year: number,
+  identifiers: readonly JudgedIdentifier[],
+  workspaceId: string,
+): string | undefined {
+  if (!rule.valueChains.includes(valueChain)) return undefined;
+  const parts: string[] = [];
+  for (const claimType of rule.identifierTypes) {
+    const values = new Set(
+      identifiers.filter((identifier) => identifier.claimType === claimType).map(({ value }) => value),
+    );
+    if (values.size !== 1) return undefined;
+    parts.push(claimType, ...values);
+  }
+  // A rule whose set names the crop cycle needs no year; the others hold within one.
+  const period = rule.period === 'year' ? String(year) : '';
+  return hash('sha256', JSON.stringify([workspaceId, rule.name, rule.version, period, ...parts]), 'hex');
+}

@@ -1,0 +1,208 @@
+import { splitClaimKey } from './judge-record.ts';
+
+/** What deduplication looks at in a record: the keys that may identify its item. */
+export interface PlannedRecord {
+  readonly claims: readonly string[];
+}
+
+/** What must be known of an item that exists, read while its row is locked. */
+export interface KnownItem {
+  readonly itemNumber: number;
+  /** Its values of the claim types of which an item has one at most. */
+  readonly singleClaims: ReadonlyMap<string, string>;
+  /** True when only the submitting workspace contributed to it so far. */
+  readonly isOursAlone: boolean;
+}
+
+/** One thing that a record claims and that cannot be true together with another. */
+export interface Contradiction {
+  readonly claimType: string;
+  /** The values that exclude each other; empty when the link itself is not allowed. */
+  readonly values: readonly string[];
+  /** The items that exist and would be joined. */
+  readonly itemNumbers: readonly number[];
+}
+
+/** Records that speak of one item. */
+export interface PlannedItem {
+  /** The items that exist and turn out to be this one, lowest number first; empty for a new item. */
+  readonly itemNumbers: number[];
+  /** Indexes into the planned records, in their order. */
+  readonly records: number[];
+  /** All keys that its records claim. */
+  readonly claims: Set<string>;
+}
+
+export interface ResolutionPlan {
+  readonly items: readonly PlannedItem[];
+  readonly conflicts: ReadonlyMap<number, readonly Contradiction[]>;
+}
+
+interface PlanOptions {
+  /** The item that owns a key, if one does. */
+  ownerOf(key: string): KnownItem | undefined;
+  readonly singleClaimTypes: ReadonlySet<string>;
+  /** An administrator lets this workspace join items that others contributed to. */
+  readonly mayLinkItems: boolean;
+}
+
+interface Component extends PlannedItem {
+  readonly singleClaims: Map<string, string>;
+  isOursAlone: boolean;
+  mergedInto: Component | undefined;
+}
+
+/**
+ * Decides which records speak of the same item, one record after the other: a record joins everything that it shares a
+ * key with, if the union is free of contradiction and the workspace may link it; else it waits as a conflict and owns
+ * nothing. Consistent records end in the same partition in any order.
+ */
+export function planResolution(records: readonly PlannedRecord[], options: PlanOptions): ResolutionPlan {
+  const byKey = new Map<string, Component>();
+  const byItem = new Map<number, Component>();
+  const conflicts = new Map<number, Contradiction[]>();
+  const components: Component[] = [];
+
+  const componentOf = (key: string): Component | undefined => {
+    const planned = byKey.get(key);
+    if (planned) return findRoot(planned);
+    const item = options.ownerOf(key);
+    if (!item) return undefined;
+    const known = byItem.get(item.itemNumber);
+    if (known) return findRoot(known);
+    const component = startComponent(item);
+    byItem.set(item.itemNumber, component);
+    components.push(component);
+    return component;
+  };
+
+  for (const [index, record] of records.entries()) {
+    const touched = new Set<Component>();
+    for (const key of record.claims) {
+      const component = componentOf(key);
+      if (component) touched.add(component);
+    }
+    const contradictions = findContradictions(record, touched, options);
+    if (contradictions.length > 0) {
+      conflicts.set(index, contradictions);
+      continue;
+    }
+    const [first, ...others] = touched;
+    const target = first ?? startComponent(undefined);
+    if (!first) components.push(target);
+    for (const other of others) join(target, other);
+    target.records.push(index);
+    for (const key of record.claims) {
+      target.claims.add(key);
+      byKey.set(key, target);
+      addSingleClaim(target.singleClaims, key, options.singleClaimTypes);
+    }
+  }
+  return { items: components.filter((component) => !component.mergedInto && component.records.length > 0), conflicts };
+}
+
+function startComponent(item: KnownItem | undefined): Component {
+  return {
+    itemNumbers: item ? [item.itemNumber] : [],
+    records: [],
+    claims: new Set(),
+    singleClaims: new Map(item?.singleClaims),
+    isOursAlone: item?.isOursAlone ?? true,
+    mergedInto: undefined,
+  };
+}
+
+function findRoot(component: Component): Component {
+  let root = component;
+  while (root.mergedInto) root = root.mergedInto;
+  return root;
+}
+
+function join(target: Component, other: Component): void {
+  other.mergedInto = target;
+  target.itemNumbers.push(...other.itemNumbers);
+  target.itemNumbers.sort((a, b) => a - b);
+  for (const record of other.records) target.records.push(record);
+  target.records.sort((a, b) => a - b);
+  for (const key of other.claims) target.claims.add(key);
+  for (const [type, value] of other.singleClaims) target.singleClaims.set(type, value);
+  target.isOursAlone &&= other.isOursAlone;
+}
+
+function addSingleClaim(singleClaims: Map<string, string>, key: string, singleClaimTypes: ReadonlySet<string>): void {
+  const [claimType, value] = splitClaimKey(key);
+  if (singleClaimTypes.has(claimType)) singleClaims.set(claimType, value);
+}
+
+function findContradictions(
+  record: PlannedRecord,
+  touched: ReadonlySet<Component>,
+  options: PlanOptions,
+): Contradiction[] {
+  const valuesByType = new Map<string, Set<string>>();
+  const collect = (type: string, value: string) => {
+    const values = valuesByType.get(type);
+    if (values) values.add(value);
+    else valuesByType.set(type, new Set([value]));
+  };
+  for (const key of record.claims) {
+    const [claimType, value] = splitClaimKey(key);
+    if (options.singleClaimTypes.has(claimType)) collect(claimType, value);
+  }
+  const itemNumbers: number[] = [];
+  let isOursAlone = true;
+  for (const component of touched) {
+    for (const [type, value] of component.singleClaims) collect(type, value);
+    itemNumbers.push(...component.itemNumbers);
+    isOursAlone &&= component.isOursAlone;
+  }
+  itemNumbers.sort((a, b) => a - b);
+  const contradictions: Contradiction[] = [];
+  for (const [claimType, values] of valuesByType) {
+    if (values.size > 1) contradictions.push({ claimType, values: [...values].toSorted(), itemNumbers });
+  }
+  if (contradictions.length === 0 && itemNumbers.length > 1 && !isOursAlone && !options.mayLinkItems) {
+    contradictions.push({ claimType: '', values: [], itemNumbers });
+  }
+  return contradictions;
+}
+
+/** Records that share keys, directly or through others, as lists of indexes: nothing decided in one touches another. */
+export function groupBySharedKeys(
+  records: readonly PlannedRecord[],
+  extraKey: (key: string) => number | undefined,
+): number[][] {
+  const parents = records.map((_record, index) => index);
+  const rootOf = (index: number): number => {
+    let root = index;
+    while (parents[root] !== root) root = parents[root]!;
+    for (let at = index; parents[at] !== root;) {
+      const next = parents[at]!;
+      parents[at] = root;
+      at = next;
+    }
+    return root;
+  };
+  const firstByKey = new Map<string | number, number>();
+  const unite = (key: string | number, index: number) => {
+    const first = firstByKey.get(key);
+    if (first === undefined) firstByKey.set(key, index);
+    else parents[rootOf(index)] = rootOf(first);
+  };
+  for (const [index, record] of records.entries()) {
+    for (const key of record.claims) {
+      unite(key, index);
+      // Two keys of one item bind the records that name them as one key does.
+      const owner = extraKey(key);
+      if (owner !== undefined) unite(owner, index);
+    }
+  }
+  const groups = new Map<number, number[]>();
+  for (const index of records.keys()) {
+    const root = rootOf(index);
+    const group = groups.get(root);
+    if (group) group.push(index);
+    else groups.set(root, [index]);
+  }
+  return [...groups.values()];
+}

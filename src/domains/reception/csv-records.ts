@@ -1,0 +1,78 @@
+import { jsonPointer } from '#platform/json/pointer.ts';
+import { foldName, type SubmittedIdentifier, type SubmittedRecord, type TypeRegistry } from '#domains/items/index.ts';
+
+/** How a CSV is laid out: what its header line said. */
+export interface CsvLayout {
+  readonly delimiter: ',' | ';' | '\t';
+  readonly columns: readonly string[];
+  /** Bytes and physical lines of the header. */
+  readonly headerBytes: number;
+  readonly headerLines: number;
+}
+
+const plainColumns = ['value_chain', 'country', 'year', 'occurred_at'] as const;
+type PlainColumn = (typeof plainColumns)[number];
+
+/** Columns that the imports of the existing client know as metadata. */
+const knownMetadata = new Set(['raca', 'peso', 'data_nasc', 'data_entrada', 'fazenda'].map(foldName));
+const metadataPrefix = 'metadata.';
+
+type ColumnRole =
+  | { kind: 'identifier'; typeName: string }
+  | { kind: 'plain'; name: PlainColumn }
+  | { kind: 'metadata'; name: string; isKnown: boolean };
+
+/** What each column of a CSV is for. */
+export interface CsvColumns {
+  readonly roles: readonly ColumnRole[];
+  readonly pointers: readonly string[];
+  /** Columns that are kept as metadata although nothing knows them. */
+  readonly unclassifiedFields: readonly string[];
+}
+
+/** Columns named like an identifier type or one of its aliases are identifiers; the rest is metadata. */
+export function classifyColumns(columns: readonly string[], types: TypeRegistry): CsvColumns {
+  const roles = columns.map((column): ColumnRole => {
+    const folded = foldName(column);
+    const plain = plainColumns.find((name) => name === folded);
+    if (plain) return { kind: 'plain', name: plain };
+    if (folded.startsWith(metadataPrefix))
+      return { kind: 'metadata', name: column.trim().slice(metadataPrefix.length), isKnown: true };
+    const type = types.find(column);
+    return type
+      ? { kind: 'identifier', typeName: type.name }
+      : { kind: 'metadata', name: column, isKnown: knownMetadata.has(folded) };
+  });
+  return {
+    roles,
+    pointers: columns.map((column) => jsonPointer(column)),
+    unclassifiedFields: columns.filter((_column, index) => {
+      const role = roles[index]!;
+      return role.kind === 'metadata' && !role.isKnown;
+    }),
+  };
+}
+
+/** A line of a CSV as a record. Values stay the strings they are; an empty cell is an absent field. */
+export function readCsvRecord(values: readonly string[], { roles, pointers }: CsvColumns): SubmittedRecord {
+  const identifiers: SubmittedIdentifier[] = [];
+  const fields: [string, string][] = [];
+  const plain = new Map<PlainColumn, { value: string; pointer: string }>();
+  for (const [index, value] of values.entries()) {
+    if (value === '') continue;
+    const role = roles[index]!;
+    const pointer = pointers[index]!;
+    if (role.kind === 'identifier') identifiers.push({ typeName: role.typeName, value, pointer });
+    else if (role.kind === 'metadata') fields.push([role.name, value]);
+    else plain.set(role.name, { value, pointer });
+  }
+  return {
+    identifiers,
+    valueChain: plain.get('value_chain'),
+    country: plain.get('country'),
+    year: plain.get('year'),
+    occurredAt: plain.get('occurred_at'),
+    fields,
+    events: [],
+  };
+}

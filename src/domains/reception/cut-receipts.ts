@@ -1,0 +1,149 @@
+import { receiptEntriesMax } from '#platform/ids.ts';
+import type { Queryable } from '#platform/database.ts';
+import type { TypeRegistry } from '#domains/items/index.ts';
+import { classifyColumns, type CsvLayout } from './csv-records.ts';
+import { makeCsvCutter } from './formats/csv.ts';
+import { readCsvHeader } from './formats/csv-header.ts';
+import type { RecordCutter } from './formats/cutter.ts';
+import { makeJsonCutter } from './formats/json.ts';
+import { makeNdjsonCutter } from './formats/ndjson.ts';
+import { bodyPartBytes, readBodyRange, readSmallBodies } from './receipts.store.ts';
+import { insertChunks, markCut, type CutResult, type NewChunk, type UncutReceipt } from './work.store.ts';
+
+/** Records and bytes of a chunk at most; one larger record is a chunk of its own. */
+export const chunkEntriesMax = 1000;
+const chunkBytesMax = 1_048_576;
+/** Receipts up to this size are served before bulk. */
+const smallLaneEntriesMax = 100;
+
+export const smallLane = 0;
+export const bulkLane = 1;
+
+/** Collects neighbouring records into chunks. */
+class ChunkCollector {
+  readonly chunks: Omit<NewChunk, 'receiptId' | 'workspaceId' | 'receivedSequence' | 'lane'>[] = [];
+  entryTotal = 0;
+  #start = 0;
+  #end = 0;
+  #count = 0;
+  #firstLine: number | null = null;
+
+  add(start: number, end: number, line: number | null): void {
+    if (this.entryTotal === receiptEntriesMax)
+      throw new RangeError(`a receipt holds at most ${receiptEntriesMax} records`);
+    if (this.#count === chunkEntriesMax || (this.#count > 0 && end - this.#start > chunkBytesMax)) this.#close();
+    if (this.#count === 0) {
+      this.#start = start;
+      this.#firstLine = line;
+    }
+    this.#end = end;
+    this.#count += 1;
+    this.entryTotal += 1;
+  }
+
+  finish(): void {
+    if (this.#count > 0) this.#close();
+  }
+
+  #close(): void {
+    this.chunks.push({
+      chunkNumber: this.chunks.length,
+      byteStart: this.#start,
+      byteLength: this.#end - this.#start,
+      firstPosition: this.entryTotal - this.#count,
+      firstLine: this.#firstLine,
+      entryCount: this.#count,
+    });
+    this.#count = 0;
+  }
+}
+
+export interface CutReceipts {
+  readonly chunks: readonly NewChunk[];
+  readonly results: readonly CutResult[];
+}
+
+/** Finds the records of receipts, part by part, and writes their chunk rows in the caller's transaction. */
+export async function cutReceipts(
+  client: Queryable,
+  receipts: readonly UncutReceipt[],
+  types: TypeRegistry,
+): Promise<CutReceipts> {
+  const chunks: NewChunk[] = [];
+  const results: CutResult[] = [];
+  const small = receipts.filter((receipt) => receipt.size_bytes <= bodyPartBytes);
+  const bodies = await readSmallBodies(
+    client,
+    small.map((receipt) => receipt.receipt_id),
+  );
+  for (const receipt of receipts) {
+    const { collector, ...result } = await cutReceipt(client, receipt, bodies.get(receipt.receipt_id), types);
+    const lane = collector.entryTotal <= smallLaneEntriesMax ? smallLane : bulkLane;
+    const { receipt_id: receiptId, workspace_id: workspaceId, received_sequence: receivedSequence } = receipt;
+    if (!result.failure)
+      for (const chunk of collector.chunks) chunks.push({ receiptId, workspaceId, receivedSequence, lane, ...chunk });
+    results.push({ receiptId, entryTotal: result.failure ? 0 : collector.entryTotal, ...result });
+  }
+  await insertChunks(client, chunks);
+  await markCut(client, results);
+  return { chunks, results };
+}
+
+async function cutReceipt(
+  client: Queryable,
+  receipt: UncutReceipt,
+  wholeBody: Buffer | undefined,
+  types: TypeRegistry,
+) {
+  const collector = new ChunkCollector();
+  const result: Pick<CutResult, 'csvLayout' | 'unclassifiedFields' | 'failure'> = {
+    csvLayout: null,
+    unclassifiedFields: null,
+    failure: null,
+  };
+  const first = wholeBody ?? (await readBodyRange(client, receipt.receipt_id, 0, bodyPartBytes));
+  let layout: CsvLayout | undefined;
+  if (receipt.format === 'csv') {
+    const header = readCsvHeader(first, receipt.charset);
+    if (!header.ok) return { ...result, failure: { code: 'invalid_csv_header', detail: header.detail }, collector };
+    layout = {
+      delimiter: header.delimiter,
+      columns: header.columns,
+      headerBytes: header.byteLength,
+      headerLines: header.lines,
+    };
+  }
+  try {
+    const cutter = cutterFor(receipt, layout, collector);
+    cutter.push(layout ? first.subarray(layout.headerBytes) : first);
+    for (let start = first.length; start < receipt.size_bytes; start += bodyPartBytes) {
+      cutter.push(
+        await readBodyRange(client, receipt.receipt_id, start, Math.min(start + bodyPartBytes, receipt.size_bytes)),
+      );
+    }
+    cutter.finish();
+    collector.finish();
+  } catch (error) {
+    // Reception refuses what cannot be split; only the number of records is left to find out here.
+    if (!(error instanceof RangeError)) throw error;
+    return { ...result, failure: { code: 'invalid_request', detail: error.message }, collector };
+  }
+  if (!layout) return { ...result, collector };
+  const { unclassifiedFields } = classifyColumns(layout.columns, types);
+  return { ...result, csvLayout: layout, unclassifiedFields, collector };
+}
+
+function cutterFor(receipt: UncutReceipt, layout: CsvLayout | undefined, collector: ChunkCollector): RecordCutter {
+  const onRecord = (start: number, end: number, line: number | null) => collector.add(start, end, line);
+  if (layout) {
+    return makeCsvCutter({
+      delimiter: layout.delimiter,
+      startOffset: layout.headerBytes,
+      startLine: 1 + layout.headerLines,
+      onRecord,
+      onBadRecord: onRecord,
+    });
+  }
+  if (receipt.format === 'ndjson') return makeNdjsonCutter({ onRecord });
+  return makeJsonCutter({ onRecord: (start, end) => onRecord(start, end, null) });
+}

@@ -1,0 +1,311 @@
+import { Readable } from 'node:stream';
+import { blake3Hex } from '#platform/blake3.ts';
+import type { Database } from '#platform/database.ts';
+import { withTransaction } from '#platform/database.ts';
+import { Problem } from '#platform/errors.ts';
+import { isUuid, makeReceiptId } from '#platform/ids.ts';
+import { decodeCursor, type Page } from '#platform/page.ts';
+import { principalOf, type RouteRequest, type RouteResponse } from '#platform/route.ts';
+import type { Bell } from '#platform/queue/bell.ts';
+import { listEntries, readEntries, type EntryRow, type EntryStatus, type ItemsService } from '#domains/items/index.ts';
+import { readBodyKind } from './body-format.ts';
+import { makeEntriesCsv } from './entries-csv.ts';
+import { retryFailedEntries } from './retry-entries.ts';
+import { makeReceiptWaiter } from './receipt-waiter.ts';
+import { makeReceiptWriter } from './receipt-writer.ts';
+import {
+  bodyPartBytes,
+  findIdempotencyKey,
+  findReceipt,
+  keepAnswer,
+  listReceipts,
+  readBodyRange,
+  type IdempotencyRow,
+  type NewReceipt,
+  type ReceiptFilter,
+  type ReceiptRow,
+  type ReceiptStatus,
+} from './receipts.store.ts';
+import { deduplicationQueue, ingestionQueue } from './reception.jobs.ts';
+import {
+  readDefaults,
+  readIdempotencyKey,
+  readWaitSeconds,
+  receiveChecked,
+  smallBodyBytes,
+  type CheckedBody,
+} from './submission.ts';
+
+interface ReceiptsServiceOptions {
+  database: Database;
+  bell: Bell;
+  items: ItemsService;
+  observeGroup?(rows: number): void;
+}
+
+type PageRequest = { limit: number; offset: number; cursor?: string | undefined };
+
+export type ReceiptsService = ReturnType<typeof makeReceiptsService>;
+
+const submitOperation = 'POST /api/receipts';
+
+/** Keeps receipts and tells what became of them. */
+export function makeReceiptsService({ database, bell, items, observeGroup }: ReceiptsServiceOptions) {
+  const { pool, knex } = database;
+  const ring = (receipts: readonly NewReceipt[]) => {
+    if (receipts.length === 0) return;
+    // Not awaited: the receipts are kept, and the sweep finds what no bell announced.
+    void bell.ring(ingestionQueue, [
+      {
+        receipt_ids: receipts.map(({ receiptId }) => receiptId),
+        request_ids: receipts.slice(0, 20).map(({ requestId }) => requestId),
+      },
+    ]);
+  };
+  const writer = makeReceiptWriter({ pool, onStored: ring, ...(observeGroup ? { observeGroup } : {}) });
+  const waiter = makeReceiptWaiter(pool);
+  const keysInUse = new Set<string>();
+
+  const getReceipt = async (workspaceId: string, receiptId: string): Promise<ReceiptRow> => {
+    const row = isUuid(receiptId) ? await findReceipt(knex, workspaceId, receiptId) : undefined;
+    if (!row) throw new Problem('not_found', 'there is no receipt with this id in your workspace');
+    return row;
+  };
+
+  const keep = (receipt: NewReceipt, body: CheckedBody) =>
+    body.sizeBytes <= smallBodyBytes
+      ? writer.keep({ ...receipt, body: joined(body.chunks) })
+      : writer.keepLarge(receipt, body.chunks);
+
+  const answer = async (request: RouteRequest, receipt: NewReceipt, receivedAt: Date): Promise<RouteResponse> => {
+    const waitSeconds = readWaitSeconds(request.headers['prefer']);
+    const location = { location: `/api/receipts/${receipt.receiptId}` };
+    if (waitSeconds === 0) return { status: 202, headers: location, body: acknowledgement(receipt, receivedAt) };
+    const headers = { ...location, 'preference-applied': `wait=${waitSeconds}` };
+    const isFinished = await waiter.waitUntilFinished(receipt.receiptId, waitSeconds * 1000);
+    if (!isFinished) return { status: 202, headers, body: acknowledgement(receipt, receivedAt) };
+    return { status: 200, headers, body: showReceipt(await getReceipt(receipt.workspaceId, receipt.receiptId)) };
+  };
+
+  const replay = async (workspaceId: string, known: IdempotencyRow, fingerprint: Buffer): Promise<RouteResponse> => {
+    if (!known.fingerprint.equals(fingerprint)) {
+      throw new Problem(
+        'idempotency_key_reused',
+        'another body, query or content type was sent with this key; a key stands for one request',
+      );
+    }
+    const headers = { location: `/api/receipts/${known.receipt_id}`, 'idempotency-replayed': 'true' };
+    if (known.answer) return { status: known.answer.status, headers, body: known.answer.body };
+    return { status: 202, headers, body: showAcknowledgement(await getReceipt(workspaceId, known.receipt_id)) };
+  };
+
+  const submitOnce = async (
+    request: RouteRequest,
+    makeReceipt: (body: CheckedBody, idempotency: NewReceipt['idempotency']) => NewReceipt,
+    receive: () => Promise<CheckedBody>,
+    key: string,
+  ) => {
+    const { workspaceId } = principalOf(request);
+    const inUse = `${workspaceId} ${key}`;
+    if (keysInUse.has(inUse))
+      throw new Problem('idempotency_key_in_use', 'the first request with this key has no answer yet', {
+        headers: { 'retry-after': '1' },
+      });
+    keysInUse.add(inUse);
+    try {
+      const body = await receive();
+      const fingerprint = Buffer.from(
+        blake3Hex(JSON.stringify([request.rawQuery, request.headers['content-type'], body.hash])),
+        'hex',
+      );
+      const before = await findIdempotencyKey(pool, workspaceId, submitOperation, key);
+      if (before) return await replay(workspaceId, before, fingerprint);
+      const receipt = makeReceipt(body, { operation: submitOperation, key, fingerprint });
+      const stored = await keep(receipt, body);
+      if (!stored) {
+        const winner = await findIdempotencyKey(pool, workspaceId, submitOperation, key);
+        if (!winner)
+          throw new Problem('unavailable', 'the key is being taken by another request; send it again', {
+            headers: { 'retry-after': '1' },
+          });
+        return await replay(workspaceId, winner, fingerprint);
+      }
+      const response = await answer(request, receipt, stored.received_at);
+      if (response.status === 200)
+        await keepAnswer(pool, workspaceId, submitOperation, key, { status: 200, body: response.body });
+      return response;
+    } finally {
+      keysInUse.delete(inUse);
+    }
+  };
+
+  return {
+    /** Takes a submission in: what it answers is committed. */
+    async submit(
+      request: RouteRequest<{
+        value_chain?: string | undefined;
+        country?: string | undefined;
+        year?: string | undefined;
+      }>,
+    ): Promise<RouteResponse> {
+      const { workspaceId } = principalOf(request);
+      const kind = readBodyKind(request.headers['content-type'], request.headers['content-encoding']);
+      const defaults = readDefaults(request.query);
+      const key = readIdempotencyKey(request.headers['idempotency-key']);
+      const makeReceipt = (body: CheckedBody, idempotency: NewReceipt['idempotency']): NewReceipt => ({
+        receiptId: makeReceiptId(),
+        workspaceId,
+        hash: Buffer.from(body.hash, 'hex'),
+        sizeBytes: body.sizeBytes,
+        ...kind,
+        ...defaults,
+        requestId: request.id,
+        body: null,
+        idempotency,
+      });
+      const receive = () => receiveChecked(request, kind);
+      if (key !== undefined) return submitOnce(request, makeReceipt, receive, key);
+      const body = await receive();
+      const receipt = makeReceipt(body, null);
+      const stored = await keep(receipt, body);
+      if (!stored) throw new Error('a receipt without a key was neither stored nor refused');
+      return answer(request, receipt, stored.received_at);
+    },
+
+    async get(workspaceId: string, receiptId: string) {
+      return showReceipt(await getReceipt(workspaceId, receiptId));
+    },
+
+    async list(filter: ReceiptFilter, page: PageRequest): Promise<Page<ReceiptRow>> {
+      const found = await listReceipts(knex, filter, { ...page, after: decodeCursor(page.cursor, 'number') });
+      const last = found.rows.at(-1);
+      return {
+        ...found,
+        nextPosition: found.rows.length === page.limit && last ? String(last.received_sequence) : undefined,
+      };
+    },
+
+    async listEntries(
+      workspaceId: string,
+      receiptId: string,
+      status: EntryStatus | 'pending' | undefined,
+      page: PageRequest,
+    ) {
+      await getReceipt(workspaceId, receiptId);
+      // Pending records have no entry yet; the receipt tells how many there are.
+      if (status === 'pending') return { rows: [], total: 0, nextPosition: undefined };
+      const found = await listEntries(
+        knex,
+        receiptId,
+        { status },
+        { ...page, after: decodeCursor(page.cursor, 'uuid') },
+      );
+      const last = found.rows.at(-1);
+      const rows = await items.describeEntries(found.rows);
+      return {
+        rows,
+        total: found.total,
+        nextPosition: found.rows.length === page.limit && last ? last.entry_id : undefined,
+      };
+    },
+
+    /** The entries as CSV, with what was sent, ready to mend and send again. */
+    async exportEntries(workspaceId: string, receiptId: string, status: EntryStatus | undefined): Promise<Readable> {
+      const receipt = await getReceipt(workspaceId, receiptId);
+      const pages = async function* (): AsyncGenerator<EntryRow[]> {
+        let after: string | undefined;
+        for (;;) {
+          const rows = await readEntries(knex, receiptId, { status }, { limit: 500, offset: 0, after });
+          if (rows.length === 0) return;
+          yield rows;
+          after = rows.at(-1)!.entry_id;
+        }
+      };
+      return Readable.from(makeEntriesCsv(database, items, receipt, pages()));
+    },
+
+    async readBody(workspaceId: string, receiptId: string): Promise<{ receipt: ReceiptRow; bytes: Readable }> {
+      const receipt = await getReceipt(workspaceId, receiptId);
+      if (receipt.body_erased_at)
+        throw new Problem(
+          'body_erased',
+          `the bytes were erased at ${receipt.body_erased_at.toISOString()}; their hash stays`,
+        );
+      const parts = async function* () {
+        for (let start = 0; start < receipt.size_bytes; start += bodyPartBytes) {
+          yield await readBodyRange(pool, receiptId, start, Math.min(start + bodyPartBytes, receipt.size_bytes));
+        }
+      };
+      return { receipt, bytes: Readable.from(parts()) };
+    },
+
+    async verify(workspaceId: string, receiptId: string, providedHash: string) {
+      const originalHash = (await getReceipt(workspaceId, receiptId)).hash.toString('hex');
+      return { is_valid: originalHash === providedHash, original_hash: originalHash, provided_hash: providedHash };
+    },
+
+    /** Works on the failed entries of a receipt again. Returns how many there are. */
+    async retry(workspaceId: string, receiptId: string): Promise<number> {
+      await getReceipt(workspaceId, receiptId);
+      const retried = await withTransaction(pool, (client) => retryFailedEntries(client, workspaceId, receiptId));
+      if (retried.chunks.length > 0) void bell.ring(deduplicationQueue, retried.chunks);
+      return retried.entries;
+    },
+
+    flush: () => writer.flush(),
+    stop: () => waiter.stop(),
+  };
+}
+
+function joined(chunks: readonly Buffer[]): Buffer {
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+function acknowledgement(receipt: NewReceipt, receivedAt: Date) {
+  return {
+    receipt_id: receipt.receiptId,
+    status: 'received',
+    hash: receipt.hash.toString('hex'),
+    size_bytes: receipt.sizeBytes,
+    content_type: receipt.contentType,
+    received_at: receivedAt.toISOString(),
+  };
+}
+
+function showAcknowledgement(row: ReceiptRow) {
+  return {
+    receipt_id: row.receipt_id,
+    status: 'received',
+    hash: row.hash.toString('hex'),
+    size_bytes: row.size_bytes,
+    content_type: row.content_type,
+    received_at: row.received_at.toISOString(),
+  };
+}
+
+function statusOf(row: ReceiptRow): ReceiptStatus {
+  if (row.finished_at && row.outcome) return row.outcome;
+  return row.cut_at ? 'processing' : 'received';
+}
+
+/** A receipt as the API shows it. */
+export function showReceipt(row: ReceiptRow) {
+  const { completed, rejected, failed, conflicted } = row;
+  const total = row.entry_total ?? 0;
+  return {
+    ...showAcknowledgement(row),
+    status: statusOf(row),
+    entries: {
+      total,
+      pending: total - completed - rejected - failed - conflicted,
+      completed,
+      rejected,
+      failed,
+      conflicted,
+    },
+    items: { created: row.created, updated: row.enriched },
+    unclassified_fields: row.unclassified_fields ?? [],
+    error: row.failure,
+    finished_at: row.finished_at?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,500 @@
+import os from 'node:os';
+import pg from 'pg';
+import type { Database } from '#platform/database.ts';
+import { withTransaction } from '#platform/database.ts';
+import { isDataError, isTransientConflict } from '#platform/errors.ts';
+import type { Logger } from '#platform/logger.ts';
+import type { Bell } from '#platform/queue/bell.ts';
+import type { QueueWork } from '#platform/queue/definition.ts';
+import {
+  absorbRecords,
+  ContentionError,
+  makeItemNumberSource,
+  type AbsorbContext,
+  type IncomingRecord,
+  type TypeRegistry,
+  type Verdict,
+} from '#domains/items/index.ts';
+import { bulkLane, chunkEntriesMax, cutReceipts, smallLane } from './cut-receipts.ts';
+import { readChunk } from './read-chunk.ts';
+import { bodyPartBytes, findUnsettled, readBodyRange, readSmallBodies, settleReceipts } from './receipts.store.ts';
+import { deduplicationQueue, ingestionQueue, type DeduplicationJob, type IngestionJob } from './reception.jobs.ts';
+import {
+  claimChunks,
+  claimUncutReceipts,
+  cuttingChunkNumber,
+  findAttempts,
+  findOverdueChunks,
+  findOverdueReceipts,
+  findReceiptContexts,
+  finishChunks,
+  insertAttempts,
+  markCut,
+  postponeChunks,
+  type AttemptRow,
+  type ChunkCounts,
+  type DueChunk,
+  type ReceiptContext,
+  type UncutReceipt,
+} from './work.store.ts';
+
+interface ReceptionWorkOptions {
+  database: Database;
+  bell: Bell;
+  logger: Logger;
+  loadTypes(): Promise<TypeRegistry>;
+  ingestionConcurrency: number;
+  deduplicationConcurrency: number;
+  /** Told how many records a committed transaction settled. */
+  observeRecords?(verdicts: readonly Verdict[]): void;
+}
+
+const workerName = `${os.hostname()}:${process.pid}`;
+const firstWorkspace = '00000000-0000-0000-0000-000000000000';
+const smallReceiptBytes = 65_536;
+const smallReceiptsPerClaim = 200;
+const smallChunksPerClaim = 200;
+/** After this many tries that ended in a crash or an error, work goes on record by record. */
+const wholeTriesMax = 3;
+/** After this many more, a receipt that cannot even be cut is given up. */
+const cuttingTriesMax = 6;
+const retryDelaysMs = [200, 1000, 5000, 15_000, 60_000];
+/** Every n-th claim begins with the bulk lane, so that small receipts never starve it. */
+const bulkFirstEvery = 4;
+const settledAtOnce = 200;
+
+/** Makes the work behind the queues `ingestion` and `deduplication`. */
+export function makeReceptionWork(options: ReceptionWorkOptions): {
+  ingestion: QueueWork<IngestionJob>;
+  deduplication: QueueWork<DeduplicationJob>;
+  close(): Promise<void>;
+} {
+  // Attempts are counted while a transaction waits for them, so their connections must never be those of transactions.
+  const attemptPool = new pg.Pool({ ...options.database.pool.options, max: 2, application_name: 'defarm-attempts' });
+  attemptPool.on('error', () => {});
+  return {
+    ingestion: makeIngestion(options, attemptPool),
+    deduplication: makeDeduplication(options, attemptPool),
+    close: () => attemptPool.end(),
+  };
+}
+
+function makeIngestion(options: ReceptionWorkOptions, attemptPool: pg.Pool): QueueWork<IngestionJob> {
+  const { database, bell, loadTypes, logger } = options;
+  let cursor = firstWorkspace;
+
+  const cutNext = async () => {
+    const types = await loadTypes();
+    const cut = await withTransaction(database.pool, async (client) => {
+      const receipts = await claimWithWrap(
+        (from) => claimUncutReceipts(client, from, smallReceiptBytes, smallReceiptsPerClaim),
+        cursor,
+      );
+      if (receipts.length === 0) return undefined;
+      cursor = receipts[0]!.workspace_id;
+      const tries = await countTry(
+        client,
+        attemptPool,
+        receipts.map((receipt) => ({ receipt_id: receipt.receipt_id, chunk_number: cuttingChunkNumber })),
+      );
+      const hopeless = receipts.filter(
+        (receipt) => triesOf(tries, receipt.receipt_id, cuttingChunkNumber) >= cuttingTriesMax,
+      );
+      await giveUpCutting(client, hopeless);
+      const troubled = receipts.find(
+        (receipt) =>
+          triesOf(tries, receipt.receipt_id, cuttingChunkNumber) >= wholeTriesMax && !hopeless.includes(receipt),
+      );
+      // A receipt that made its neighbours fail before is cut alone.
+      const workable = troubled ? [troubled] : receipts.filter((receipt) => !hopeless.includes(receipt));
+      return { receipts: workable, ...(await cutReceipts(client, workable, types)) };
+    });
+    if (!cut) return undefined;
+    const requestIds = new Map(cut.receipts.map((receipt) => [receipt.receipt_id, receipt.request_id]));
+    await bell.ring(
+      deduplicationQueue,
+      cut.chunks.map(({ receiptId, chunkNumber }) => ({
+        receipt_id: receiptId,
+        chunk_number: chunkNumber,
+        ...(requestIds.get(receiptId) ? { request_id: requestIds.get(receiptId)! } : {}),
+      })),
+    );
+    return cut;
+  };
+
+  return {
+    queue: ingestionQueue,
+    concurrency: options.ingestionConcurrency,
+    async process({ data }) {
+      const cut = await cutNext();
+      const entries = cut?.results.reduce((sum, result) => sum + result.entryTotal, 0) ?? 0;
+      return {
+        rang: data.receipt_ids.length,
+        receipts: cut?.receipts.map((receipt) => receipt.receipt_id) ?? [],
+        chunks: cut?.chunks.length ?? 0,
+        entries,
+      };
+    },
+    async findOverdue(limit) {
+      const receiptIds = await findOverdueReceipts(database.pool, limit);
+      return receiptIds.map((receiptId) => ({ receipt_ids: [receiptId] }));
+    },
+    async workDirectly() {
+      const cut = await cutNext();
+      if (cut) logger.debug({ receipts: cut.receipts.length, chunks: cut.chunks.length }, 'cut without a job');
+      return cut !== undefined;
+    },
+  };
+}
+
+async function giveUpCutting(client: pg.ClientBase, receipts: readonly UncutReceipt[]): Promise<void> {
+  if (receipts.length === 0) return;
+  const failure = {
+    code: 'processing_failed',
+    detail: `the body could not be split into records in ${cuttingTriesMax} tries`,
+  };
+  await markCut(
+    client,
+    receipts.map((receipt) => ({
+      receiptId: receipt.receipt_id,
+      entryTotal: 0,
+      csvLayout: null,
+      unclassifiedFields: null,
+      failure,
+    })),
+  );
+}
+
+/** What was done with one claim of chunks. */
+interface WorkedChunks {
+  readonly chunks: readonly DueChunk[];
+  readonly counts: readonly ChunkCounts[];
+}
+
+function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool): QueueWork<DeduplicationJob> {
+  const { database, loadTypes, logger } = options;
+  const takeItemNumbers = makeItemNumberSource(attemptPool);
+  const cursors = [firstWorkspace, firstWorkspace];
+  const recentlyDone = makeRecentlyDone();
+  let claims = 0;
+  let settledUpTo = 0;
+
+  const claimNext = async (client: pg.ClientBase): Promise<DueChunk[]> => {
+    claims += 1;
+    const lanes = claims % bulkFirstEvery === 0 ? [bulkLane, smallLane] : [smallLane, bulkLane];
+    for (const lane of lanes) {
+      const batchMax = lane === smallLane ? smallChunksPerClaim : 1;
+      const chunks = await claimWithWrap((from) => claimChunks(client, lane, from, batchMax), cursors[lane]!);
+      if (chunks.length === 0) continue;
+      cursors[lane] = chunks[0]!.workspace_id;
+      return withinOneBatch(chunks);
+    }
+    return [];
+  };
+
+  const workNext = async (): Promise<WorkedChunks | undefined> => {
+    const types = await loadTypes();
+    let claimed: DueChunk[] = [];
+    let tries: readonly AttemptRow[] = [];
+    try {
+      const worked = await withTransaction(database.pool, async (client) => {
+        claimed = await claimNext(client);
+        if (claimed.length === 0) return undefined;
+        tries = await countTry(client, attemptPool, claimed);
+        // A chunk that made its neighbours fail before is worked alone.
+        const troubled = claimed.find((chunk) => triesOf(tries, chunk.receipt_id, chunk.chunk_number) >= wholeTriesMax);
+        if (troubled) claimed = [troubled];
+        return workChunks(client, claimed, tries, { ...options, attemptPool, types, takeItemNumbers });
+      });
+      if (!worked) return undefined;
+      recentlyDone.add(worked.chunks);
+      // A settlement that is missed here is made up for by the next sweep.
+      await settleReceipts(database.pool, [...new Set(worked.chunks.map((chunk) => chunk.receipt_id))]).catch(
+        (error: unknown) => logger.warn({ err: error }, 'receipts could not be settled at once'),
+      );
+      return worked;
+    } catch (error) {
+      if (claimed.length > 0) await postponeAfter(error, claimed, tries, database, logger);
+      throw error;
+    }
+  };
+
+  return {
+    queue: deduplicationQueue,
+    concurrency: options.deduplicationConcurrency,
+    async process({ data }) {
+      // The row may have been worked under another job's permit; asking the database again would find nothing.
+      if (recentlyDone.has(data.receipt_id, data.chunk_number))
+        return { chunk: 'was worked under the permit of another job' };
+      return describeWork(await workNext());
+    },
+    async findOverdue(limit) {
+      return findOverdueChunks(database.pool, limit);
+    },
+    async workDirectly() {
+      return (await workNext()) !== undefined;
+    },
+    async tidy() {
+      const unsettled = await findUnsettled(database.pool, settledUpTo, settledAtOnce);
+      settledUpTo = unsettled.length < settledAtOnce ? 0 : unsettled.at(-1)!.received_sequence;
+      if (unsettled.length > 0)
+        await settleReceipts(
+          database.pool,
+          unsettled.map((row) => row.receipt_id),
+        );
+    },
+  };
+}
+
+/** A batch of small chunks holds as many records as one big chunk, at most. */
+function withinOneBatch(chunks: readonly DueChunk[]): DueChunk[] {
+  let entries = 0;
+  const batch: DueChunk[] = [];
+  for (const chunk of chunks) {
+    entries += chunk.entry_count;
+    if (batch.length > 0 && entries > chunkEntriesMax) break;
+    batch.push(chunk);
+  }
+  return batch;
+}
+
+interface WorkContext extends ReceptionWorkOptions {
+  takeItemNumbers: AbsorbContext['takeNumbers'];
+  attemptPool: pg.Pool;
+  types: TypeRegistry;
+}
+
+async function workChunks(
+  client: pg.ClientBase,
+  chunks: readonly DueChunk[],
+  tries: readonly AttemptRow[],
+  context: WorkContext,
+): Promise<WorkedChunks> {
+  const receiptIds = [...new Set(chunks.map((chunk) => chunk.receipt_id))];
+  const receipts = await findReceiptContexts(client, receiptIds);
+  const slices = await readSlices(client, chunks);
+  const recordsOf = chunks.map((chunk, at) =>
+    readChunk(chunk, receipts.get(chunk.receipt_id)!, slices[at]!, context.types),
+  );
+  const records = recordsOf.flat();
+  const absorbContext: AbsorbContext = {
+    workspaceId: chunks[0]!.workspace_id,
+    mayLinkItems: mayLink(receipts),
+    types: context.types,
+    takeNumbers: context.takeItemNumbers,
+  };
+  const crashed =
+    chunks.length === 1 && triesOf(tries, chunks[0]!.receipt_id, chunks[0]!.chunk_number) >= wholeTriesMax;
+  const verdicts = crashed
+    ? await absorbOneByOne(client, absorbContext, chunks[0]!, records, tries, context.attemptPool)
+    : await absorbOrBisect(client, absorbContext, records);
+  context.observeRecords?.(verdicts);
+  let from = 0;
+  const counts = recordsOf.map((of) => countVerdicts(verdicts.slice(from, (from += of.length))));
+  await finishChunks(
+    client,
+    chunks.map((chunk, at) => ({ receipt_id: chunk.receipt_id, chunk_number: chunk.chunk_number, ...counts[at]! })),
+  );
+  return { chunks, counts };
+}
+
+function mayLink(receipts: ReadonlyMap<string, ReceiptContext>): boolean {
+  return [...receipts.values()].every((receipt) => receipt.may_link_items);
+}
+
+/** The bytes of each chunk. Chunks of small receipts are read in one query. */
+async function readSlices(client: pg.ClientBase, chunks: readonly DueChunk[]): Promise<Buffer[]> {
+  if (chunks.length === 1) {
+    const [chunk] = chunks;
+    return [await readBodyRange(client, chunk!.receipt_id, chunk!.byte_start, chunk!.byte_start + chunk!.byte_length)];
+  }
+  const inFirstPart = chunks.filter((chunk) => chunk.byte_start + chunk.byte_length <= bodyPartBytes);
+  const bodies = await readSmallBodies(
+    client,
+    inFirstPart.map((chunk) => chunk.receipt_id),
+  );
+  const slices: Buffer[] = [];
+  for (const chunk of chunks) {
+    const end = chunk.byte_start + chunk.byte_length;
+    const body = end <= bodyPartBytes ? bodies.get(chunk.receipt_id) : undefined;
+    slices.push(
+      body
+        ? body.subarray(chunk.byte_start, end)
+        : await readBodyRange(client, chunk.receipt_id, chunk.byte_start, end),
+    );
+  }
+  return slices;
+}
+
+/** Absorbs records; when the database cannot hold one of them, finds it by halving and rejects it alone. */
+async function absorbOrBisect(
+  client: pg.ClientBase,
+  context: AbsorbContext,
+  records: readonly IncomingRecord[],
+): Promise<Verdict[]> {
+  await client.query('savepoint absorption');
+  try {
+    const verdicts = await absorbRecords(client, context, records);
+    await client.query('release savepoint absorption');
+    return verdicts;
+  } catch (error) {
+    if (!isDataError(error)) throw error;
+    await client.query('rollback to savepoint absorption');
+    if (records.length === 1)
+      return absorbRecords(client, context, [
+        refused(records[0]!, 'unprocessable_record', 'the database cannot hold a value of this record'),
+      ]);
+    const middle = records.length >> 1;
+    const before = await absorbOrBisect(client, context, records.slice(0, middle));
+    return [...before, ...(await absorbOrBisect(client, context, records.slice(middle)))];
+  }
+}
+
+/**
+ * The way of a chunk whose worker died several times: each record is noted before it is tried, so that the one that kills
+ * the worker is known at the next try and fails alone.
+ */
+async function absorbOneByOne(
+  client: pg.ClientBase,
+  context: AbsorbContext,
+  chunk: DueChunk,
+  records: readonly IncomingRecord[],
+  tries: readonly AttemptRow[],
+  attemptPool: pg.Pool,
+): Promise<Verdict[]> {
+  const attempt = triesOf(tries, chunk.receipt_id, chunk.chunk_number) + 1;
+  const lastPositionByAttempt = new Map<number, number>();
+  for (const tried of tries) {
+    if (tried.position === null) continue;
+    lastPositionByAttempt.set(tried.attempt, Math.max(tried.position, lastPositionByAttempt.get(tried.attempt) ?? -1));
+  }
+  const deadly = new Set(lastPositionByAttempt.values());
+  const verdicts: Verdict[] = [];
+  for (const [position, record] of records.entries()) {
+    if (deadly.has(position)) {
+      const failed = refused(
+        record,
+        'processing_failed',
+        'the worker ended several times while it worked on this record',
+      );
+      await absorbRecords(client, context, [failed]);
+      await client.query(`update entries set status = 'failed' where entry_id = $1`, [record.entryId]);
+      verdicts.push({ status: 'failed', outcome: null });
+      continue;
+    }
+    await insertAttempts(
+      attemptPool,
+      [{ receipt_id: chunk.receipt_id, chunk_number: chunk.chunk_number, attempt, position }],
+      workerName,
+    );
+    verdicts.push(...(await absorbOrBisect(client, context, [record])));
+  }
+  return verdicts;
+}
+
+function refused(
+  record: IncomingRecord,
+  code: 'unprocessable_record' | 'processing_failed',
+  detail: string,
+): IncomingRecord {
+  return { ...record, judgement: { ok: false, fault: { code, detail, pointer: '' } } };
+}
+
+function countVerdicts(verdicts: readonly Verdict[]): ChunkCounts {
+  const counts: ChunkCounts = { completed: 0, rejected: 0, failed: 0, conflicted: 0, created: 0, enriched: 0 };
+  for (const { status, outcome } of verdicts) {
+    counts[status] += 1;
+    if (outcome === 'created' || outcome === 'enriched') counts[outcome] += 1;
+  }
+  return counts;
+}
+
+/** Counts a try for each chunk, committed before the work; returns the tries before it. */
+async function countTry(
+  client: pg.ClientBase,
+  attemptPool: pg.Pool,
+  chunks: readonly { receipt_id: string; chunk_number: number }[],
+): Promise<AttemptRow[]> {
+  const tries = await findAttempts(
+    client,
+    chunks.map((chunk) => chunk.receipt_id),
+    chunks.map((chunk) => chunk.chunk_number),
+  );
+  await insertAttempts(
+    attemptPool,
+    chunks.map(({ receipt_id, chunk_number }) => ({
+      receipt_id,
+      chunk_number,
+      attempt: triesOf(tries, receipt_id, chunk_number) + 1,
+      position: null,
+    })),
+    workerName,
+  );
+  return tries;
+}
+
+function triesOf(tries: readonly AttemptRow[], receiptId: string, chunkNumber: number): number {
+  if (tries.length === 0) return 0;
+  return tries.reduce(
+    (most, row) =>
+      row.receipt_id === receiptId && row.chunk_number === chunkNumber ? Math.max(most, row.attempt) : most,
+    0,
+  );
+}
+
+/** Puts off what failed. A conflict with other transactions is over soon; anything else waits longer at each try. */
+async function postponeAfter(
+  error: unknown,
+  chunks: readonly DueChunk[],
+  tries: readonly AttemptRow[],
+  database: Database,
+  logger: Logger,
+): Promise<void> {
+  const most = Math.max(...chunks.map((chunk) => triesOf(tries, chunk.receipt_id, chunk.chunk_number)));
+  const isPassing = error instanceof ContentionError || isTransientConflict(error);
+  const delayMs = isPassing
+    ? Math.random() * retryDelaysMs[0]!
+    : retryDelaysMs[Math.min(most, retryDelaysMs.length - 1)]!;
+  await postponeChunks(database.pool, chunks, delayMs).catch((postponeError: unknown) =>
+    logger.debug({ err: postponeError }, 'chunks stay due'),
+  );
+}
+
+/** Begins after the workspace that was served last, and from the first one again when there is none after it. */
+async function claimWithWrap<Row>(claim: (cursor: string) => Promise<Row[]>, cursor: string): Promise<Row[]> {
+  const rows = await claim(cursor);
+  return rows.length > 0 || cursor === firstWorkspace ? rows : claim(firstWorkspace);
+}
+
+function describeWork(worked: WorkedChunks | undefined): object {
+  if (!worked) return { chunk: 'nothing was due' };
+  const sum = (counter: keyof ChunkCounts) => worked.counts.reduce((total, counts) => total + counts[counter], 0);
+  const [first] = worked.chunks;
+  return {
+    receipt_id: first!.receipt_id,
+    chunk_number: first!.chunk_number,
+    chunks: worked.chunks.length,
+    completed: sum('completed'),
+    rejected: sum('rejected'),
+    failed: sum('failed'),
+    conflicted: sum('conflicted'),
+    created: sum('created'),
+    enriched: sum('enriched'),
+  };
+}
+
+/** Remembers the last chunks that this process finished. */
+function makeRecentlyDone() {
+  const rememberedMax = 20_000;
+  const keys = new Set<string>();
+  const keyOf = (receiptId: string, chunkNumber: number) => `${receiptId}:${chunkNumber}`;
+  return {
+    add(chunks: readonly DueChunk[]) {
+      for (const chunk of chunks) {
+        if (keys.size >= rememberedMax) keys.delete(keys.values().next().value!);
+        keys.add(keyOf(chunk.receipt_id, chunk.chunk_number));
+      }
+    },
+    has: (receiptId: string, chunkNumber: number) => keys.has(keyOf(receiptId, chunkNumber)),
+  };
+}

@@ -1,0 +1,20 @@
+import { z } from 'zod';
+import { defineQueue } from '#platform/queue/definition.ts';
+
+/** One job per group of receipts that were stored together. */
+export const ingestionQueue = defineQueue({
+  name: 'ingestion',
+  description: 'Finds the records in the bodies of receipts and writes chunk rows.',
+  schema: z.object({ receipt_ids: z.array(z.uuid()), request_ids: z.array(z.string()).optional() }),
+});
+
+/** One job per chunk. */
+export const deduplicationQueue = defineQueue({
+  name: 'deduplication',
+  description: 'Judges the records of a chunk and makes them part of items.',
+  schema: z.object({ receipt_id: z.uuid(), chunk_number: z.number().int(), request_id: z.string().optional() }),
+});
+
+/** Job data of the queues above. */
+export type IngestionJob = z.output<typeof ingestionQueue.schema>;
+export type DeduplicationJob = z.output<typeof deduplicationQueue.schema>;

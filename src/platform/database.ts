@@ -1,0 +1,111 @@
+import knexFactory, { type Knex } from 'knex';
+import pg from 'pg';
+
+export type { Knex };
+
+/** A connection or pool that runs SQL: what a store's function takes as its first parameter on hot paths. */
+export type Queryable = Pick<pg.ClientBase, 'query'>;
+
+export interface Database {
+  /** For hot paths: named statements and binary arrays. */
+  readonly pool: pg.Pool;
+  /** For ordinary queries; shares the connections of `pool`. */
+  readonly knex: Knex;
+  close(): Promise<void>;
+}
+
+interface DatabaseOptions {
+  url: string;
+  poolSize: number;
+  applicationName: string;
+  /** True for workers: plans are kept, and never a hash join or a full scan on tables without statistics. */
+  isWorker?: boolean;
+}
+
+/** The object id of bigint in every Postgres. */
+const bigintOid: number = pg.types.builtins.INT8;
+
+/** bigint columns of this schema are counters far below 2^53, so they are read as numbers. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === bigintOid ? Number : pg.types.getTypeParser(oid, format),
+};
+
+/**
+ * Session settings of every connection. A frozen process must not hold claims for ever, and nothing waits without end.
+ */
+const sessionSettings = {
+  idle_in_transaction_session_timeout: '15s',
+  statement_timeout: '60s',
+  lock_timeout: '10s',
+  tcp_keepalives_idle: '10',
+  tcp_keepalives_interval: '5',
+  tcp_keepalives_count: '3',
+};
+
+/**
+ * Workers run few, always alike statements over arrays. On tables that were never analysed the planner takes hash joins
+ * and full scans for them, which cost seconds per chunk; with generic nested-loop plans it cannot.
+ */
+const workerSettings = {
+  plan_cache_mode: 'force_generic_plan',
+  enable_hashjoin: 'off',
+  enable_mergejoin: 'off',
+  enable_seqscan: 'off',
+  jit: 'off',
+};
+
+/** Opens a pool on first use; making it does not need the database to be there. */
+export function openDatabase(options: DatabaseOptions): Database {
+  const session = { ...sessionSettings, ...(options.isWorker ? workerSettings : {}) };
+  const pool = new pg.Pool({
+    connectionString: options.url,
+    max: options.poolSize,
+    application_name: options.applicationName,
+    connectionTimeoutMillis: 3000,
+    keepAlive: true,
+    types,
+    options: Object.entries(session)
+      .map(([name, value]) => `-c ${name}=${value}`)
+      .join(' '),
+    ...({ pipeline: options.isWorker === true } as object),
+  });
+  // An idle connection that breaks is dropped by the pool; without a listener the error would end the process.
+  pool.on('error', () => {});
+  const knex = knexFactory({ client: 'pg', connectionPool: pool } as Knex.Config);
+  return {
+    pool,
+    knex,
+    close: async () => {
+      await knex.destroy();
+      if (!pool.ended) await pool.end();
+    },
+  };
+}
+
+/**
+ * Runs `work` in one transaction on a connection of its own: commits when it returns, rolls back when it throws. A
+ * connection whose roll-back fails is thrown away.
+ */
+export async function withTransaction<Result>(
+  pool: pg.Pool,
+  work: (client: pg.PoolClient) => Promise<Result>,
+): Promise<Result> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  // Without a listener the loss of the connection between two statements would end the process.
+  const onError = (error: Error) => (broken = error);
+  client.on('error', onError);
+  try {
+    await client.query('begin');
+    const result = await work(client);
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch((rollbackError: Error) => (broken = rollbackError));
+    throw error;
+  } finally {
+    client.off('error', onError);
+    client.release(broken);
+  }
+}

@@ -1,0 +1,110 @@
+interface ProblemDefinition {
+  readonly status: number;
+  readonly title: string;
+}
+
+/**
+ * Every error a client can meet, by its code: problem documents of the API (RFC 9457) and, with status 422, the reasons
+ * for which one record of a receipt is refused. `docs/errors.md` is generated from this table.
+ */
+export const problemDefinitions = {
+  malformed_request: { status: 400, title: 'The request cannot be read' },
+  invalid_query: { status: 400, title: 'A query parameter is not valid' },
+  invalid_header: { status: 400, title: 'A header is not valid' },
+  empty_body: { status: 400, title: 'The body is empty' },
+  malformed_json: { status: 400, title: 'The body is not valid JSON' },
+  invalid_csv_header: { status: 400, title: 'The header line of the CSV cannot be used' },
+  unauthenticated: { status: 401, title: 'Credentials are missing or not valid' },
+  insufficient_scope: { status: 403, title: 'These credentials do not allow this' },
+  not_found: { status: 404, title: 'There is nothing here that you may see' },
+  method_not_allowed: { status: 405, title: 'This path does not take this method' },
+  slow_body: { status: 408, title: 'The body arrived too slowly' },
+  idempotency_key_in_use: { status: 409, title: 'The first request with this key is still being worked on' },
+  body_too_large: { status: 413, title: 'The body is over the limit' },
+  unsupported_media_type: { status: 415, title: 'This kind of content is not taken here' },
+  idempotency_key_reused: { status: 422, title: 'This key was used for a different request' },
+  invalid_request: { status: 422, title: 'The request breaks a rule' },
+  body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
+  internal_error: { status: 500, title: 'Something went wrong on our side' },
+  overloaded: { status: 503, title: 'The service takes no more at this moment' },
+  unavailable: { status: 503, title: 'The service cannot keep what you sent at this moment' },
+
+  invalid_json: { status: 422, title: 'The record is not valid JSON' },
+  invalid_utf8: { status: 422, title: 'The record is not valid in its character set' },
+  duplicate_key: { status: 422, title: 'A key stands twice in one object' },
+  null_character: { status: 422, title: 'A string holds U+0000' },
+  lone_surrogate: { status: 422, title: 'A string holds half of a surrogate pair' },
+  number_not_interoperable: { status: 422, title: 'A number would not survive in another system' },
+  too_deep: { status: 422, title: 'The record is nested too deeply' },
+  not_an_object: { status: 422, title: 'A record must be a JSON object' },
+  unknown_member: { status: 422, title: 'The record has a member that is not known' },
+  invalid_member: { status: 422, title: 'A member of the record has the wrong shape' },
+  unknown_value_chain: { status: 422, title: 'The value chain is not known' },
+  invalid_country: { status: 422, title: 'The country is not an ISO 3166-1 alpha-2 code' },
+  invalid_year: { status: 422, title: 'The year is not a whole number from 1900 to 2100' },
+  invalid_occurred_at: { status: 422, title: 'The time is not an RFC 3339 date-time up to five minutes ahead' },
+  no_identifying_identifier: { status: 422, title: 'Nothing in the record can identify an item' },
+  blank_identifier: { status: 422, title: 'An identifier is blank' },
+  identifier_too_long: { status: 422, title: 'An identifier is too long' },
+  invalid_identifier: { status: 422, title: 'An identifier does not have the form of its type' },
+  wrong_check_digit: { status: 422, title: 'The check digit of an identifier is wrong' },
+  spreadsheet_damage: { status: 422, title: 'A spreadsheet has rounded this identifier' },
+  control_character: { status: 422, title: 'An identifier holds a control character' },
+  csv_column_count: { status: 422, title: 'The line does not have as many columns as the header' },
+  csv_stray_quote: { status: 422, title: 'A quote stands inside an unquoted field' },
+  csv_unterminated_quote: { status: 422, title: 'A quoted field does not end' },
+  unprocessable_record: { status: 422, title: 'The database cannot hold this record' },
+  identifier_conflict: { status: 422, title: 'The identifiers contradict what is known' },
+  processing_failed: { status: 422, title: 'Working on this record failed repeatedly' },
+} as const satisfies Record<string, ProblemDefinition>;
+
+/** A code of the registry above. */
+export type ProblemCode = keyof typeof problemDefinitions;
+
+/** One place of a request that breaks a rule. `pointer` is an RFC 6901 pointer into the body, or names a parameter. */
+export interface ProblemLocation {
+  pointer: string;
+  code: string;
+  detail: string;
+}
+
+interface ProblemOptions {
+  errors?: readonly ProblemLocation[];
+  headers?: Readonly<Record<string, string>>;
+  cause?: unknown;
+}
+
+/** An error that is meant for the client: its detail and locations are shown, its cause is only logged. */
+export class Problem extends Error {
+  readonly code: ProblemCode;
+  readonly status: number;
+  readonly errors: readonly ProblemLocation[];
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(code: ProblemCode, detail: string, options: ProblemOptions = {}) {
+    super(detail, { cause: options.cause });
+    this.name = 'Problem';
+    this.code = code;
+    this.status = problemDefinitions[code].status;
+    this.errors = options.errors ?? [];
+    this.headers = options.headers ?? {};
+  }
+}
+
+/** The five-character SQLSTATE of a Postgres error, if it is one. */
+export function sqlStateOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  const { code } = error;
+  return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+/** True for SQLSTATE classes that say the data itself cannot be stored: 22 data, 23 constraint, 54 limit. */
+export function isDataError(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state !== undefined && ['22', '23', '54'].includes(state.slice(0, 2));
+}
+
+/** True for failures that a fresh try of the whole transaction may not meet: deadlock, serialization, lock time-out. */
+export function isTransientConflict(error: unknown): boolean {
+  return ['40001', '40P01', '55P03'].includes(sqlStateOf(error) ?? '');
+}

@@ -1,0 +1,42 @@
+import type { z } from 'zod';
+
+/**
+ * A queue and the shape of its jobs. A job is a doorbell: it carries ids and never payloads, and losing or repeating it
+ * changes nothing but the time at which the work is done.
+ */
+export interface QueueDefinition<Data = unknown> {
+  readonly name: string;
+  /** One sentence for people who look at Bull Board. */
+  readonly description: string;
+  readonly schema: z.ZodType<Data>;
+}
+
+export function defineQueue<Data>(definition: QueueDefinition<Data>): QueueDefinition<Data> {
+  return definition;
+}
+
+/** What a processor is told about the job that gave it the permit to work. */
+export interface JobContext<Data = unknown> {
+  readonly jobId: string;
+  readonly data: Data;
+}
+
+/**
+ * The work behind a queue, as a worker process runs it. Both functions claim their rows in Postgres themselves and
+ * succeed when there is nothing to do.
+ */
+export interface QueueWork<Data = unknown> {
+  readonly queue: QueueDefinition<Data>;
+  readonly concurrency: number;
+  /** Works on the fairest due row, which need not be the one that rang. The result is shown on the board. */
+  process(job: JobContext<Data>): Promise<object>;
+  /**
+   * Job data for at most `limit` of the oldest rows that are due, that nobody works on, and for which a job may have been
+   * lost.
+   */
+  findOverdue(limit: number): Promise<Data[]>;
+  /** Works on one due row without any job; false when there was none. */
+  workDirectly(): Promise<boolean>;
+  /** Mends what a process that died between two commits left behind. */
+  tidy?(): Promise<void>;
+}

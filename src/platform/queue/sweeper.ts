@@ -1,0 +1,84 @@
+import type { Database } from '#platform/database.ts';
+import { withTransaction } from '#platform/database.ts';
+import type { Logger } from '#platform/logger.ts';
+import type { Bell } from '#platform/queue/bell.ts';
+import type { QueueDefinition, QueueWork } from '#platform/queue/definition.ts';
+
+interface SweeperOptions {
+  database: Database;
+  bell: Bell;
+  logger: Logger;
+  works: readonly QueueWork[];
+  intervalMs: number;
+}
+
+/** The first key of the advisory locks that let one process at a time look for forgotten work. */
+const sweepLockClass = 0x5377_6570;
+const rungAtMost = 50;
+/** How long one sweep works by itself before it looks again whether the bell is back. */
+const directWorkMs = 5000;
+
+/**
+ * The guarantee that all work gets done: a timer in every worker, without Redis in its path. It rings for due rows that
+ * have no job, and when ringing fails it works on them itself.
+ */
+export function startSweeper({ database, bell, logger, works, intervalMs }: SweeperOptions): { stop(): Promise<void> } {
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  let running: Promise<unknown> = Promise.resolve();
+
+  const sweepOne = async (work: QueueWork) => {
+    const jobs = await bell.countJobs(work.queue.name);
+    const hasJobs = jobs !== undefined && ['waiting', 'active', 'delayed'].some((state) => (jobs[state] ?? 0) > 0);
+    const overdue = await withTransaction(database.pool, async (client) => {
+      const lock = await client.query<{ taken: boolean }>(
+        'select pg_try_advisory_xact_lock($1, hashtext($2)) as taken',
+        [sweepLockClass, work.queue.name],
+      );
+      if (!lock.rows[0]?.taken) return [];
+      await work.tidy?.();
+      return hasJobs ? [] : ((await work.findOverdue(rungAtMost)) as object[]);
+    });
+    if (overdue.length === 0) return;
+    const isHeard = await bell.ring(work.queue as QueueDefinition<object>, overdue);
+    logger.debug({ queue: work.queue.name, overdue: overdue.length, is_heard: isHeard }, 'sweep');
+    if (!isHeard) await workWithoutBell(work);
+  };
+
+  const workWithoutBell = async (work: QueueWork) => {
+    const until = Date.now() + directWorkMs;
+    const lane = async () => {
+      while (!stopped && Date.now() < until && (await work.workDirectly()));
+    };
+    await Promise.all(Array.from({ length: work.concurrency }, lane));
+  };
+
+  const sweep = async () => {
+    await Promise.all(
+      works.map((work) =>
+        sweepOne(work).catch((error: unknown) =>
+          logger.warn({ err: error, queue: work.queue.name }, 'a sweep failed; the next one follows'),
+        ),
+      ),
+    );
+  };
+
+  const schedule = () => {
+    if (stopped) return;
+    // The jitter keeps many workers from asking for the lock at the same moment.
+    timer = setTimeout(
+      () => {
+        running = sweep().finally(schedule);
+      },
+      intervalMs * (0.75 + Math.random() / 2),
+    );
+  };
+  schedule();
+  return {
+    async stop() {
+      stopped = true;
+      clearTimeout(timer);
+      await running;
+    },
+  };
+}

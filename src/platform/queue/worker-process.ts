@@ -1,0 +1,51 @@
+import type { Logger } from '#platform/logger.ts';
+import type { OpenWorker, QueueBackend } from '#platform/queue/backend.ts';
+import type { QueueWork } from '#platform/queue/definition.ts';
+
+export interface JobObservation {
+  queueName: string;
+  outcome: 'completed' | 'failed';
+  durationSeconds: number;
+}
+
+interface WorkerProcessOptions {
+  backend: QueueBackend;
+  logger: Logger;
+  onJob?: (observation: JobObservation) => void;
+}
+
+/** Starts taking jobs of one queue. Payloads are checked against the queue's schema; each job leaves one log line. */
+export function startQueueWorker(work: QueueWork, { backend, logger, onJob }: WorkerProcessOptions): OpenWorker {
+  return backend.openWorker({
+    name: work.queue.name,
+    concurrency: work.concurrency,
+    async process(job) {
+      const startedAt = performance.now();
+      const report = (outcome: JobObservation['outcome']) => {
+        const durationSeconds = (performance.now() - startedAt) / 1000;
+        onJob?.({ queueName: work.queue.name, outcome, durationSeconds });
+        return Math.round(durationSeconds * 1000);
+      };
+      const parsed = work.queue.schema.safeParse(job.data);
+      if (!parsed.success) {
+        // A newer version may ring with data that this one does not know; its own workers will do the work.
+        logger.warn({ queue: work.queue.name, job_id: job.id }, 'a job of an unknown shape was left alone');
+        return { left_alone: 'the data of this job is not known to this version' };
+      }
+      try {
+        const result = await work.process({ jobId: job.id, data: parsed.data });
+        logger.info(
+          { queue: work.queue.name, job_id: job.id, ...result, duration_ms: report('completed') },
+          'job completed',
+        );
+        return result;
+      } catch (error) {
+        logger.error(
+          { queue: work.queue.name, job_id: job.id, err: error, duration_ms: report('failed') },
+          'job failed',
+        );
+        throw error;
+      }
+    },
+  });
+}

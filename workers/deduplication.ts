@@ -1,0 +1,5 @@
+import type { WorkerContainer } from '../src/container.ts';
+
+/** Makes the records of chunks part of items. */
+export const queue = 'deduplication';
+export const makeWork = ({ reception }: WorkerContainer) => reception.deduplication;

@@ -1,0 +1,5 @@
+import type { WorkerContainer } from '../src/container.ts';
+
+/** Cuts receipts into chunks. */
+export const queue = 'ingestion';
+export const makeWork = ({ reception }: WorkerContainer) => reception.ingestion;

@@ -1,0 +1,5 @@
+import type { WorkerContainer } from '../src/container.ts';
+
+/** Erases what is kept for a time only. */
+export const queue = 'maintenance';
+export const makeWork = ({ maintenance }: WorkerContainer) => maintenance;
