@@ -24,6 +24,7 @@ import { findPendingMigrations } from '#platform/migrations.ts';
 import { openQueueBackend, type QueueBackend } from '#platform/queue/backend.ts';
 import { makeBell, type Bell } from '#platform/queue/bell.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
+import type { Route } from '#platform/route.ts';
 import { readOldestUnsettled } from '#platform/stage-ages.ts';
 
 interface Essentials {
@@ -81,8 +82,11 @@ async function findQueues(): Promise<QueueDefinition[]> {
     );
 }
 
-/** Makes everything of a web process. Nothing is asked of Postgres or Redis yet. */
-export async function makeWeb(config: Config, databaseUrl: string) {
+/**
+ * Makes everything of a web process. Nothing is asked of Postgres or Redis yet.
+ * @param furtherRoutes rows of a measurement or a test, served like all others.
+ */
+export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes: readonly Route[] = []) {
   const essentials = makeEssentials(config, databaseUrl, 'web');
   const { database, logger, metrics, backend, bell } = essentials;
   const queues = await findQueues();
@@ -115,6 +119,7 @@ export async function makeWeb(config: Config, databaseUrl: string) {
     ...itemRoutes(items),
     ...eventRoutes(items),
     ...dfidRoutes(items),
+    ...furtherRoutes,
   ];
   const app = makeApp({
     routes,

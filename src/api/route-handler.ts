@@ -35,7 +35,7 @@ export async function handleRoute(
   { message, response, parameters, facts }: PreparedRequest,
   context: RouteContext,
 ): Promise<void> {
-  const [path = '', rawQuery = ''] = splitUrl(message.url ?? '');
+  const [path, rawQuery] = splitUrl(message.url ?? '');
   let held: HeldBytes | undefined;
   try {
     const principal = await authenticate(route, message.headers, context.authentication);

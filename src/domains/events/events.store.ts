@@ -125,7 +125,7 @@ export async function listEvents(
   const page = matching.select<EventRow[]>(shownColumns).orderBy('event_id', 'desc').limit(position.limit);
   if (position.after === undefined) void page.offset(position.offset);
   else void page.andWhere('event_id', '<', position.after);
-  return { rows: await page, total: Number(counted[0]?.count ?? 0) };
+  return { rows: await page, total: counted[0]?.count ?? 0 };
 }
 
 export async function findEvent(knex: Knex, workspaceId: string, eventId: string): Promise<EventRow | undefined> {

@@ -37,7 +37,7 @@ export async function listEntries(
       .limit(countedAtMost + 1)
       .as('counted'),
   );
-  return { rows: await readEntries(knex, receiptId, filter, position), total: Number(counted[0]?.count ?? 0) };
+  return { rows: await readEntries(knex, receiptId, filter, position), total: counted[0]?.count ?? 0 };
 }
 
 /** A page of these entries without counting all. */

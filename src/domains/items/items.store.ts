@@ -72,7 +72,7 @@ export async function listItems(
     .limit(position.limit);
   if (position.after === undefined) void page.offset(position.offset);
   else void page.andWhere('contributions.item_number', '<', position.after);
-  return { rows: await page, total: Number(counted[0]?.count ?? 0) };
+  return { rows: await page, total: counted[0]?.count ?? 0 };
 }
 
 /** What a workspace knows of an item, merged or not. */
@@ -191,5 +191,5 @@ export async function countOtherContributors(
     .whereIn('item_number', [...itemNumbers])
     .whereNot('workspace_id', workspaceId)
     .countDistinct<{ count: number }[]>('workspace_id as count');
-  return Number(row[0]?.count ?? 0);
+  return row[0]?.count ?? 0;
 }

@@ -264,7 +264,7 @@ export async function listReceipts(
   restrict(page);
   if (position.after === undefined) void page.offset(position.offset);
   else void page.andWhere('received_sequence', '<', position.after);
-  return { rows: await page, total: Number(counted[0]?.count ?? 0) };
+  return { rows: await page, total: counted[0]?.count ?? 0 };
 }
 
 /** Which of these receipts are settled. */
