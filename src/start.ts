@@ -1,6 +1,5 @@
-import { bootstrapInstallation } from '#domains/accounts/index.ts';
+import { bootstrapInstallation, makeUpCredentials } from '#domains/accounts/index.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '#platform/embedded-postgres.ts';
-import { runMigrations } from '#platform/migrations.ts';
 import { backoffMs, superviseProcess, type SupervisedProcess } from '#platform/supervised-process.ts';
 import { Command } from 'commander';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -8,6 +7,8 @@ import { createServer } from 'node:net';
 import { join, resolve as resolvePath } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
+import { readConfigOrExit } from './config.ts';
+import { prepareDatabase } from './prepare-database.ts';
 
 const repository = join(import.meta.dirname, '..');
 const processNames = ['web', 'worker'];
@@ -17,11 +18,6 @@ const portWaitMs = 10_000;
 const repeatedSignalMs = 1000;
 /** Any two numbers that nobody else in this database locks: "defa" and "rm" as ASCII. */
 const installationLock = [0x64_65_66_61, 0x72_6d];
-
-interface StartEnvironment {
-  readonly port: number;
-  readonly databaseUrl: string | undefined;
-}
 
 interface ProcessLine {
   readonly name: string;
@@ -41,16 +37,6 @@ function say(line: string): void {
 
 function complain(error: unknown): void {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-}
-
-/** Reads what `npm start` itself needs from the environment; its processes read the rest. */
-function readStartEnvironment(environment: NodeJS.ProcessEnv = process.env): StartEnvironment {
-  const text = environment['PORT'] || '3000';
-  const port = Number(text);
-  if (!/^\d{1,5}$/.test(text) || port > 65_535) {
-    throw new Error(`PORT is "${text}"; it must be a whole number from 0 to 65535.`);
-  }
-  return { port, databaseUrl: environment['DATABASE_URL'] || undefined };
 }
 
 /** The lines `name: node file …` of a Procfile that belong to the given names; others, such as a release step, are skipped. */
@@ -223,26 +209,66 @@ function tryPort(port: number): Promise<number | undefined> {
   return promise;
 }
 
-/** Makes the first administrator of an empty database and keeps the credentials in a file that only its owner can read. */
-async function createFirstCredentials(databaseUrl: string, directory: string, baseUrl: string): Promise<void> {
-  const made = await bootstrapInstallation(databaseUrl, { makeUp: true });
-  if (!made) return;
+interface KeptCredentials {
+  base_url: string;
+  api_key: string;
+  email: string;
+  password: string;
+}
+
+/**
+ * Makes the first administrator of an empty database and keeps the credentials in a file that only its owner can read.
+ * The file is written before they are created and gets its name afterwards, so that a stop in between loses neither.
+ */
+async function keepCredentials(databaseUrl: string, directory: string, baseUrl: string): Promise<void> {
   const path = join(directory, 'credentials.json');
-  const content = { base_url: baseUrl, api_key: made.apiKey, email: made.email, password: made.password };
-  // By way of a new file: one that lies there already may be readable by others.
-  await rm(`${path}.new`, { force: true });
-  await writeFile(`${path}.new`, `${JSON.stringify(content, undefined, 2)}\n`, {
-    mode: 0o600,
-    flag: 'wx',
-    flush: true,
+  const kept = await readCredentials(path);
+  if (kept) {
+    if (kept.base_url !== baseUrl) await writeCredentials(path, { ...kept, base_url: baseUrl });
+    return;
+  }
+  const prepared = await readCredentials(`${path}.new`);
+  const madeUp = makeUpCredentials();
+  const credentials = prepared ?? {
+    base_url: baseUrl,
+    api_key: madeUp.apiKey,
+    email: madeUp.email,
+    password: madeUp.password,
+  };
+  await writeCredentials(`${path}.new`, { ...credentials, base_url: baseUrl });
+  const isCreated = await bootstrapInstallation(databaseUrl, {
+    email: credentials.email,
+    password: credentials.password,
+    apiKey: credentials.api_key,
   });
+  if (!isCreated && !prepared) {
+    // The database has its credentials from before; those just made up open nothing.
+    await rm(`${path}.new`, { force: true });
+    return;
+  }
   await rename(`${path}.new`, path);
   say(`The first credentials are kept in ${path}`);
   // Output that is not a terminal ends in log files.
   if (!process.stdout.isTTY) return;
   say(
-    `  e-mail    ${made.email}\n  password  ${made.password}\n  API key   ${made.apiKey}\nThey are shown this once only.`,
+    `  e-mail    ${credentials.email}\n  password  ${credentials.password}\n  API key   ${credentials.api_key}\nThey are shown this once only.`,
   );
+}
+
+async function readCredentials(path: string): Promise<KeptCredentials | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as KeptCredentials;
+  } catch {
+    return undefined;
+  }
+}
+
+/** By way of a new file: one that lies there already may be readable by others. */
+async function writeCredentials(path: string, credentials: KeptCredentials): Promise<void> {
+  const written = `${path}.${process.pid}`;
+  await rm(written, { force: true });
+  await writeFile(written, `${JSON.stringify(credentials, undefined, 2)}\n`, { mode: 0o600, flag: 'wx', flush: true });
+  await rename(written, path);
 }
 
 async function announceWhenReady(baseUrl: string, signal: AbortSignal): Promise<void> {
@@ -301,23 +327,15 @@ async function endWith(installation: Installation): Promise<never> {
   process.exit();
 }
 
-async function prepareDatabase(databaseUrl: string, directory: string, baseUrl: string): Promise<void> {
-  const migrations = await runMigrations(databaseUrl);
-  if (migrations.length > 0)
-    say(`The database in ${directory} was brought up to date (${migrations.length} migrations).`);
-  await createFirstCredentials(databaseUrl, directory, baseUrl);
-}
-
 async function start(installation: Installation, directory: string): Promise<void> {
-  const environment = readStartEnvironment();
+  const config = readConfigOrExit();
   const lines = parseProcfile(await readFile(join(repository, 'Procfile'), 'utf8'), processNames);
-  const isEmbedded = environment.databaseUrl === undefined;
-  if (!isEmbedded) say('DATABASE_URL is set: no embedded database is started, and the one it names is not migrated.');
   // The lock comes before the port: a second start should hear of the first one, not of a port.
-  const databaseUrl = environment.databaseUrl ?? (await installation.openDatabase(directory));
-  const port = await reservePort(environment.port);
+  const databaseUrl = config.DATABASE_URL ?? (await installation.openDatabase(directory));
+  const port = await reservePort(config.PORT);
   const baseUrl = `http://localhost:${port}`;
-  if (isEmbedded) await prepareDatabase(databaseUrl, directory, baseUrl);
+  for (const line of await prepareDatabase(config, databaseUrl)) say(line);
+  if (config.DATABASE_URL === undefined) await keepCredentials(databaseUrl, directory, baseUrl);
   if (installation.signal.aborted) return;
   for (const line of lines) {
     installation.run(line, { ...process.env, DATABASE_URL: databaseUrl, PORT: String(port) });

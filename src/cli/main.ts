@@ -2,7 +2,8 @@
 import { Command, Option } from 'commander';
 import packageDescription from '../../package.json' with { type: 'json' };
 import { readConfigOrExit } from '../config.ts';
-import { bootstrapInstallation, createApiKey, createWorkspace, findWorkspace } from '#domains/accounts/index.ts';
+import { prepareDatabase } from '../prepare-database.ts';
+import { createApiKey, createWorkspace, findWorkspace } from '#domains/accounts/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedded-postgres.ts';
 import { runMigrations } from '#platform/migrations.ts';
@@ -41,15 +42,7 @@ program
     const config = readConfigOrExit();
     if (config.DATABASE_URL === undefined)
       throw new Error('migrate works on DATABASE_URL; `npm start` migrates its own database');
-    const names = await runMigrations(config.DATABASE_URL);
-    say(names.length === 0 ? 'The database is up to date.' : `Ran ${names.join(', ')}.`);
-    const created = await bootstrapInstallation(config.DATABASE_URL, {
-      makeUp: false,
-      email: config.BOOTSTRAP_ADMIN_EMAIL,
-      password: config.BOOTSTRAP_ADMIN_PASSWORD,
-      apiKey: config.BOOTSTRAP_API_KEY,
-    });
-    if (created) say(`Created the workspace ${created.workspace} with the credentials given.`);
+    for (const line of await prepareDatabase(config, config.DATABASE_URL)) say(line);
   });
 
 const workspace = program.command('workspace').description('workspaces');

@@ -65,64 +65,52 @@ export async function createApiKey(
   return key;
 }
 
-/** What the first administrator and the first key are to be; what is missing is made up, or left out. */
-interface BootstrapOptions {
-  makeUp: boolean;
+/** What the first administrator and the first key are to be; what is left out is not created. */
+interface FirstCredentials {
   email?: string | undefined;
   password?: string | undefined;
   apiKey?: string | undefined;
 }
 
-export interface FirstCredentials {
-  workspace: string;
-  apiKey: string | undefined;
-  email: string | undefined;
-  password: string | undefined;
+/** Credentials that nobody can guess, for an installation that was given none. */
+export function makeUpCredentials(): Required<{ [Key in keyof FirstCredentials]: string }> {
+  return { email: 'admin@defarm.local', password: randomText(24), apiKey: `dfm_${randomText(40)}` };
 }
 
 /**
- * Gives an empty database its first workspace, administrator and API key. Undefined, and nothing changed, when the
- * database is not empty or there is nothing to create. Safe when several processes start at once.
+ * Gives an empty database its first workspace, administrator and API key. False, and nothing changed, when the database
+ * is not empty or nothing is given. Safe when several processes start at once.
  */
-export async function bootstrapInstallation(
-  databaseUrl: string,
-  options: BootstrapOptions,
-): Promise<FirstCredentials | undefined> {
+export async function bootstrapInstallation(databaseUrl: string, first: FirstCredentials): Promise<boolean> {
+  if (first.email === undefined && first.apiKey === undefined) return false;
   const database = openDatabase({ url: databaseUrl, poolSize: 2, applicationName: 'defarm-bootstrap' });
   try {
-    return await bootstrap(database.knex, options);
+    const passwordHash = first.password === undefined ? undefined : await hashPassword(first.password);
+    return await database.knex.transaction((transaction) => createFirst(transaction, first, passwordHash));
   } finally {
     await database.close();
   }
 }
 
-async function bootstrap(knex: Knex, options: BootstrapOptions): Promise<FirstCredentials | undefined> {
-  const email = options.email ?? (options.makeUp ? 'admin@defarm.local' : undefined);
-  const password = options.password ?? (options.makeUp ? randomText(24) : undefined);
-  const chosenKey = options.apiKey ?? (options.makeUp ? `dfm_${randomText(40)}` : undefined);
-  if (email === undefined && chosenKey === undefined) return undefined;
-  const passwordHash = password === undefined ? undefined : await hashPassword(password);
-  return knex.transaction(async (transaction) => {
-    if (!(await isEmptyUnderLock(transaction))) return undefined;
-    const workspace = await createWorkspace(transaction, 'Default');
-    if (email !== undefined && passwordHash !== undefined) {
-      await insertUser(transaction, {
-        user_id: makeId(),
-        workspace_id: workspace.workspace_id,
-        email,
-        password_hash: passwordHash,
-        full_name: 'Administrator',
-        is_administrator: true,
-      });
-    }
-    if (chosenKey !== undefined) {
-      await createApiKey(transaction, {
-        workspaceId: workspace.workspace_id,
-        name: 'First key',
-        scope: 'admin',
-        key: chosenKey,
-      });
-    }
-    return { workspace: workspace.name, apiKey: chosenKey, email, password };
-  });
+async function createFirst(
+  transaction: Knex.Transaction,
+  first: FirstCredentials,
+  passwordHash: string | undefined,
+): Promise<boolean> {
+  if (!(await isEmptyUnderLock(transaction))) return false;
+  const { workspace_id: workspaceId } = await createWorkspace(transaction, 'Default');
+  if (first.email !== undefined && passwordHash !== undefined) {
+    await insertUser(transaction, {
+      user_id: makeId(),
+      workspace_id: workspaceId,
+      email: first.email,
+      password_hash: passwordHash,
+      full_name: 'Administrator',
+      is_administrator: true,
+    });
+  }
+  if (first.apiKey !== undefined) {
+    await createApiKey(transaction, { workspaceId, name: 'First key', scope: 'admin', key: first.apiKey });
+  }
+  return true;
 }

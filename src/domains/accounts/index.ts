@@ -1,2 +1,8 @@
-export { bootstrapInstallation, createApiKey, createWorkspace, findWorkspace } from './accounts.service.ts';
+export {
+  bootstrapInstallation,
+  createApiKey,
+  createWorkspace,
+  findWorkspace,
+  makeUpCredentials,
+} from './accounts.service.ts';
 export { makeAuthentication, type Authentication } from './authentication.ts';
