@@ -84,7 +84,7 @@ export async function up(knex: Knex): Promise<void> {
       record json,
       error json
     );
-    create index entries_item_idx on entries (item_number) where item_number is not null;
+    create index entries_item_idx on entries (item_number);
 
     create table item_merges (
       merge_id uuid constraint item_merges_pkey primary key,

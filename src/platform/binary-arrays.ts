@@ -85,14 +85,21 @@ function writeSafeInteger(target: Buffer, value: number, offset: number): void {
   target.writeUInt32BE(value - high * 0x1_0000_0000, offset + 4);
 }
 
-/** `uuid[]` from their 36-character text form */
+/** The value of each hexadecimal digit by its character code. */
+const hexValues = new Uint8Array(128);
+for (let digit = 0; digit < 16; digit += 1) hexValues[digit.toString(16).charCodeAt(0)] = digit;
+
+/** Where the two digits of each byte of a UUID stand in its text. */
+const uuidBytePositions = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+
+/** `uuid[]` from their 36-character lower-case text form */
 export function uuidArray(values: readonly (string | null)[]): Buffer {
   return fixedWidthArray(values, objectIds.uuid, 16, (target, value, offset) => {
-    target.write(
-      value.slice(0, 8) + value.slice(9, 13) + value.slice(14, 18) + value.slice(19, 23) + value.slice(24),
-      offset,
-      'hex',
-    );
+    let at = offset;
+    for (const position of uuidBytePositions) {
+      target[at] = (hexValues[value.charCodeAt(position)]! << 4) | hexValues[value.charCodeAt(position + 1)]!;
+      at += 1;
+    }
   });
 }
 

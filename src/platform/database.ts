@@ -53,6 +53,7 @@ const workerSettings = {
   enable_mergejoin: 'off',
   enable_seqscan: 'off',
   jit: 'off',
+  max_parallel_workers_per_gather: '0',
 };
 
 /** Opens a pool on first use; making it does not need the database to be there. */
@@ -84,8 +85,9 @@ export function openDatabase(options: DatabaseOptions): Database {
 }
 
 /**
- * Runs `work` in one transaction on a connection of its own: commits when it returns, rolls back when it throws. A
- * connection whose roll-back fails is thrown away.
+ * Runs `work` in one transaction on a connection of its own: commits when it returns, rolls back when it throws. `work`
+ * may leave statements on their way; the caller then waits for them, and only if they succeed too is the work done: a
+ * commit after a failed statement rolls back. A connection whose roll-back fails is thrown away.
  */
 export async function withTransaction<Result>(
   pool: pg.Pool,
@@ -97,8 +99,11 @@ export async function withTransaction<Result>(
   const onError = (error: Error) => (broken = error);
   client.on('error', onError);
   try {
-    await client.query('begin');
+    // Sent together with the first statement of the work; if it fails, so does that.
+    const begun = client.query('begin');
+    begun.catch(() => {});
     const result = await work(client);
+    await begun;
     await client.query('commit');
     return result;
   } catch (error) {

@@ -8,6 +8,7 @@ import {
   findClaimOwners,
   findContributions,
   findHistory,
+  findLostClaims,
   findSingleClaims,
   insertClaims,
   insertEntries,
@@ -64,10 +65,10 @@ export interface AbsorbContext {
   takeNumbers(count: number): Promise<number[]>;
 }
 
-/** The items moved under the transaction again and again; a later try finds them at rest. */
+/** An item moved between the look at it and its lock; another try finds it at rest. */
 export class ContentionError extends Error {
   constructor() {
-    super('other transactions changed the items of this chunk several times in a row');
+    super('another transaction changed an item before it was locked');
     this.name = 'ContentionError';
   }
 }
@@ -78,21 +79,29 @@ interface GoodRecord extends IncomingRecord {
   readonly claims: readonly string[];
 }
 
-const restartsMax = 5;
+/** What became of records, and the writes that are still on their way. */
+export interface Absorbed {
+  /** The verdict on each record, in their order. */
+  readonly verdicts: readonly Verdict[];
+  /** Settles when the last rows are written. The transaction may go on before; it must not succeed unless this does. */
+  readonly written: Promise<unknown>;
+}
 
 /**
  * Makes records of one workspace part of items, inside the caller's transaction: entries in their final state, new items,
  * claims, contributions, events and merges. What is written first are rows that nobody else can want; then come the
  * claims, in one global order and one statement; then the rows of items that exist, in the order of their numbers. So two
- * transactions never wait for each other in a circle, and the time during which others wait is short.
- * @returns the verdict on each record, in their order.
- * @throws ContentionError after several restarts.
+ * transactions never wait for each other in a circle. Others may wait from the claims to the commit, so statements are
+ * sent without waiting for the ones before wherever their answers are not needed.
+ * @param client a pipelining connection.
+ * @throws ContentionError when an item moved before it was locked; then the transaction must be rolled back, if only to a
+ *   savepoint, and may be tried again.
  */
 export async function absorbRecords(
   client: pg.ClientBase,
   context: AbsorbContext,
   records: readonly IncomingRecord[],
-): Promise<Verdict[]> {
+): Promise<Absorbed> {
   const verdicts: Verdict[] = records.map(() => ({ status: 'rejected', outcome: null }));
   const refused: NewEntry[] = [];
   const good: GoodRecord[] = [];
@@ -101,15 +110,29 @@ export async function absorbRecords(
     if (judgement.ok) good.push({ ...incoming, index, record: judgement.value, claims: judgement.value.claims });
     else refused.push(refusedEntry(incoming, judgement.fault));
   }
-  await insertEntries(client, context.workspaceId, refused);
-  if (good.length === 0) return verdicts;
-  for (let restart = 0; restart < restartsMax; restart += 1) {
-    await client.query('savepoint resolution');
-    const resolution = new Resolution(client, context, verdicts);
-    if (await resolution.run(good)) return verdicts;
-    await client.query('rollback to savepoint resolution');
+  const writes = new PendingWrites();
+  writes.add(insertEntries(client, context.workspaceId, refused));
+  if (good.length > 0) await new Resolution(client, context, verdicts, writes).run(good);
+  return { verdicts, written: writes.all() };
+}
+
+/** Statements that were sent and whose answers nobody needs before the end. */
+class PendingWrites {
+  readonly #writes: Promise<unknown>[] = [];
+
+  add(...writes: Promise<unknown>[]): void {
+    for (const write of writes) {
+      // The failure is reported by all(); without a handler from the start it would end the process.
+      write.catch(() => {});
+      this.#writes.push(write);
+    }
   }
-  throw new ContentionError();
+
+  all(): Promise<unknown> {
+    const all = Promise.all(this.#writes);
+    all.catch(() => {});
+    return all;
+  }
 }
 
 function refusedEntry(incoming: IncomingRecord, fault: RecordFault): NewEntry {
@@ -135,8 +158,8 @@ class PendingRows {
   readonly events: NewEvent[] = [];
   readonly contributions: { itemNumber: number; workspaceId: string; state: string }[] = [];
 
-  async write(client: pg.ClientBase, workspaceId: string): Promise<void> {
-    await Promise.all([
+  write(client: pg.ClientBase, workspaceId: string): Promise<unknown>[] {
+    return [
       insertItems(client, this.items),
       insertEntries(client, workspaceId, this.entries),
       insertEvents(client, this.events),
@@ -144,7 +167,7 @@ class PendingRows {
         client,
         this.contributions.toSorted((a, b) => a.itemNumber - b.itemNumber),
       ),
-    ]);
+    ];
   }
 }
 
@@ -153,38 +176,35 @@ class Resolution {
   readonly #client: pg.ClientBase;
   readonly #context: AbsorbContext;
   readonly #verdicts: Verdict[];
+  readonly #writes: PendingWrites;
   readonly #mentions: NewMention[] = [];
   /** Keys that this transaction claimed, with the item they stand at now. */
   readonly #held = new Map<string, number>();
 
-  constructor(client: pg.ClientBase, context: AbsorbContext, verdicts: Verdict[]) {
+  constructor(client: pg.ClientBase, context: AbsorbContext, verdicts: Verdict[], writes: PendingWrites) {
     this.#client = client;
     this.#context = context;
     this.#verdicts = verdicts;
+    this.#writes = writes;
   }
 
-  /** False when something that was read moved before it was locked. */
-  async run(good: readonly GoodRecord[]): Promise<boolean> {
+  async run(good: readonly GoodRecord[]): Promise<void> {
     const keys = new Set(good.flatMap((record) => record.claims));
     const owners = await findClaimOwners(this.#client, [...keys]);
     const groups = groupBySharedKeys(good, (key) => owners.get(key)).map((group) => group.map((index) => good[index]!));
-    const isBound = (group: readonly GoodRecord[]) =>
+    const isKnown = (group: readonly GoodRecord[]) =>
       group.some((record) => record.claims.some((key) => owners.has(key)));
-    const freshGroups = groups.filter((group) => !isBound(group));
-    const boundGroups = groups.filter(isBound);
+    const freshGroups = groups.filter((group) => !isKnown(group));
+    const boundGroups = groups.filter(isKnown);
 
-    const fresh = inOrder(freshGroups.flat());
-    const written = await this.#writeNewItems(fresh);
+    const written = await this.#writeNewItems(inOrder(freshGroups.flat()));
     await this.#claim(boundGroups, written, owners);
 
-    const contested = freshGroups.filter((group) =>
-      group.some((record) => record.claims.some((key) => owners.has(key))),
-    );
-    if (contested.length > 0) await this.#discard(contested.flat(), written);
+    const contested = freshGroups.filter(isKnown);
+    if (contested.length > 0) this.#discard(contested.flat(), written);
     boundGroups.push(...contested);
-    if (boundGroups.length > 0 && !(await this.#resolveBound(inOrder(boundGroups.flat()), owners))) return false;
-    await insertMentions(this.#client, this.#context.workspaceId, this.#mentions);
-    return true;
+    if (boundGroups.length > 0) await this.#resolveBound(inOrder(boundGroups.flat()), owners);
+    this.#writes.add(insertMentions(this.#client, this.#context.workspaceId, this.#mentions));
   }
 
   /** Plans records of which nobody has heard and writes their items, before anything is claimed. */
@@ -205,7 +225,7 @@ class Resolution {
       for (const [key, entryId] of entryByKey) claims.push({ key, itemNumber, entryId });
     }
     this.#composeConflicts(rows, fresh, plan);
-    await rows.write(this.#client, this.#context.workspaceId);
+    this.#writes.add(...rows.write(this.#client, this.#context.workspaceId));
     return { claims, entries: rows.entries, events: rows.events };
   }
 
@@ -224,25 +244,18 @@ class Resolution {
     }
     const byKey = new Map(claims.map((claim) => [claim.key, claim]));
     const sorted = sortClaims(byKey.keys()).map((key) => byKey.get(key)!);
-    const won = await insertClaims(this.#client, sorted);
     for (const { key, itemNumber } of sorted) this.#held.set(key, itemNumber);
-    if (won === sorted.length) return;
-    const ownersNow = await findClaimOwners(
-      this.#client,
-      sorted.map(({ key }) => key),
-    );
-    for (const { key, itemNumber } of sorted) {
-      const owner = ownersNow.get(key);
-      if (owner === itemNumber) continue;
+    const [won, lost] = await Promise.all([insertClaims(this.#client, sorted), findLostClaims(this.#client, sorted)]);
+    // A claim that was neither won nor is anybody's was released by its owner a moment ago.
+    if (won + lost.size !== sorted.length) throw new ContentionError();
+    for (const [key, owner] of lost) {
       this.#held.delete(key);
-      // Gone again since the attempt to insert: its owner released it, so the next restart can claim it.
-      if (owner !== undefined) owners.set(key, owner);
-      else owners.set(key, Number.NaN);
+      owners.set(key, owner);
     }
   }
 
   /** Takes back the items of groups in which another transaction was faster. */
-  async #discard(records: readonly GoodRecord[], written: NewItemsWritten): Promise<void> {
+  #discard(records: readonly GoodRecord[], written: NewItemsWritten): void {
     const entryIds = new Set(records.map((record) => record.entryId));
     const numbers = new Set(
       written.entries.flatMap((entry) =>
@@ -253,16 +266,15 @@ class Resolution {
     for (let at = this.#mentions.length - 1; at >= 0; at -= 1) {
       if (numbers.has(this.#mentions[at]!.itemNumber)) this.#mentions.splice(at, 1);
     }
-    await Promise.all([
+    this.#writes.add(
       discardNewItems(this.#client, [...numbers], [...entryIds]),
       discardEvents(this.#client, this.#context.workspaceId, eventIds),
-    ]);
+    );
   }
 
   /** Resolves records that touch items which exist, under the locks of these items. */
-  async #resolveBound(bound: readonly GoodRecord[], owners: ReadonlyMap<string, number>): Promise<boolean> {
+  async #resolveBound(bound: readonly GoodRecord[], owners: ReadonlyMap<string, number>): Promise<void> {
     const known = await this.#lockKnownItems(bound, owners);
-    if (!known) return false;
     const plan = planResolution(bound, {
       ownerOf: (key) => {
         const owner = this.#held.has(key) ? undefined : owners.get(key);
@@ -277,7 +289,7 @@ class Resolution {
     for (const item of plan.items) {
       for (const key of item.claims) desired.set(key, item.itemNumbers[0] ?? numberOf.get(item)!);
     }
-    await this.#settleClaims(bound, desired);
+    this.#settleClaims(bound, desired);
 
     const rows = new PendingRows();
     const states = await this.#openStates(plan, bound, known.contributions);
@@ -288,16 +300,14 @@ class Resolution {
       this.#composeItem(rows, bound, item, { itemNumber, isNew, state: states.get(item)!, knownEventKeys });
     }
     this.#composeConflicts(rows, bound, plan);
-    await this.#mergeItems(plan, bound, known.contributions, rows);
-    await rows.write(this.#client, this.#context.workspaceId);
-    return true;
+    this.#mergeItems(plan, bound, known.contributions, rows);
+    this.#writes.add(...rows.write(this.#client, this.#context.workspaceId));
   }
 
-  /** Locks the items that records name and reads them again; undefined when one of them moved meanwhile. */
+  /** Locks the items that records name and reads them again, since they may have changed while it waited. */
   async #lockKnownItems(bound: readonly GoodRecord[], owners: ReadonlyMap<string, number>) {
     const knownKeys = [...new Set(bound.flatMap((record) => record.claims))].filter((key) => !this.#held.has(key));
-    const itemNumbers = [...new Set(knownKeys.map((key) => owners.get(key) ?? Number.NaN))].toSorted((a, b) => a - b);
-    if (itemNumbers.some(Number.isNaN)) return undefined;
+    const itemNumbers = [...new Set(knownKeys.map((key) => owners.get(key)!))].toSorted((a, b) => a - b);
     const mayMerge = groupBySharedKeys(bound, (key) => (this.#held.has(key) ? undefined : owners.get(key))).some(
       (group) =>
         new Set(
@@ -306,7 +316,7 @@ class Resolution {
           ),
         ).size > 1,
     );
-    if (mayMerge) await lockMerging(this.#client);
+    if (mayMerge) this.#writes.add(lockMerging(this.#client));
     const [locked, singleClaims, contributions, ownersNow] = await Promise.all([
       lockItems(this.#client, itemNumbers, mayMerge),
       findSingleClaims(this.#client, itemNumbers, this.#context.types.singleClaimTypes),
@@ -317,7 +327,7 @@ class Resolution {
     const isUnmoved =
       itemNumbers.every((itemNumber) => lockedByNumber.get(itemNumber)?.merged_into === null) &&
       knownKeys.every((key) => ownersNow.get(key) === owners.get(key));
-    if (!isUnmoved) return undefined;
+    if (!isUnmoved) throw new ContentionError();
     const items = new Map<number, KnownItem>();
     for (const itemNumber of itemNumbers) {
       items.set(itemNumber, {
@@ -340,7 +350,7 @@ class Resolution {
   }
 
   /** Moves or releases the claims that the plan puts elsewhere than where they were taken for. */
-  async #settleClaims(bound: readonly GoodRecord[], desired: ReadonlyMap<string, number>): Promise<void> {
+  #settleClaims(bound: readonly GoodRecord[], desired: ReadonlyMap<string, number>): void {
     const moved: { key: string; itemNumber: number }[] = [];
     const released: string[] = [];
     for (const key of new Set(bound.flatMap((record) => record.claims))) {
@@ -350,7 +360,7 @@ class Resolution {
       if (itemNumber === undefined) released.push(key);
       else if (itemNumber !== current) moved.push({ key, itemNumber });
     }
-    await Promise.all([moveClaims(this.#client, moved), releaseClaims(this.#client, released)]);
+    this.#writes.add(moveClaims(this.#client, moved), releaseClaims(this.#client, released));
   }
 
   /** The state of each planned item before its new records, those of items that become one already joined. */
@@ -363,10 +373,22 @@ class Resolution {
       if (item.records.some((index) => state.needsHistory(orderOf(bound[index]!), bound[index]!.record)))
         needHistory.push(item);
     }
-    for (const item of needHistory) {
-      const rows = await findHistory(this.#client, this.#context.workspaceId, item.itemNumbers);
+    if (needHistory.length > 0) await this.#giveHistory(needHistory, states);
+    return states;
+  }
+
+  async #giveHistory(
+    items: readonly PlannedItem[],
+    states: ReadonlyMap<PlannedItem, ContributionState>,
+  ): Promise<void> {
+    const itemNumbers = items.flatMap((item) => item.itemNumbers);
+    const rows = Map.groupBy(
+      await findHistory(this.#client, this.#context.workspaceId, itemNumbers),
+      (row) => row.item_number,
+    );
+    for (const item of items) {
       const history = new Map<string, { order: EntryOrder; value: string }[]>();
-      for (const row of rows) {
+      for (const row of item.itemNumbers.flatMap((itemNumber) => rows.get(itemNumber) ?? [])) {
         const order = {
           entryId: row.entry_id,
           effectiveAtMicros: row.effective_at_micros,
@@ -380,7 +402,6 @@ class Resolution {
       }
       states.get(item)!.useHistory(history);
     }
-    return states;
   }
 
   async #findKnownEventKeys(plan: ResolutionPlan, bound: readonly GoodRecord[]): Promise<Set<string>> {
@@ -390,22 +411,23 @@ class Resolution {
     return findKnownEventKeys(this.#client, this.#context.workspaceId, itemNumbers, keys);
   }
 
-  async #mergeItems(
+  #mergeItems(
     plan: ResolutionPlan,
     bound: readonly GoodRecord[],
     contributions: readonly ContributionRow[],
     rows: PendingRows,
-  ): Promise<void> {
+  ): void {
     for (const item of plan.items) {
       const [survivor, ...losers] = item.itemNumbers;
       if (survivor === undefined || losers.length === 0) continue;
       const linking = bound[item.records.at(-1)!]!;
-      await mergeItems(this.#client, {
+      const merge = {
         survivor,
         losers,
         workspaceId: this.#context.workspaceId,
         entryId: linking.entryId,
-      });
+      };
+      this.#writes.add(mergeItems(this.#client, merge));
       const others = new Set(
         contributions.filter((row) => item.itemNumbers.includes(row.item_number)).map((row) => row.workspace_id),
       );

@@ -64,6 +64,21 @@ export async function insertClaims(queryable: Queryable, sortedClaims: readonly 
   return rowCount ?? 0;
 }
 
+/** Which of these claims belong to another item than they were meant for: somebody was faster. */
+export async function findLostClaims(queryable: Queryable, claims: readonly NewClaim[]): Promise<Map<string, number>> {
+  if (claims.length === 0) return new Map();
+  const { rows } = await queryable.query<{ ordinal: number; item_number: number }>({
+    name: 'find_lost_claims',
+    text: `select wanted.ordinal::int4 as ordinal, claims.item_number
+           from unnest($1::text[], $2::text[], $3::int8[]) with ordinality as wanted (identifier_type, value, item_number, ordinal)
+           join identifier_claims as claims
+             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"
+           where claims.item_number <> wanted.item_number`,
+    values: [...claimColumns(claims.map((claim) => claim.key)), int8Array(claims.map((claim) => claim.itemNumber))],
+  });
+  return new Map(rows.map((row) => [claims[row.ordinal - 1]!.key, row.item_number]));
+}
+
 /** Gives claims that this transaction holds to another item. */
 export async function moveClaims(
   queryable: Queryable,
@@ -318,6 +333,8 @@ export async function discardNewItems(
 
 /** One entry of an item's past, as far as the fold needs it. */
 export interface HistoryRow {
+  /** The item that the entry belongs to by now. */
+  item_number: number;
   entry_id: string;
   effective_at_micros: number;
   received_sequence: number;
@@ -332,10 +349,14 @@ export async function findHistory(
 ): Promise<HistoryRow[]> {
   const { rows } = await queryable.query<HistoryRow>({
     name: 'find_history',
-    text: `select entries.entry_id, (extract(epoch from entries.effective_at) * 1000000)::int8 as effective_at_micros,
+    text: `select members.item_number, entries.entry_id, (extract(epoch from entries.effective_at) * 1000000)::int8 as effective_at_micros,
                   entries.received_sequence, entries.record -> 'fields' as fields
-           from items join entries on entries.item_number = items.item_number
-           where (items.item_number = any($1::int8[]) or items.merged_into = any($1::int8[])) and entries.workspace_id = $2`,
+           from (
+             select unnest($1::int8[]) as item_number, unnest($1::int8[]) as member
+             union all
+             select merged_into, item_number from items where merged_into = any($1::int8[])
+           ) as members
+           join entries on entries.item_number = members.member and entries.workspace_id = $2`,
     values: [int8Array(itemNumbers), workspaceId],
   });
   return rows;

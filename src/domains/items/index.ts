@@ -2,6 +2,7 @@ export {
   absorbRecords,
   ContentionError,
   type AbsorbContext,
+  type Absorbed,
   type IncomingRecord,
   type Verdict,
 } from './absorb-records.ts';
@@ -17,4 +18,10 @@ export { judgeRecord, type JudgedRecord, type JudgingContext } from './judge-rec
 export { makeItemNumberSource } from './item-numbers.ts';
 export { makeTypeRegistry, makeTypeRegistryLoader, type TypeRegistry } from './type-registry.ts';
 export { parseValueChain, type ValueChain } from './value-chain.ts';
-export { readJsonRecord, type Judgement, type SubmittedIdentifier, type SubmittedRecord } from './submitted-record.ts';
+export {
+  readJsonRecord,
+  refuse,
+  type Judgement,
+  type SubmittedIdentifier,
+  type SubmittedRecord,
+} from './submitted-record.ts';

@@ -31,16 +31,11 @@ const charsets: Readonly<Record<string, BodyCharset>> = {
 export const acceptedMediaTypes = ['application/json', 'application/x-ndjson', 'text/csv'] as const;
 
 /**
- * Reads Content-Type and Content-Encoding (RFC 9110, 8.3 and 8.4). A CSV may be in windows-1252, as spreadsheets write it;
+ * Reads Content-Type (RFC 9110, 8.3). A CSV may be in windows-1252, as spreadsheets write it;
  * its superset of ISO 8859-1 is what the web means by that name too (WHATWG Encoding).
  * @throws Problem unsupported_media_type
  */
-export function readBodyKind(contentTypeHeader: string | undefined, contentEncoding: string | undefined): BodyKind {
-  if (contentEncoding !== undefined && contentEncoding.trim().toLowerCase() !== 'identity') {
-    throw unsupported(`bodies are taken uncompressed, not with Content-Encoding ${contentEncoding.slice(0, 40)}`, {
-      'accept-encoding': 'identity',
-    });
-  }
+export function readBodyKind(contentTypeHeader: string | undefined): BodyKind {
   const [mediaType = '', ...parameters] = (contentTypeHeader ?? '').split(';').map((part) => part.trim());
   const contentType = mediaType.toLowerCase();
   const format = Object.hasOwn(formats, contentType) ? formats[contentType] : undefined;
@@ -56,8 +51,6 @@ export function readBodyKind(contentTypeHeader: string | undefined, contentEncod
   return { format, charset, contentType };
 }
 
-function unsupported(detail: string, headers: Record<string, string> = {}): Problem {
-  return new Problem('unsupported_media_type', detail, {
-    headers: { accept: acceptedMediaTypes.join(', '), ...headers },
-  });
+function unsupported(detail: string): Problem {
+  return new Problem('unsupported_media_type', detail, { headers: { accept: acceptedMediaTypes.join(', ') } });
 }

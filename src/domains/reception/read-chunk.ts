@@ -1,8 +1,10 @@
+import { setImmediate } from 'node:timers/promises';
 import { entryIdAt } from '#platform/ids.ts';
 import { parseInteroperableJson } from '#platform/json/interoperable-json.ts';
 import {
   judgeRecord,
   readJsonRecord,
+  refuse,
   type IncomingRecord,
   type JudgedRecord,
   type Judgement,
@@ -10,7 +12,7 @@ import {
   type TypeRegistry,
   type ValueChain,
 } from '#domains/items/index.ts';
-import { classifyColumns, readCsvRecord, type CsvLayout } from './csv-records.ts';
+import { classifyColumns, readCsvRecord, type CsvColumns, type CsvLayout } from './csv-records.ts';
 import { decodeRecord } from './formats/charset.ts';
 import { makeCsvCutter } from './formats/csv.ts';
 import { parseCsvRecords } from './formats/csv-values.ts';
@@ -31,16 +33,20 @@ const badRecordDetails: Readonly<Record<BadRecordCode, string>> = {
   csv_unterminated_quote: 'the quoted field that opens on this line does not end within 100 lines and 64 KiB',
 };
 
+/** Records that are judged without letting anything else run: about two milliseconds. */
+const judgedAtOnce = 64;
+
 /**
- * Reads the records of a chunk from its bytes and judges each: a bad record costs only itself.
+ * Reads the records of a chunk from its bytes and judges each: a bad record costs only itself. Pauses now and then, so
+ * that the transactions of other chunks, for which others may wait, go on meanwhile.
  * @param bytes the chunk's slice of the body.
  */
-export function readChunk(
+export async function readChunk(
   chunk: DueChunk,
   receipt: ReceiptContext,
   bytes: Buffer,
   types: TypeRegistry,
-): IncomingRecord[] {
+): Promise<IncomingRecord[]> {
   const context: JudgingContext = {
     workspaceId: chunk.workspace_id,
     defaults: {
@@ -52,19 +58,27 @@ export function readChunk(
     nowMicros: receipt.received_at_micros,
   };
   const cuts = cutChunk(chunk, receipt, bytes);
-  const judgements =
-    receipt.format === 'csv'
-      ? judgeCsvLines(cuts, bytes, chunk, receipt, receipt.csv_layout!, context)
-      : cuts.map((cut) => judgeJson(cut, bytes, chunk, context));
-  return cuts.map((cut, at) => ({
-    entryId: entryIdAt(chunk.receipt_id, chunk.first_position + at),
-    receivedSequence: chunk.received_sequence,
-    receivedAtMicros: receipt.received_at_micros,
-    line: cut.line,
-    byteStart: cut.start,
-    byteLength: cut.end - cut.start,
-    judgement: judgements[at]!,
-  }));
+  const judge = receipt.csv_layout
+    ? makeCsvJudge(bytes, chunk, receipt, receipt.csv_layout, context)
+    : (some: readonly Cut[]) => some.map((cut) => judgeJson(cut, bytes, chunk, context));
+  const records: IncomingRecord[] = [];
+  for (let from = 0; from < cuts.length; from += judgedAtOnce) {
+    if (from > 0) await setImmediate();
+    const some = cuts.slice(from, from + judgedAtOnce);
+    for (const [at, judgement] of judge(some).entries()) {
+      const cut = some[at]!;
+      records.push({
+        entryId: entryIdAt(chunk.receipt_id, chunk.first_position + from + at),
+        receivedSequence: chunk.received_sequence,
+        receivedAtMicros: receipt.received_at_micros,
+        line: cut.line,
+        byteStart: cut.start,
+        byteLength: cut.end - cut.start,
+        judgement,
+      });
+    }
+  }
+  return records;
 }
 
 function cutChunk(chunk: DueChunk, receipt: ReceiptContext, bytes: Buffer): Cut[] {
@@ -94,47 +108,36 @@ function judgeJson(cut: Cut, bytes: Buffer, chunk: DueChunk, context: JudgingCon
   return submitted.ok ? judgeRecord(submitted.value, context) : submitted;
 }
 
-function judgeCsvLines(
-  cuts: readonly Cut[],
+function makeCsvJudge(
   bytes: Buffer,
   chunk: DueChunk,
   receipt: ReceiptContext,
   layout: CsvLayout,
   context: JudgingContext,
-): Judgement<JudgedRecord>[] {
+): (cuts: readonly Cut[]) => Judgement<JudgedRecord>[] {
   const columns = classifyColumns(layout.columns, context.types);
-  const texts = cuts.map((cut) =>
-    cut.badCode
-      ? undefined
-      : decodeRecord(bytes, cut.start - chunk.byte_start, cut.end - chunk.byte_start, receipt.charset),
-  );
-  const rows = parseCsvRecords(
-    texts.filter((text) => text !== undefined),
-    layout.delimiter,
-  );
-  let nextRow = 0;
-  return cuts.map((cut, at) => {
-    if (cut.badCode)
-      return { ok: false, fault: { code: cut.badCode, detail: badRecordDetails[cut.badCode], pointer: '' } };
-    if (texts[at] === undefined)
-      return { ok: false, fault: { code: 'invalid_utf8', detail: 'the line is not UTF-8', pointer: '' } };
-    const row = rows[nextRow]!;
-    nextRow += 1;
-    const expected = layout.columns.length;
-    if (row.length !== expected) {
-      const detail = `the header has ${expected} columns, this line ${row.length}`;
-      return { ok: false, fault: { code: 'csv_column_count', detail, pointer: '' } };
-    }
-    if (row.some((value) => value.includes('\u0000'))) {
-      return {
-        ok: false,
-        fault: {
-          code: 'null_character',
-          detail: 'a value holds U+0000',
-          pointer: columns.pointers[row.findIndex((value) => value.includes('\u0000'))]!,
-        },
-      };
-    }
-    return judgeRecord(readCsvRecord(row, columns), context);
-  });
+  const decode = (cut: Cut) =>
+    decodeRecord(bytes, cut.start - chunk.byte_start, cut.end - chunk.byte_start, receipt.charset);
+  return (cuts) => {
+    const texts = cuts.map((cut) => (cut.badCode ? undefined : decode(cut)));
+    const rows = parseCsvRecords(
+      texts.filter((text) => text !== undefined),
+      layout.delimiter,
+    ).values();
+    return cuts.map(({ badCode }, at) => {
+      if (badCode) return refuse(badCode, '', badRecordDetails[badCode]);
+      if (texts[at] === undefined) return refuse('invalid_utf8', '', 'the line is not UTF-8');
+      return judgeCsvRow(rows.next().value!, columns, context);
+    });
+  };
+}
+
+function judgeCsvRow(row: readonly string[], columns: CsvColumns, context: JudgingContext): Judgement<JudgedRecord> {
+  const expected = columns.roles.length;
+  if (row.length !== expected) {
+    return refuse('csv_column_count', '', `the header has ${expected} columns, this line ${row.length}`);
+  }
+  const withNull = row.findIndex((value) => value.includes('\u0000'));
+  if (withNull !== -1) return refuse('null_character', columns.pointers[withNull]!, 'the value holds U+0000');
+  return judgeRecord(readCsvRecord(row, columns), context);
 }

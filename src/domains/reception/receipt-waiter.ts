@@ -8,12 +8,14 @@ const waitingMax = 1000;
 export interface ReceiptWaiter {
   /** Resolves true when the receipt is settled, false after `timeoutMs` or when too many wait already. */
   waitUntilFinished(receiptId: string, timeoutMs: number): Promise<boolean>;
+  /** Tells all who wait that their receipt is not settled, and lets nobody wait any more. */
   stop(): void;
 }
 
 export function makeReceiptWaiter(pool: pg.Pool): ReceiptWaiter {
   const waiting = new Map<string, Set<(isFinished: boolean) => void>>();
   let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
 
   const poll = async () => {
     // While the database is away nobody is told; their time runs out.
@@ -29,7 +31,7 @@ export function makeReceiptWaiter(pool: pg.Pool): ReceiptWaiter {
 
   return {
     waitUntilFinished(receiptId, timeoutMs) {
-      if (waiting.size >= waitingMax || timeoutMs <= 0) return Promise.resolve(false);
+      if (isStopped || waiting.size >= waitingMax || timeoutMs <= 0) return Promise.resolve(false);
       return new Promise((resolve) => {
         const tell = (isFinished: boolean) => {
           clearTimeout(deadline);
@@ -46,6 +48,7 @@ export function makeReceiptWaiter(pool: pg.Pool): ReceiptWaiter {
       });
     },
     stop() {
+      isStopped = true;
       for (const tells of waiting.values()) for (const tell of tells) tell(false);
       clearTimeout(timer);
     },

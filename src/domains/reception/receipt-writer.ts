@@ -47,7 +47,7 @@ export function makeReceiptWriter({ pool, onStored, observeGroup }: ReceiptWrite
   const waiting: Waiting[] = [];
   let groupsInFlight = 0;
   let largeInFlight = 0;
-  const largeWaiting: (() => void)[] = [];
+  const largeWaiting: { resolve(): void; reject(error: unknown): void }[] = [];
   const idle: (() => void)[] = [];
   let isScheduled = false;
 
@@ -82,11 +82,17 @@ export function makeReceiptWriter({ pool, onStored, observeGroup }: ReceiptWrite
   const rejectOrBisect = async (group: readonly Waiting[], error: unknown): Promise<void> => {
     if (!isDataError(error) || group.length === 1) {
       for (const { reject } of group) reject(isDataError(error) ? error : unavailable(error));
+      if (isConnectionError(error)) refuseWaiting(error);
       return;
     }
     const middle = group.length >> 1;
     await writeGroup(group.slice(0, middle));
     await writeGroup(group.slice(middle));
+  };
+
+  /** Those who wait behind a write that found no database would find none either, only later, one after the other. */
+  const refuseWaiting = (error: unknown) => {
+    for (const { reject } of [...waiting.splice(0), ...largeWaiting.splice(0)]) reject(unavailable(error));
   };
 
   return {
@@ -101,17 +107,19 @@ export function makeReceiptWriter({ pool, onStored, observeGroup }: ReceiptWrite
       });
     },
     async keepLarge(receipt, chunks) {
-      if (largeInFlight >= largeInFlightMax) await new Promise<void>((resolve) => largeWaiting.push(resolve));
+      if (largeInFlight >= largeInFlightMax)
+        await new Promise<void>((resolve, reject) => largeWaiting.push({ resolve, reject }));
       largeInFlight += 1;
       try {
         const [stored] = await retryConnection(() => writeLarge(pool, receipt, chunks));
         if (stored) onStored([receipt]);
         return stored;
       } catch (error) {
+        if (isConnectionError(error)) refuseWaiting(error);
         throw isDataError(error) ? error : unavailable(error);
       } finally {
         largeInFlight -= 1;
-        largeWaiting.shift()?.();
+        largeWaiting.shift()?.resolve();
       }
     },
     flush: () =>

@@ -149,7 +149,7 @@ export function makeReceiptsService({ database, bell, items, observeGroup }: Rec
       }>,
     ): Promise<RouteResponse> {
       const { workspaceId } = principalOf(request);
-      const kind = readBodyKind(request.headers['content-type'], request.headers['content-encoding']);
+      const kind = readBodyKind(request.headers['content-type']);
       const defaults = readDefaults(request.query);
       const key = readIdempotencyKey(request.headers['idempotency-key']);
       const makeReceipt = (body: CheckedBody, idempotency: NewReceipt['idempotency']): NewReceipt => ({

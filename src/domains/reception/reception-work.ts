@@ -11,6 +11,7 @@ import {
   ContentionError,
   makeItemNumberSource,
   type AbsorbContext,
+  type Absorbed,
   type IncomingRecord,
   type TypeRegistry,
   type Verdict,
@@ -23,6 +24,7 @@ import {
   claimChunks,
   claimUncutReceipts,
   cuttingChunkNumber,
+  deleteAttempts,
   findAttempts,
   findOverdueChunks,
   findOverdueReceipts,
@@ -56,7 +58,9 @@ const smallReceiptsPerClaim = 200;
 const smallChunksPerClaim = 200;
 /** After this many tries that ended in a crash or an error, work goes on record by record. */
 const wholeTriesMax = 3;
-/** After this many more, a receipt that cannot even be cut is given up. */
+/** One end of a worker may have any cause; the second one at the same record has this one. */
+const deadlyTriesMin = 2;
+/** After this many tries, a receipt that cannot even be cut is given up. */
 const cuttingTriesMax = 6;
 const retryDelaysMs = [200, 1000, 5000, 15_000, 60_000];
 /** Every n-th claim begins with the bulk lane, so that small receipts never starve it. */
@@ -92,18 +96,11 @@ function makeIngestion(options: ReceptionWorkOptions, attemptPool: pg.Pool): Que
       );
       if (receipts.length === 0) return undefined;
       cursor = receipts[0]!.workspace_id;
-      const tries = await countTry(
-        client,
-        attemptPool,
-        receipts.map((receipt) => ({ receipt_id: receipt.receipt_id, chunk_number: cuttingChunkNumber })),
-      );
-      const hopeless = receipts.filter(
-        (receipt) => triesOf(tries, receipt.receipt_id, cuttingChunkNumber) >= cuttingTriesMax,
-      );
+      const tries = await countTry(client, attemptPool, receipts.map(cuttingOf));
+      const hopeless = receipts.filter((receipt) => triesOf(tries, cuttingOf(receipt)) >= cuttingTriesMax);
       await giveUpCutting(client, hopeless);
       const troubled = receipts.find(
-        (receipt) =>
-          triesOf(tries, receipt.receipt_id, cuttingChunkNumber) >= wholeTriesMax && !hopeless.includes(receipt),
+        (receipt) => triesOf(tries, cuttingOf(receipt)) >= wholeTriesMax && !hopeless.includes(receipt),
       );
       // A receipt that made its neighbours fail before is cut alone.
       const workable = troubled ? [troubled] : receipts.filter((receipt) => !hopeless.includes(receipt));
@@ -169,6 +166,9 @@ async function giveUpCutting(client: pg.ClientBase, receipts: readonly UncutRece
 interface WorkedChunks {
   readonly chunks: readonly DueChunk[];
   readonly counts: readonly ChunkCounts[];
+  readonly verdicts: readonly Verdict[];
+  /** Settles with the statements that were on their way when the commit was sent; only then is the work done. */
+  readonly written: Promise<unknown>;
 }
 
 function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool): QueueWork<DeduplicationJob> {
@@ -200,23 +200,32 @@ function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool):
       const worked = await withTransaction(database.pool, async (client) => {
         claimed = await claimNext(client);
         if (claimed.length === 0) return undefined;
-        tries = await countTry(client, attemptPool, claimed);
+        const prepared = await prepareChunks(client, attemptPool, claimed);
+        tries = prepared.tries;
         // A chunk that made its neighbours fail before is worked alone.
-        const troubled = claimed.find((chunk) => triesOf(tries, chunk.receipt_id, chunk.chunk_number) >= wholeTriesMax);
+        const troubled = claimed.find((chunk) => triesOf(tries, chunk) >= wholeTriesMax);
         if (troubled) claimed = [troubled];
-        return workChunks(client, claimed, tries, { ...options, attemptPool, types, takeItemNumbers });
+        return workChunks(client, claimed, prepared, { ...options, attemptPool, types, takeItemNumbers });
       });
       if (!worked) return undefined;
-      recentlyDone.add(worked.chunks);
-      // A settlement that is missed here is made up for by the next sweep.
-      await settleReceipts(database.pool, [...new Set(worked.chunks.map((chunk) => chunk.receipt_id))]).catch(
-        (error: unknown) => logger.warn({ err: error }, 'receipts could not be settled at once'),
-      );
+      await worked.written;
+      finish(worked);
       return worked;
     } catch (error) {
       if (claimed.length > 0) await postponeAfter(error, claimed, tries, database, logger);
+      // The chunks are due again at once, and this time each record is tried with care.
+      if (isDataError(error) && tries.length === 0) return workNext();
       throw error;
     }
+  };
+
+  const finish = (worked: WorkedChunks) => {
+    options.observeRecords?.(worked.verdicts);
+    recentlyDone.add(worked.chunks);
+    // A settlement that is missed here is made up for by the next sweep.
+    settleReceipts(database.pool, [...new Set(worked.chunks.map((chunk) => chunk.receipt_id))]).catch(
+      (error: unknown) => logger.warn({ err: error }, 'receipts could not be settled at once'),
+    );
   };
 
   return {
@@ -264,42 +273,73 @@ interface WorkContext extends ReceptionWorkOptions {
   types: TypeRegistry;
 }
 
+interface PreparedChunks {
+  tries: readonly AttemptRow[];
+  receipts: ReadonlyMap<string, ReceiptContext>;
+  /** The bytes of each claimed chunk. */
+  slices: ReadonlyMap<DueChunk, Buffer>;
+}
+
+/** Counts a try for each chunk and reads what it needs. The try is counted before anything of the chunk is looked at. */
+async function prepareChunks(
+  client: pg.ClientBase,
+  attemptPool: pg.Pool,
+  chunks: readonly DueChunk[],
+): Promise<PreparedChunks> {
+  const receiptIds = [...new Set(chunks.map((chunk) => chunk.receipt_id))];
+  const [tries, receipts, slices] = await Promise.all([
+    countTry(client, attemptPool, chunks),
+    findReceiptContexts(client, receiptIds),
+    readSlices(client, chunks),
+  ]);
+  return { tries, receipts, slices: new Map(chunks.map((chunk, at) => [chunk, slices[at]!])) };
+}
+
 async function workChunks(
   client: pg.ClientBase,
   chunks: readonly DueChunk[],
-  tries: readonly AttemptRow[],
+  { tries, receipts, slices }: PreparedChunks,
   context: WorkContext,
 ): Promise<WorkedChunks> {
-  const receiptIds = [...new Set(chunks.map((chunk) => chunk.receipt_id))];
-  const receipts = await findReceiptContexts(client, receiptIds);
-  const slices = await readSlices(client, chunks);
-  const recordsOf = chunks.map((chunk, at) =>
-    readChunk(chunk, receipts.get(chunk.receipt_id)!, slices[at]!, context.types),
-  );
+  const recordsOf: IncomingRecord[][] = [];
+  for (const chunk of chunks) {
+    recordsOf.push(await readChunk(chunk, receipts.get(chunk.receipt_id)!, slices.get(chunk)!, context.types));
+  }
   const records = recordsOf.flat();
   const absorbContext: AbsorbContext = {
     workspaceId: chunks[0]!.workspace_id,
-    mayLinkItems: mayLink(receipts),
+    mayLinkItems: [...receipts.values()].every((receipt) => receipt.may_link_items),
     types: context.types,
     takeNumbers: context.takeItemNumbers,
   };
-  const crashed =
-    chunks.length === 1 && triesOf(tries, chunks[0]!.receipt_id, chunks[0]!.chunk_number) >= wholeTriesMax;
-  const verdicts = crashed
-    ? await absorbOneByOne(client, absorbContext, chunks[0]!, records, tries, context.attemptPool)
-    : await absorbOrBisect(client, absorbContext, records);
-  context.observeRecords?.(verdicts);
+  const { verdicts, written } = await absorb(client, absorbContext, chunks, records, tries, context.attemptPool);
   let from = 0;
   const counts = recordsOf.map((of) => countVerdicts(verdicts.slice(from, (from += of.length))));
-  await finishChunks(
+  const finished = finishChunks(
     client,
-    chunks.map((chunk, at) => ({ receipt_id: chunk.receipt_id, chunk_number: chunk.chunk_number, ...counts[at]! })),
+    chunks.map(({ receipt_id, chunk_number }, at) => ({ receipt_id, chunk_number, ...counts[at]! })),
   );
-  return { chunks, counts };
+  const all = Promise.all([written, finished]);
+  all.catch(() => {});
+  return { chunks, counts, verdicts, written: all };
 }
 
-function mayLink(receipts: ReadonlyMap<string, ReceiptContext>): boolean {
-  return [...receipts.values()].every((receipt) => receipt.may_link_items);
+/** The first try goes straight; after a failure each record is treated as if it could be the cause. */
+async function absorb(
+  client: pg.ClientBase,
+  context: AbsorbContext,
+  chunks: readonly DueChunk[],
+  records: readonly IncomingRecord[],
+  tries: readonly AttemptRow[],
+  attemptPool: pg.Pool,
+): Promise<Absorbed> {
+  const most = Math.max(...chunks.map((chunk) => triesOf(tries, chunk)));
+  if (most === 0) return absorbRecords(client, context, records);
+  const isDeadly = chunks.length === 1 && most >= wholeTriesMax;
+  const verdicts = isDeadly
+    ? await absorbOneByOne(client, context, chunks[0]!, records, tries, attemptPool)
+    : await absorbOrBisect(client, context, records);
+  return { verdicts, written: Promise.resolve() };
 }
 
 /** The bytes of each chunk. Chunks of small receipts are read in one query. */
@@ -331,19 +371,22 @@ async function absorbOrBisect(
   client: pg.ClientBase,
   context: AbsorbContext,
   records: readonly IncomingRecord[],
-): Promise<Verdict[]> {
+): Promise<readonly Verdict[]> {
   await client.query('savepoint absorption');
   try {
-    const verdicts = await absorbRecords(client, context, records);
+    const { verdicts, written } = await absorbRecords(client, context, records);
+    await written;
     await client.query('release savepoint absorption');
     return verdicts;
   } catch (error) {
     if (!isDataError(error)) throw error;
     await client.query('rollback to savepoint absorption');
-    if (records.length === 1)
-      return absorbRecords(client, context, [
-        refused(records[0]!, 'unprocessable_record', 'the database cannot hold a value of this record'),
+    const [first] = records;
+    if (records.length === 1) {
+      return absorbOrBisect(client, context, [
+        refused(first!, 'unprocessable_record', 'the database cannot hold a value of this record'),
       ]);
+    }
     const middle = records.length >> 1;
     const before = await absorbOrBisect(client, context, records.slice(0, middle));
     return [...before, ...(await absorbOrBisect(client, context, records.slice(middle)))];
@@ -362,22 +405,19 @@ async function absorbOneByOne(
   tries: readonly AttemptRow[],
   attemptPool: pg.Pool,
 ): Promise<Verdict[]> {
-  const attempt = triesOf(tries, chunk.receipt_id, chunk.chunk_number) + 1;
-  const lastPositionByAttempt = new Map<number, number>();
-  for (const tried of tries) {
-    if (tried.position === null) continue;
-    lastPositionByAttempt.set(tried.attempt, Math.max(tried.position, lastPositionByAttempt.get(tried.attempt) ?? -1));
-  }
-  const deadly = new Set(lastPositionByAttempt.values());
+  const attempt = triesOf(tries, chunk) + 1;
+  const deadly = findDeadlyPositions(tries);
   const verdicts: Verdict[] = [];
   for (const [position, record] of records.entries()) {
     if (deadly.has(position)) {
       const failed = refused(
         record,
         'processing_failed',
-        'the worker ended several times while it worked on this record',
+        'the worker ended twice while it worked on this record alone',
       );
-      await absorbRecords(client, context, [failed]);
+      await (
+        await absorbRecords(client, context, [failed])
+      ).written;
       await client.query(`update entries set status = 'failed' where entry_id = $1`, [record.entryId]);
       verdicts.push({ status: 'failed', outcome: null });
       continue;
@@ -390,6 +430,16 @@ async function absorbOneByOne(
     verdicts.push(...(await absorbOrBisect(client, context, [record])));
   }
   return verdicts;
+}
+
+/** The records that were the last to be tried in at least two tries that did not end. */
+function findDeadlyPositions(tries: readonly AttemptRow[]): Set<number> {
+  const lastByAttempt = new Map<number, number>();
+  for (const { attempt, position } of tries) {
+    if (position !== null) lastByAttempt.set(attempt, Math.max(position, lastByAttempt.get(attempt) ?? -1));
+  }
+  const last = [...lastByAttempt.values()];
+  return new Set(last.filter((position) => last.filter((other) => other === position).length >= deadlyTriesMin));
 }
 
 function refused(
@@ -413,7 +463,7 @@ function countVerdicts(verdicts: readonly Verdict[]): ChunkCounts {
 async function countTry(
   client: pg.ClientBase,
   attemptPool: pg.Pool,
-  chunks: readonly { receipt_id: string; chunk_number: number }[],
+  chunks: readonly ChunkKey[],
 ): Promise<AttemptRow[]> {
   const tries = await findAttempts(
     client,
@@ -422,10 +472,10 @@ async function countTry(
   );
   await insertAttempts(
     attemptPool,
-    chunks.map(({ receipt_id, chunk_number }) => ({
-      receipt_id,
-      chunk_number,
-      attempt: triesOf(tries, receipt_id, chunk_number) + 1,
+    chunks.map((chunk) => ({
+      receipt_id: chunk.receipt_id,
+      chunk_number: chunk.chunk_number,
+      attempt: triesOf(tries, chunk) + 1,
       position: null,
     })),
     workerName,
@@ -433,16 +483,27 @@ async function countTry(
   return tries;
 }
 
-function triesOf(tries: readonly AttemptRow[], receiptId: string, chunkNumber: number): number {
-  if (tries.length === 0) return 0;
-  return tries.reduce(
-    (most, row) =>
-      row.receipt_id === receiptId && row.chunk_number === chunkNumber ? Math.max(most, row.attempt) : most,
-    0,
-  );
+interface ChunkKey {
+  readonly receipt_id: string;
+  readonly chunk_number: number;
 }
 
-/** Puts off what failed. A conflict with other transactions is over soon; anything else waits longer at each try. */
+function cuttingOf({ receipt_id }: UncutReceipt): ChunkKey {
+  return { receipt_id, chunk_number: cuttingChunkNumber };
+}
+
+function isOf(row: AttemptRow, { receipt_id, chunk_number }: ChunkKey): boolean {
+  return row.receipt_id === receipt_id && row.chunk_number === chunk_number;
+}
+
+function triesOf(tries: readonly AttemptRow[], chunk: ChunkKey): number {
+  return tries.reduce((most, row) => (isOf(row, chunk) ? Math.max(most, row.attempt) : most), 0);
+}
+
+/**
+ * Puts off what failed. A conflict with other transactions is over soon and speaks against no record, so its try does not
+ * count; anything else waits longer at each try.
+ */
 async function postponeAfter(
   error: unknown,
   chunks: readonly DueChunk[],
@@ -450,14 +511,24 @@ async function postponeAfter(
   database: Database,
   logger: Logger,
 ): Promise<void> {
-  const most = Math.max(...chunks.map((chunk) => triesOf(tries, chunk.receipt_id, chunk.chunk_number)));
+  const most = Math.max(...chunks.map((chunk) => triesOf(tries, chunk)));
   const isPassing = error instanceof ContentionError || isTransientConflict(error);
-  const delayMs = isPassing
-    ? Math.random() * retryDelaysMs[0]!
-    : retryDelaysMs[Math.min(most, retryDelaysMs.length - 1)]!;
-  await postponeChunks(database.pool, chunks, delayMs).catch((postponeError: unknown) =>
-    logger.debug({ err: postponeError }, 'chunks stay due'),
-  );
+  const isFirstDataError = isDataError(error) && most === 0;
+  const delayMs = isFirstDataError
+    ? 0
+    : isPassing
+      ? Math.random() * retryDelaysMs[0]!
+      : retryDelaysMs[Math.min(most, retryDelaysMs.length - 1)]!;
+  try {
+    await postponeChunks(database.pool, chunks, delayMs);
+    if (isPassing)
+      await deleteAttempts(
+        database.pool,
+        chunks.map((chunk) => ({ ...chunk, attempt: triesOf(tries, chunk) + 1 })),
+      );
+  } catch (postponeError) {
+    logger.debug({ err: postponeError }, 'chunks stay due');
+  }
 }
 
 /** Begins after the workspace that was served last, and from the first one again when there is none after it. */

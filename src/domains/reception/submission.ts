@@ -40,7 +40,9 @@ async function receiveSmall(request: Pick<RouteRequest, 'receiveBody'>, kind: Bo
 function isPlainDocument(bytes: Buffer): boolean {
   try {
     const text = bytes.toString('utf8');
-    return !text.includes('\uFFFD') && typeof JSON.parse(text) === 'object';
+    if (text.includes('\uFFFD')) return false;
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null;
   } catch {
     return false;
   }

@@ -225,6 +225,23 @@ export async function insertAttempts(
   });
 }
 
+/** Takes back tries that failed through nobody's fault. */
+export async function deleteAttempts(
+  queryable: Queryable,
+  attempts: readonly { receipt_id: string; chunk_number: number; attempt: number }[],
+): Promise<void> {
+  await queryable.query({
+    text: `delete from work_attempts using unnest($1::uuid[], $2::int4[], $3::int4[]) as excused (receipt_id, chunk_number, attempt)
+           where work_attempts.receipt_id = excused.receipt_id and work_attempts.chunk_number = excused.chunk_number
+             and work_attempts.attempt = excused.attempt`,
+    values: [
+      uuidArray(attempts.map((attempt) => attempt.receipt_id)),
+      int4Array(attempts.map((attempt) => attempt.chunk_number)),
+      int4Array(attempts.map((attempt) => attempt.attempt)),
+    ],
+  });
+}
+
 /** Puts off chunks whose work failed, and notes nothing else: the attempts tell the rest. */
 export async function postponeChunks(
   queryable: Queryable,
