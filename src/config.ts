@@ -175,8 +175,10 @@ export class ConfigurationError extends Error {
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   const faults: string[] = [];
   const values: Record<string, unknown> = {};
+  const given = new Set<string>();
   for (const [key, definition] of Object.entries(settings) as [keyof Settings, Setting][]) {
     const found = readValue(environment, key, definition, faults);
+    if (found !== undefined) given.add(key);
     const result = definition.schema.safeParse(found);
     if (result.success) values[key] = result.data;
     else
@@ -184,8 +186,14 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
         `${key}: found ${definition.secret ? 'a value that is not shown' : JSON.stringify(found)}, expected ${definition.expected}`,
       );
   }
-  if ((values['BOOTSTRAP_ADMIN_EMAIL'] === undefined) !== (values['BOOTSTRAP_ADMIN_PASSWORD'] === undefined)) {
+  if (given.has('BOOTSTRAP_ADMIN_EMAIL') !== given.has('BOOTSTRAP_ADMIN_PASSWORD')) {
     faults.push('BOOTSTRAP_ADMIN_EMAIL and BOOTSTRAP_ADMIN_PASSWORD: found one of them, expected both or none');
+  }
+  const { RECEIPT_MAX_BYTES: receiptMax, RECEPTION_BUFFER_BYTES: bufferMax } = values as Partial<Config>;
+  if (receiptMax !== undefined && bufferMax !== undefined && bufferMax < receiptMax) {
+    faults.push(
+      `RECEPTION_BUFFER_BYTES: found ${bufferMax}, expected at least RECEIPT_MAX_BYTES (${receiptMax}), or the largest receipts never fit`,
+    );
   }
   if (faults.length > 0) throw new ConfigurationError(faults);
   return Object.freeze(values) as Config;

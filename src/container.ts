@@ -112,7 +112,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const routes = [
     ...operationsRoutes({
       version,
-      checkReadiness: () => checkReadiness(essentials),
+      checkReadiness: makeReadinessCheck(essentials),
       readMetrics: () => readMetrics(essentials, queues, budget),
     }),
     ...receiptRoutes(receipts),
@@ -134,7 +134,10 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   });
   return {
     app,
+    routes,
     logger,
+    /** Answers at once those who wait for their receipt to settle, from now on. */
+    endWaiting: () => receipts.stop(),
     /** Ends what waits, keeps what was promised, closes what is open. */
     async close() {
       receipts.stop();
@@ -177,24 +180,46 @@ export function makeWorker(config: Config, databaseUrl: string) {
 export type WorkerContainer = ReturnType<typeof makeWorker>;
 
 const migrationsCheckedForMs = 5000;
-const migrationState = { checkedAtMs: 0, pending: [] as string[] };
+/** A platform that asks whether we are ready gives up after a few seconds; a database that hangs is not reached either. */
+const readinessTimeoutMs = 4000;
 
-async function checkReadiness({ database, databaseUrl, backend }: Essentials): Promise<Readiness> {
-  const reasons: string[] = [];
-  try {
+function makeReadinessCheck({ database, databaseUrl, backend }: Essentials): () => Promise<Readiness> {
+  let checkedAtMs = 0;
+  let pending: readonly string[] = [];
+  const askDatabase = async () => {
     await database.pool.query('select 1');
-    if (Date.now() - migrationState.checkedAtMs > migrationsCheckedForMs) {
-      migrationState.pending = await findPendingMigrations(databaseUrl);
-      migrationState.checkedAtMs = Date.now();
-    }
-    if (migrationState.pending.length > 0)
-      reasons.push(`the database lacks ${migrationState.pending.length} migrations; run the release command`);
-  } catch {
-    reasons.push('Postgres cannot be reached');
+    // Only the good news is remembered: who waits for a release wants to hear at once that it is done.
+    if (pending.length === 0 && Date.now() - checkedAtMs <= migrationsCheckedForMs) return;
+    pending = await findPendingMigrations(databaseUrl);
+    checkedAtMs = Date.now();
+  };
+  return async () => {
+    const reasons: string[] = [];
+    const isReached = await settlesWithin(askDatabase(), readinessTimeoutMs);
+    if (!isReached) reasons.push('Postgres cannot be reached');
+    else if (pending.length > 0)
+      reasons.push(`the database lacks ${pending.length} migrations; run the release command`);
+    const isReady = reasons.length === 0;
+    if (!backend.isReady()) reasons.push('Redis cannot be reached; work goes on, but slower');
+    return { isReady, reasons };
+  };
+}
+
+/** True when the promise resolves in time; false when it rejects or takes longer. */
+async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, false);
+  });
+  const settled = promise.then(
+    () => true,
+    () => false,
+  );
+  try {
+    return await Promise.race([settled, timeout]);
+  } finally {
+    clearTimeout(timer);
   }
-  const isReady = reasons.length === 0;
-  if (!backend.isReady()) reasons.push('Redis cannot be reached; work goes on, but slower');
-  return { isReady, reasons };
 }
 
 async function readMetrics(

@@ -72,6 +72,8 @@ export function receiveBody(
   const { maxBytes, minimumBytesPerSecond, graceMs } = budget.limits;
   const announced = Number(message.headers['content-length'] ?? 0);
   if (announced > maxBytes) return Promise.reject(tooLarge(maxBytes));
+  // Gone while its credentials were checked: no event would follow.
+  if (message.destroyed && !message.readableEnded) return Promise.reject(new BodyAborted());
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let sizeBytes = 0;

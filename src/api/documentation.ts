@@ -4,7 +4,7 @@ import swaggerUi from 'swagger-ui-dist';
 import { problemDefinitions } from '#platform/errors.ts';
 
 const initializer = `window.onload = () => {
-  window.ui = SwaggerUIBundle({ url: '/api-docs/openapi.json', dom_id: '#swagger-ui', deepLinking: true, presets: [SwaggerUIBundle.presets.apis] });
+  window.ui = SwaggerUIBundle({ url: '/api-docs/openapi.json', dom_id: '#swagger-ui', deepLinking: true, validatorUrl: null, presets: [SwaggerUIBundle.presets.apis] });
 };`;
 
 /** The documentation pages: everything they load comes from this server. */
@@ -29,7 +29,7 @@ export function documentationRouter(openApi: object): Router {
   router.get('/docs/errors', page, (_request, response) => {
     response.type('html').send(errorsPage());
   });
-  // The page's own start script would load an example from another host.
+  // The page's own start script would load an example from another host, and its badge asks a public validator.
   router.get('/docs/swagger-initializer.js', page, (_request, response) => {
     response.type('js').send(initializer);
   });

@@ -87,7 +87,10 @@ function describeResponses(route: Route): ZodOpenApiOperationObject['responses']
   if (route.access !== 'public')
     for (const code of ['unauthenticated', 'insufficient_scope', 'unavailable'] as const) codes.add(code);
   if (route.query) codes.add('invalid_query');
-  if (route.body) for (const code of ['malformed_json', 'invalid_request'] as const) codes.add(code);
+  if (route.body)
+    for (const code of ['empty_body', 'malformed_json', 'invalid_request', 'body_too_large', 'slow_body'] as const)
+      codes.add(code);
+  if (route.body || route.rawBody) codes.add('unsupported_media_type');
   if (route.path.includes('{')) codes.add('not_found');
   const byStatus = Map.groupBy(codes, (code) => problemDefinitions[code].status);
   for (const [status, grouped] of [...byStatus].toSorted(([a], [b]) => a - b)) {

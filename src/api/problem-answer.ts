@@ -1,14 +1,52 @@
 import type { ServerResponse } from 'node:http';
-import { Problem, problemDefinitions } from '#platform/errors.ts';
+import { Problem, problemDefinitions, sqlStateOf } from '#platform/errors.ts';
 
 interface ProblemContext {
   requestId: string;
   path: string;
 }
 
+/** Errors of sockets and name look-ups that say that the other side is away. */
+const unreachableCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOENT',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+]);
+
+/** What pg, its pool and knex say, without a code, when there is no connection or no answer in time. */
+const unreachableMessages =
+  /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Timeout acquiring a connection/i;
+
+/** SQLSTATE classes of a database that is away or takes no more: connection, operator intervention, resources. */
+const unreachableClasses = new Set(['08', '57', '53']);
+
+/** A database that cannot be reached is a fault neither of the request nor of the code. */
+function isUnreachable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? String(error.code) : '';
+  return (
+    unreachableClasses.has(sqlStateOf(error)?.slice(0, 2) ?? '') ||
+    unreachableCodes.has(code) ||
+    unreachableMessages.test(error.message) ||
+    (error instanceof AggregateError && error.errors.some(isUnreachable))
+  );
+}
+
 /** The problem behind an error; whatever was not meant for the client becomes an internal error that says nothing. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
+  if (isUnreachable(error)) {
+    return new Problem('unavailable', 'the database cannot be reached at this moment', {
+      headers: { 'retry-after': '2' },
+      cause: error,
+    });
+  }
   return new Problem('internal_error', 'the request could not be answered; the request id helps to find out why', {
     cause: error,
   });

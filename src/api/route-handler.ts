@@ -3,7 +3,8 @@ import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import type { z } from 'zod';
 import type { Authentication } from '#domains/accounts/index.ts';
-import { Problem, sqlStateOf, type ProblemLocation } from '#platform/errors.ts';
+import { Problem, type ProblemLocation } from '#platform/errors.ts';
+import { parseInteroperableJson } from '#platform/json/interoperable-json.ts';
 import type { Route, RouteRequest, RouteResponse } from '#platform/route.ts';
 import { authenticate } from './authenticate.ts';
 import { BodyAborted, HeldBytes, receiveBody, type BodyBudget } from './body-reader.ts';
@@ -41,6 +42,8 @@ export async function handleRoute(
     const principal = await authenticate(route, message.headers, context.authentication);
     if (principal) facts.workspaceId = principal.workspaceId;
     const query = route.query ? parseQuery(route.query, rawQuery) : {};
+    if (route.body || route.rawBody) refuseContentCoding(message);
+    refuseUnstorable(parameters);
     // Bodies that are only hashed pass through and take nothing of the budget.
     const holder = (held = new HeldBytes(
       context.budget,
@@ -62,7 +65,7 @@ export async function handleRoute(
     await answer(response, await route.handle(request));
   } catch (error) {
     if (error instanceof BodyAborted) return;
-    const problem = toProblem(asUnavailable(error));
+    const problem = toProblem(error);
     if (problem.status >= 500) context.onError(problem.cause ?? problem, facts.requestId);
     answerProblem(response, problem, { requestId: facts.requestId, path });
     if (problem.headers['connection'] === 'close') drainAndClose(message);
@@ -89,6 +92,24 @@ async function answer(response: ServerResponse, { status, headers = {}, body, ra
     ...headers,
   });
   response.end(text);
+}
+
+/** Compressed bodies are refused unread (RFC 9110, 8.4): their size says nothing about what they become. */
+function refuseContentCoding({ headers }: IncomingMessage): void {
+  const coding = headers['content-encoding'];
+  if (coding === undefined || coding.trim().toLowerCase() === 'identity') return;
+  throw new Problem(
+    'unsupported_media_type',
+    `bodies are taken uncompressed, not with Content-Encoding ${coding.slice(0, 40)}`,
+    { headers: { 'accept-encoding': 'identity' } },
+  );
+}
+
+/** Postgres has no U+0000 in text, so nothing can be found under it. */
+function refuseUnstorable(parameters: Readonly<Record<string, string>>): void {
+  for (const name in parameters) {
+    if (parameters[name]!.includes('\u0000')) throw new Problem('not_found', 'there is nothing under this path');
+  }
 }
 
 function parseQuery(schema: z.ZodObject, rawQuery: string): unknown {
@@ -118,13 +139,14 @@ async function readJson(message: IncomingMessage, budget: BodyBudget, held: Held
     throw new Problem('unsupported_media_type', 'send application/json', { headers: { accept: 'application/json' } });
   const { chunks, sizeBytes } = await receiveBody(message, budget, held, undefined);
   if (sizeBytes === 0) throw new Problem('empty_body', 'send a JSON object');
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
-  } catch (error) {
-    throw new Problem('malformed_json', error instanceof SyntaxError ? error.message : 'the body is not UTF-8', {
-      cause: error,
-    });
-  }
+  const bytes = Buffer.concat(chunks);
+  const parsed = parseInteroperableJson(bytes, 0, bytes.length);
+  if (parsed.ok) return parsed.value;
+  const { code, detail, pointer } = parsed.fault;
+  const isMalformed = code === 'invalid_json' || code === 'invalid_utf8';
+  throw new Problem(isMalformed ? 'malformed_json' : 'invalid_request', detail, {
+    errors: [{ pointer, code, detail }],
+  });
 }
 
 function parseBody(schema: z.ZodType, body: unknown): unknown {
@@ -140,23 +162,6 @@ function parseBody(schema: z.ZodType, body: unknown): unknown {
 
 function locationsOf(error: z.ZodError, code: string, pointerOf: (path: PropertyKey[]) => string): ProblemLocation[] {
   return error.issues.map((issue) => ({ pointer: pointerOf(issue.path), code, detail: issue.message }));
-}
-
-/** A database that cannot be reached is not a fault of the request nor of the code. */
-function asUnavailable(error: unknown): unknown {
-  if (error instanceof Problem || !(error instanceof Error)) return error;
-  const state = sqlStateOf(error);
-  const code = 'code' in error ? String(error.code) : '';
-  const isAway =
-    (state !== undefined && ['08', '57', '53'].includes(state.slice(0, 2))) ||
-    ['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT'].includes(code) ||
-    /timeout exceeded when trying to connect|Connection terminated/i.test(error.message);
-  return isAway
-    ? new Problem('unavailable', 'the database cannot be reached at this moment', {
-        headers: { 'retry-after': '2' },
-        cause: error,
-      })
-    : error;
 }
 
 const drainedBytesMax = 262_144;

@@ -10,7 +10,8 @@ const dateTimePattern = /^(\d{4})-(\d{2})-(\d{2})[Tt](\d{2}):(\d{2}):(\d{2})(?:\
 
 /**
  * Reads an RFC 3339 date-time as microseconds since the Unix epoch, digits beyond a microsecond cut off. Undefined for
- * anything else, also for days that do not exist. A leap second (:60) counts as the next second.
+ * anything else, also for days that do not exist, and for times before 1685 or after 2255, whose microseconds a double
+ * cannot count. A leap second (:60) counts as the next second.
  */
 export function parseDateTimeMicros(text: string): number | undefined {
   const match = dateTimePattern.exec(text);
@@ -34,7 +35,8 @@ export function parseDateTimeMicros(text: string): number | undefined {
   const offsetSign = offsetText.startsWith('-') ? -1 : 1;
   const seconds = hour * 3600 + minute * 60 + second - offsetSign * (offsetHours * 3600 + offsetMinutes * 60);
   const fraction = Number((match[7] ?? '').slice(0, 6).padEnd(6, '0'));
-  return midnight.getTime() * 1000 + seconds * 1_000_000 + fraction;
+  const micros = midnight.getTime() * 1000 + seconds * 1_000_000 + fraction;
+  return Number.isSafeInteger(micros) ? micros : undefined;
 }
 
 /** An RFC 3339 UTC time with as many fractional digits as it needs, from microseconds since the Unix epoch. */

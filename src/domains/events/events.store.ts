@@ -65,20 +65,20 @@ export async function discardEvents(
   });
 }
 
-/** Which of these submitted events a workspace's items have already, as `<item number>:<key in hex>`. */
+/** Which of these submitted events a workspace's items have already. */
 export async function findKnownEventKeys(
   queryable: Queryable,
   workspaceId: string,
   itemNumbers: readonly number[],
   eventKeys: readonly Buffer[],
-): Promise<Set<string>> {
+): Promise<{ item_number: number; event_key: Buffer }[]> {
   const { rows } = await queryable.query<{ item_number: number; event_key: Buffer }>({
     name: 'find_known_event_keys',
     text: `select item_number, event_key from events
            where item_number = any($1::int8[]) and workspace_id = $2 and event_key = any($3::bytea[])`,
     values: [int8Array(itemNumbers), workspaceId, byteaArray(eventKeys)],
   });
-  return new Set(rows.map((row) => `${row.item_number}:${row.event_key.toString('hex')}`));
+  return rows;
 }
 
 export interface EventFilter {

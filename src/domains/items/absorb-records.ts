@@ -8,6 +8,7 @@ import {
   findClaimOwners,
   findContributions,
   findHistory,
+  findMergedItems,
   findLostClaims,
   findSingleClaims,
   insertClaims,
@@ -24,9 +25,11 @@ import {
   type ContributionRow,
   type EntryOutcome,
   type EntryStatus,
+  type NewClaim,
   type NewEntry,
   type NewItem,
   type NewMention,
+  type WrittenContribution,
 } from './deduplication.store.ts';
 import { claimKey, type JudgedRecord } from './judge-record.ts';
 import {
@@ -112,7 +115,13 @@ export async function absorbRecords(
   }
   const writes = new PendingWrites();
   writes.add(insertEntries(client, context.workspaceId, refused));
-  if (good.length > 0) await new Resolution(client, context, verdicts, writes).run(good);
+  try {
+    if (good.length > 0) await new Resolution(client, context, verdicts, writes).run(good);
+  } catch (error) {
+    // A statement that fails makes all after it fail as well; what went wrong is told by the first.
+    await writes.all();
+    throw error;
+  }
   return { verdicts, written: writes.all() };
 }
 
@@ -128,8 +137,12 @@ class PendingWrites {
     }
   }
 
+  /** Fails with the first failure in the order of the statements: those after it only tell that one came before. */
   all(): Promise<unknown> {
-    const all = Promise.all(this.#writes);
+    const waitForEach = async () => {
+      for (const write of this.#writes) await write;
+    };
+    const all = waitForEach();
     all.catch(() => {});
     return all;
   }
@@ -156,7 +169,7 @@ class PendingRows {
   readonly items: NewItem[] = [];
   readonly entries: NewEntry[] = [];
   readonly events: NewEvent[] = [];
-  readonly contributions: { itemNumber: number; workspaceId: string; state: string }[] = [];
+  readonly contributions: WrittenContribution[] = [];
 
   write(client: pg.ClientBase, workspaceId: string): Promise<unknown>[] {
     return [
@@ -178,8 +191,8 @@ class Resolution {
   readonly #verdicts: Verdict[];
   readonly #writes: PendingWrites;
   readonly #mentions: NewMention[] = [];
-  /** Keys that this transaction claimed, with the item they stand at now. */
-  readonly #held = new Map<string, number>();
+  /** Keys that this transaction claimed, as they stand in the database now. */
+  readonly #held = new Map<string, NewClaim>();
 
   constructor(client: pg.ClientBase, context: AbsorbContext, verdicts: Verdict[], writes: PendingWrites) {
     this.#client = client;
@@ -212,7 +225,7 @@ class Resolution {
     const rows = new PendingRows();
     const plan = planResolution(fresh, { ownerOf: () => undefined, ...this.#planOptions() });
     const numbers = await this.#context.takeNumbers(plan.items.length);
-    const claims: { key: string; itemNumber: number; entryId: string }[] = [];
+    const claims: NewClaim[] = [];
     for (const [at, item] of plan.items.entries()) {
       const itemNumber = numbers[at]!;
       this.#composeItem(rows, fresh, item, {
@@ -244,7 +257,7 @@ class Resolution {
     }
     const byKey = new Map(claims.map((claim) => [claim.key, claim]));
     const sorted = sortClaims(byKey.keys()).map((key) => byKey.get(key)!);
-    for (const { key, itemNumber } of sorted) this.#held.set(key, itemNumber);
+    for (const claim of sorted) this.#held.set(claim.key, claim);
     const [won, lost] = await Promise.all([insertClaims(this.#client, sorted), findLostClaims(this.#client, sorted)]);
     // A claim that was neither won nor is anybody's was released by its owner a moment ago.
     if (won + lost.size !== sorted.length) throw new ContentionError();
@@ -285,14 +298,17 @@ class Resolution {
     const newItems = plan.items.filter((item) => item.itemNumbers.length === 0);
     const numbers = await this.#context.takeNumbers(newItems.length);
     const numberOf = new Map(newItems.map((item, at) => [item, numbers[at]!]));
-    const desired = new Map<string, number>();
+    const desired = new Map<string, NewClaim>();
     for (const item of plan.items) {
-      for (const key of item.claims) desired.set(key, item.itemNumbers[0] ?? numberOf.get(item)!);
+      const itemNumber = item.itemNumbers[0] ?? numberOf.get(item)!;
+      for (const [key, entryId] of entryByClaim(item.records.map((index) => bound[index]!))) {
+        desired.set(key, { key, itemNumber, entryId });
+      }
     }
     this.#settleClaims(bound, desired);
 
     const rows = new PendingRows();
-    const states = await this.#openStates(plan, bound, known.contributions);
+    const states = await this.#openStates(plan, bound, known.contributionsOf);
     const knownEventKeys = await this.#findKnownEventKeys(plan, bound);
     for (const item of plan.items) {
       const itemNumber = item.itemNumbers[0] ?? numberOf.get(item)!;
@@ -300,7 +316,7 @@ class Resolution {
       this.#composeItem(rows, bound, item, { itemNumber, isNew, state: states.get(item)!, knownEventKeys });
     }
     this.#composeConflicts(rows, bound, plan);
-    this.#mergeItems(plan, bound, known.contributions, rows);
+    this.#mergeItems(plan, bound, known.contributionsOf, rows);
     this.#writes.add(...rows.write(this.#client, this.#context.workspaceId));
   }
 
@@ -328,47 +344,44 @@ class Resolution {
       itemNumbers.every((itemNumber) => lockedByNumber.get(itemNumber)?.merged_into === null) &&
       knownKeys.every((key) => ownersNow.get(key) === owners.get(key));
     if (!isUnmoved) throw new ContentionError();
+    // Claims that this transaction took for an item are not facts yet: the plan decides whether they stay.
+    const facts = singleClaims.filter((claim) => !this.#held.has(claimKey(claim.identifier_type, claim.value)));
+    const factsOf = Map.groupBy(facts, (claim) => claim.item_number);
+    const contributionsOf = Map.groupBy(contributions, (row) => row.item_number);
     const items = new Map<number, KnownItem>();
     for (const itemNumber of itemNumbers) {
       items.set(itemNumber, {
         itemNumber,
-        singleClaims: new Map(
-          singleClaims
-            // Claims that this transaction took for the item are not facts yet: the plan decides whether they stay.
-            .filter(
-              (claim) =>
-                claim.item_number === itemNumber && !this.#held.has(claimKey(claim.identifier_type, claim.value)),
-            )
-            .map((claim) => [claim.identifier_type, claim.value]),
-        ),
-        isOursAlone: contributions.every(
-          (row) => row.item_number !== itemNumber || row.workspace_id === this.#context.workspaceId,
+        singleClaims: new Map(factsOf.get(itemNumber)?.map((claim) => [claim.identifier_type, claim.value])),
+        isOursAlone: (contributionsOf.get(itemNumber) ?? []).every(
+          (row) => row.workspace_id === this.#context.workspaceId,
         ),
       });
     }
-    return { items, contributions };
+    return { items, contributionsOf };
   }
 
-  /** Moves or releases the claims that the plan puts elsewhere than where they were taken for. */
-  #settleClaims(bound: readonly GoodRecord[], desired: ReadonlyMap<string, number>): void {
-    const moved: { key: string; itemNumber: number }[] = [];
+  /** Moves or releases the claims that the plan gives to another item or entry than they were taken for. */
+  #settleClaims(bound: readonly GoodRecord[], desired: ReadonlyMap<string, NewClaim>): void {
+    const moved: NewClaim[] = [];
     const released: string[] = [];
     for (const key of new Set(bound.flatMap((record) => record.claims))) {
       const current = this.#held.get(key);
       if (current === undefined) continue;
-      const itemNumber = desired.get(key);
-      if (itemNumber === undefined) released.push(key);
-      else if (itemNumber !== current) moved.push({ key, itemNumber });
+      const claim = desired.get(key);
+      if (claim === undefined) released.push(key);
+      else if (claim.itemNumber !== current.itemNumber || claim.entryId !== current.entryId) moved.push(claim);
     }
     this.#writes.add(moveClaims(this.#client, moved), releaseClaims(this.#client, released));
   }
 
   /** The state of each planned item before its new records, those of items that become one already joined. */
-  async #openStates(plan: ResolutionPlan, bound: readonly GoodRecord[], contributions: readonly ContributionRow[]) {
+  async #openStates(plan: ResolutionPlan, bound: readonly GoodRecord[], contributionsOf: ContributionsOfItems) {
     const states = new Map<PlannedItem, ContributionState>();
     const needHistory: PlannedItem[] = [];
     for (const item of plan.items) {
-      const state = joinedState(contributions, item.itemNumbers, this.#context.workspaceId) ?? new ContributionState();
+      const state =
+        joinedState(contributionsOf, item.itemNumbers, this.#context.workspaceId) ?? new ContributionState();
       states.set(item, state);
       if (item.records.some((index) => state.needsHistory(orderOf(bound[index]!), bound[index]!.record)))
         needHistory.push(item);
@@ -407,43 +420,47 @@ class Resolution {
   async #findKnownEventKeys(plan: ResolutionPlan, bound: readonly GoodRecord[]): Promise<Set<string>> {
     const keys = bound.flatMap((record) => record.record.events.flatMap((event) => event.eventKey ?? []));
     if (keys.length === 0) return new Set();
-    const itemNumbers = plan.items.flatMap((item) => item.itemNumbers);
-    return findKnownEventKeys(this.#client, this.#context.workspaceId, itemNumbers, keys);
+    const currentNumbers = new Map<number, number>();
+    for (const { itemNumbers } of plan.items) {
+      for (const itemNumber of itemNumbers) currentNumbers.set(itemNumber, itemNumbers[0]!);
+    }
+    // Events stay with the item that they were sent for when it becomes another.
+    for (const member of await findMergedItems(this.#client, [...currentNumbers.keys()])) {
+      currentNumbers.set(member.item_number, currentNumbers.get(member.merged_into)!);
+    }
+    const known = await findKnownEventKeys(this.#client, this.#context.workspaceId, [...currentNumbers.keys()], keys);
+    return new Set(known.map((event) => knownEventOf(currentNumbers.get(event.item_number)!, event.event_key)));
   }
 
   #mergeItems(
     plan: ResolutionPlan,
     bound: readonly GoodRecord[],
-    contributions: readonly ContributionRow[],
+    contributionsOf: ContributionsOfItems,
     rows: PendingRows,
   ): void {
-    for (const item of plan.items) {
-      const [survivor, ...losers] = item.itemNumbers;
-      if (survivor === undefined || losers.length === 0) continue;
-      const linking = bound[item.records.at(-1)!]!;
-      const merge = {
-        survivor,
-        losers,
-        workspaceId: this.#context.workspaceId,
-        entryId: linking.entryId,
-      };
-      this.#writes.add(mergeItems(this.#client, merge));
-      const others = new Set(
-        contributions.filter((row) => item.itemNumbers.includes(row.item_number)).map((row) => row.workspace_id),
-      );
-      others.add(this.#context.workspaceId);
-      for (const workspaceId of others) {
-        rows.events.push({
-          ...this.#systemEvent(survivor, linking, 'item_merged', { merged_items: losers.length }),
-          workspaceId,
-          entryId: workspaceId === this.#context.workspaceId ? linking.entryId : null,
-        });
-        if (workspaceId === this.#context.workspaceId) continue;
-        rows.contributions.push({
-          itemNumber: survivor,
-          workspaceId,
-          state: joinedState(contributions, item.itemNumbers, workspaceId)!.toJson(),
-        });
+    const { workspaceId } = this.#context;
+    for (const { itemNumbers, joins } of plan.items) {
+      const [current, ...merged] = itemNumbers;
+      if (current === undefined || merged.length === 0) continue;
+      const workspacesOf = (numbers: readonly number[]) =>
+        numbers.flatMap((number) => contributionsOf.get(number) ?? []).map((row) => row.workspace_id);
+      const participants = new Set([workspaceId, ...workspacesOf(itemNumbers)]);
+      for (const { record, survivor, losers } of joins) {
+        if (survivor === undefined || losers.length === 0) continue;
+        const linking = bound[record]!;
+        this.#writes.add(mergeItems(this.#client, { survivor, losers, workspaceId, entryId: linking.entryId }));
+        for (const participant of participants) {
+          rows.events.push({
+            ...this.#systemEvent(current, linking, 'item_merged', { merged_items: losers.length }),
+            workspaceId: participant,
+            entryId: participant === workspaceId ? linking.entryId : null,
+          });
+        }
+      }
+      for (const other of new Set(workspacesOf(merged))) {
+        if (other === workspaceId) continue;
+        const state = joinedState(contributionsOf, itemNumbers, other)!.toJson();
+        rows.contributions.push({ itemNumber: current, workspaceId: other, state, isNewVersion: true });
       }
     }
   }
@@ -457,13 +474,15 @@ class Resolution {
   ): void {
     const { itemNumber, isNew, state, knownEventKeys } = target;
     const { workspaceId } = this.#context;
+    const joining = new Set(item.joins.map((join) => join.record));
+    let isNewVersion = false;
     for (const [at, index] of item.records.entries()) {
       const incoming = records[index]!;
       const { record } = incoming;
       const order = orderOf(incoming);
-      let hasChanged = state.apply(order, record);
+      let hasChanged = state.apply(order, record) || joining.has(index);
       for (const event of record.events) {
-        const knownAs = event.eventKey && `${itemNumber}:${event.eventKey.toString('hex')}`;
+        const knownAs = event.eventKey && knownEventOf(itemNumber, event.eventKey);
         if (knownAs && knownEventKeys.has(knownAs)) continue;
         if (knownAs) knownEventKeys.add(knownAs);
         hasChanged = true;
@@ -480,6 +499,7 @@ class Resolution {
         });
       }
       const outcome = isNew && at === 0 ? 'created' : hasChanged ? 'enriched' : 'duplicate';
+      isNewVersion ||= outcome !== 'duplicate';
       this.#verdicts[incoming.index] = { status: 'completed', outcome };
       rows.entries.push(completedEntry(incoming, itemNumber, outcome));
       if (outcome !== 'duplicate')
@@ -493,7 +513,7 @@ class Resolution {
     }
     const first = records[item.records[0]!]!.record;
     if (isNew) rows.items.push({ itemNumber, valueChain: first.valueChain, country: first.country, year: first.year });
-    rows.contributions.push({ itemNumber, workspaceId, state: state.toJson() });
+    rows.contributions.push({ itemNumber, workspaceId, state: state.toJson(), isNewVersion });
   }
 
   #composeConflicts(rows: PendingRows, records: readonly GoodRecord[], plan: ResolutionPlan): void {
@@ -523,8 +543,10 @@ class Resolution {
   }
 }
 
+type ContributionsOfItems = ReadonlyMap<number, readonly ContributionRow[]>;
+
 interface NewItemsWritten {
-  readonly claims: readonly { key: string; itemNumber: number; entryId: string }[];
+  readonly claims: readonly NewClaim[];
   readonly entries: readonly NewEntry[];
   readonly events: readonly NewEvent[];
 }
@@ -541,6 +563,11 @@ function orderOf(incoming: GoodRecord): EntryOrder {
   };
 }
 
+/** A submitted event as it is looked for among those that an item has. */
+function knownEventOf(itemNumber: number, eventKey: Buffer): string {
+  return `${itemNumber}:${eventKey.toString('hex')}`;
+}
+
 /** The first entry that names each key. */
 function entryByClaim(records: readonly GoodRecord[]): Map<string, string> {
   const entryByKey = new Map<string, string>();
@@ -551,13 +578,13 @@ function entryByClaim(records: readonly GoodRecord[]): Map<string, string> {
 }
 
 function joinedState(
-  contributions: readonly ContributionRow[],
+  contributionsOf: ContributionsOfItems,
   itemNumbers: readonly number[],
   workspaceId: string,
 ): ContributionState | undefined {
   let joined: ContributionState | undefined;
-  for (const row of contributions) {
-    if (row.workspace_id !== workspaceId || !itemNumbers.includes(row.item_number)) continue;
+  for (const row of itemNumbers.flatMap((itemNumber) => contributionsOf.get(itemNumber) ?? [])) {
+    if (row.workspace_id !== workspaceId) continue;
     const state = ContributionState.fromStored(row.state, canonicalJson);
     if (joined) joined.mergeFrom(state);
     else joined = state;

@@ -60,7 +60,7 @@ export type FieldHistory = ReadonlyMap<string, readonly { order: EntryOrder; val
 export class ContributionState {
   readonly #fields = new Map<string, FieldState>();
   readonly #identifiers = new Map<string, IdentifierState>();
-  /** What this process applied, so that later entries of the same transaction see it. */
+  /** The values that this process found stored and those that it applied, so that later entries of the same transaction see them. */
   readonly #applied = new Map<string, { order: EntryOrder; value: string }[]>();
   #history: FieldHistory = new Map();
 
@@ -117,10 +117,11 @@ export class ContributionState {
 
   #applyField(order: EntryOrder, name: string, value: string): boolean {
     const before = this.#valueBefore(order, name);
+    const field = this.#fields.get(name);
     const applied = this.#applied.get(name);
     if (applied) applied.push({ order, value });
-    else this.#applied.set(name, [{ order, value }]);
-    const field = this.#fields.get(name);
+    // The stored value may soon be the latest no more, and a later entry of this transaction may come right after it.
+    else this.#applied.set(name, [...(field ? [{ order: field.latest, value: field.value }] : []), { order, value }]);
     if (!field) {
       this.#fields.set(name, { value, latest: order, earliest: order });
       return true;

@@ -79,18 +79,19 @@ export async function findLostClaims(queryable: Queryable, claims: readonly NewC
   return new Map(rows.map((row) => [claims[row.ordinal - 1]!.key, row.item_number]));
 }
 
-/** Gives claims that this transaction holds to another item. */
-export async function moveClaims(
-  queryable: Queryable,
-  claims: readonly { key: string; itemNumber: number }[],
-): Promise<void> {
+/** Gives claims that this transaction holds to another item or entry. */
+export async function moveClaims(queryable: Queryable, claims: readonly NewClaim[]): Promise<void> {
   if (claims.length === 0) return;
   await queryable.query({
     name: 'move_claims',
-    text: `update identifier_claims as claims set item_number = moved.item_number
-           from unnest($1::text[], $2::text[], $3::int8[]) as moved (identifier_type, value, item_number)
+    text: `update identifier_claims as claims set item_number = moved.item_number, entry_id = moved.entry_id
+           from unnest($1::text[], $2::text[], $3::int8[], $4::uuid[]) as moved (identifier_type, value, item_number, entry_id)
            where claims.identifier_type = moved.identifier_type collate "C" and claims.value = moved.value collate "C"`,
-    values: [...claimColumns(claims.map((claim) => claim.key)), int8Array(claims.map((claim) => claim.itemNumber))],
+    values: [
+      ...claimColumns(claims.map((claim) => claim.key)),
+      int8Array(claims.map((claim) => claim.itemNumber)),
+      uuidArray(claims.map((claim) => claim.entryId)),
+    ],
   });
 }
 
@@ -142,16 +143,30 @@ export async function lockItems(
   return rows;
 }
 
+/** The items that became these. */
+export async function findMergedItems(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+): Promise<{ item_number: number; merged_into: number }[]> {
+  const { rows } = await queryable.query<{ item_number: number; merged_into: number }>({
+    name: 'find_members',
+    text: 'select item_number, merged_into from items where merged_into = any($1::int8[])',
+    values: [int8Array(itemNumbers)],
+  });
+  return rows;
+}
+
 /** The claims of items, of the types of which an item has one at most. */
 export async function findSingleClaims(
   queryable: Queryable,
   itemNumbers: readonly number[],
   claimTypes: Iterable<string>,
 ): Promise<{ item_number: number; identifier_type: string; value: string }[]> {
+  // An item has few claims, a type has millions: the expression keeps the planner from looking the types up in the index.
   const { rows } = await queryable.query<{ item_number: number; identifier_type: string; value: string }>({
     name: 'find_single_claims',
     text: `select item_number, identifier_type, value from identifier_claims
-           where item_number = any($1::int8[]) and identifier_type = any($2::text[])`,
+           where item_number = any($1::int8[]) and identifier_type || '' = any($2::text[])`,
     values: [int8Array(itemNumbers), textArray([...claimTypes])],
   });
   return rows;
@@ -203,9 +218,11 @@ export interface WrittenContribution {
   readonly workspaceId: string;
   /** JSON text. */
   readonly state: string;
+  /** False when nothing that the workspace can see of the item changed. */
+  readonly isNewVersion: boolean;
 }
 
-/** Writes what workspaces know of items: a new row, or one more version of the row that is there. */
+/** Writes what workspaces know of items: a new row, or the row that is there in its next version. */
 export async function upsertContributions(
   queryable: Queryable,
   contributions: readonly WrittenContribution[],
@@ -213,15 +230,17 @@ export async function upsertContributions(
   if (contributions.length === 0) return;
   await queryable.query({
     name: 'upsert_contributions',
-    text: `insert into contributions (item_number, workspace_id, state)
-           select item_number, workspace_id, state::json
-           from unnest($1::int8[], $2::uuid[], $3::text[]) as written (item_number, workspace_id, state)
+    text: `insert into contributions (item_number, workspace_id, state, version)
+           select item_number, workspace_id, state::json, versions
+           from unnest($1::int8[], $2::uuid[], $3::text[], $4::int4[]) as written (item_number, workspace_id, state, versions)
            on conflict (item_number, workspace_id)
-             do update set state = excluded.state, version = contributions.version + 1, updated_at = now()`,
+             do update set state = excluded.state, version = contributions.version + excluded.version,
+                           updated_at = case excluded.version when 0 then contributions.updated_at else now() end`,
     values: [
       int8Array(contributions.map((contribution) => contribution.itemNumber)),
       uuidArray(contributions.map((contribution) => contribution.workspaceId)),
       textArray(contributions.map((contribution) => contribution.state)),
+      int4Array(contributions.map((contribution) => (contribution.isNewVersion ? 1 : 0))),
     ],
   });
 }
@@ -347,16 +366,20 @@ export async function findHistory(
   workspaceId: string,
   itemNumbers: readonly number[],
 ): Promise<HistoryRow[]> {
+  // `offset 0` keeps the lookup of entries one of each member; without statistics the planner would read all entries once.
   const { rows } = await queryable.query<HistoryRow>({
     name: 'find_history',
-    text: `select members.item_number, entries.entry_id, (extract(epoch from entries.effective_at) * 1000000)::int8 as effective_at_micros,
-                  entries.received_sequence, entries.record -> 'fields' as fields
+    text: `select members.item_number, past.entry_id, (extract(epoch from past.effective_at) * 1000000)::int8 as effective_at_micros,
+                  past.received_sequence, past.record -> 'fields' as fields
            from (
              select unnest($1::int8[]) as item_number, unnest($1::int8[]) as member
              union all
              select merged_into, item_number from items where merged_into = any($1::int8[])
            ) as members
-           join entries on entries.item_number = members.member and entries.workspace_id = $2`,
+           cross join lateral (
+             select entry_id, effective_at, received_sequence, record from entries
+             where entries.item_number = members.member and entries.workspace_id = $2 offset 0
+           ) as past`,
     values: [int8Array(itemNumbers), workspaceId],
   });
   return rows;

@@ -14,6 +14,18 @@ export interface EntryRow {
   error: { code: string; detail: string; pointer: string; contradictions?: { itemNumbers: number[] }[] } | null;
 }
 
+/** An entry as the API shows it. */
+export interface ShownEntry {
+  readonly entry_id: string;
+  readonly position: number;
+  readonly line: number | null;
+  readonly status: EntryStatus | 'pending';
+  readonly outcome: EntryOutcome | null;
+  readonly dfid: string | null;
+  readonly merged_dfids: readonly string[];
+  readonly error: { code: string; detail: string; pointer: string; dfids?: readonly string[] } | null;
+}
+
 const columns = ['entry_id', 'item_number', 'line', 'byte_start', 'byte_length', 'status', 'outcome', 'error'];
 
 function entriesOf(knex: Knex, receiptId: string, status: EntryStatus | undefined): Knex.QueryBuilder {

@@ -11,7 +11,7 @@ export { itemRoutes } from './items.routes.ts';
 export { eventRoutes } from './item-events.routes.ts';
 export { dfidRoutes } from './dfid.routes.ts';
 export { makeItemsService, type ItemsService } from './items.service.ts';
-export { listEntries, readEntries, type EntryRow } from './entries.store.ts';
+export { listEntries, readEntries, type EntryRow, type ShownEntry } from './entries.store.ts';
 export { foldName } from './fold-name.ts';
 export { isCountryCode } from './country.ts';
 export { judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';

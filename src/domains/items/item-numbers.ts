@@ -12,7 +12,9 @@ export function makeItemNumberSource(queryable: Queryable): (count: number) => P
   let block: number[] = [];
   let refilling: Promise<void> | undefined;
   const refill = async (count: number) => {
-    block = [...block, ...(await takeItemNumbers(queryable, Math.max(blockSize, count)))];
+    const taken = await takeItemNumbers(queryable, Math.max(blockSize, count));
+    // Read only now: others were served from the block in the meantime.
+    block = [...block, ...taken];
   };
   return async (count) => {
     while (block.length < count) {

@@ -5,7 +5,7 @@ import { decodeCursor, type Page } from '#platform/page.ts';
 import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
 import type { StoredContributionState } from './contribution-state.ts';
 import { formatDfid, parseDfid } from './dfid.ts';
-import type { EntryRow } from './entries.store.ts';
+import type { EntryRow, ShownEntry } from './entries.store.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
 import { itemIdOf, itemNumberOfId } from './item-id.ts';
 import {
@@ -196,7 +196,7 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
     },
 
     /** Entries as the API shows them, with the DFIDs that their items have now. */
-    async describeEntries(rows: readonly EntryRow[]) {
+    async describeEntries(rows: readonly EntryRow[]): Promise<ShownEntry[]> {
       const merges = await findMergesOfEntries(
         knex,
         rows.filter((row) => row.outcome === 'enriched').map((row) => row.entry_id),

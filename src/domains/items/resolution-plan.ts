@@ -23,6 +23,16 @@ export interface Contradiction {
   readonly itemNumbers: readonly number[];
 }
 
+/** A record that showed that what was taken for several things is one. */
+export interface Join {
+  /** Index into the planned records. */
+  readonly record: number;
+  /** The lowest number of those joined; undefined when none of them existed before. */
+  readonly survivor: number | undefined;
+  /** The items that become the survivor through this record. */
+  readonly losers: readonly number[];
+}
+
 /** Records that speak of one item. */
 export interface PlannedItem {
   /** The items that exist and turn out to be this one, lowest number first; empty for a new item. */
@@ -31,6 +41,8 @@ export interface PlannedItem {
   readonly records: number[];
   /** All keys that its records claim. */
   readonly claims: Set<string>;
+  /** What was joined, in the order of the records. */
+  readonly joins: Join[];
 }
 
 export interface ResolutionPlan {
@@ -90,7 +102,7 @@ export function planResolution(records: readonly PlannedRecord[], options: PlanO
     const [first, ...others] = touched;
     const target = first ?? startComponent(undefined);
     if (!first) components.push(target);
-    for (const other of others) join(target, other);
+    if (others.length > 0) joinAll(target, others, index);
     target.records.push(index);
     for (const key of record.claims) {
       target.claims.add(key);
@@ -106,6 +118,7 @@ function startComponent(item: KnownItem | undefined): Component {
     itemNumbers: item ? [item.itemNumber] : [],
     records: [],
     claims: new Set(),
+    joins: [],
     singleClaims: new Map(item?.singleClaims),
     isOursAlone: item?.isOursAlone ?? true,
     mergedInto: undefined,
@@ -118,8 +131,16 @@ function findRoot(component: Component): Component {
   return root;
 }
 
+function joinAll(target: Component, others: readonly Component[], record: number): void {
+  const lowest = [target, ...others].flatMap(({ itemNumbers }) => itemNumbers.slice(0, 1)).toSorted((a, b) => a - b);
+  for (const other of others) join(target, other);
+  target.joins.push({ record, survivor: lowest[0], losers: lowest.slice(1) });
+  target.joins.sort((a, b) => a.record - b.record);
+}
+
 function join(target: Component, other: Component): void {
   other.mergedInto = target;
+  target.joins.push(...other.joins);
   target.itemNumbers.push(...other.itemNumbers);
   target.itemNumbers.sort((a, b) => a - b);
   for (const record of other.records) target.records.push(record);

@@ -58,8 +58,13 @@ interface RuleRow {
 }
 
 async function readTypeRegistry({ knex }: Database): Promise<TypeRegistry> {
-  const types = await knex('identifier_types').where({ is_active: true }).select<TypeRow[]>();
-  const rules = await knex('fingerprint_rules').where({ is_active: true }).orderBy('name').select<RuleRow[]>();
+  const types = await knex('identifier_types')
+    .where({ is_active: true })
+    .select<TypeRow[]>('name', 'aliases', 'subject', 'is_canonical', 'cardinality', 'value_chains', 'normaliser');
+  const rules = await knex('fingerprint_rules')
+    .where({ is_active: true })
+    .orderBy('name')
+    .select<RuleRow[]>('name', 'version', 'value_chains', 'identifier_types', 'period');
   return makeTypeRegistry(
     types.map((row) => ({ ...row, isCanonical: row.is_canonical, valueChains: row.value_chains })),
     rules.map((row) => ({ ...row, valueChains: row.value_chains, identifierTypes: row.identifier_types })),

@@ -22,9 +22,14 @@ export async function* makeEntriesCsv(
   receipt: ReceiptRow,
   pages: AsyncIterable<EntryRow[]>,
 ): AsyncGenerator<string> {
+  // A byte-order mark inside a record is one of its characters.
+  const decoder = new TextDecoder(receipt.charset, { ignoreBOM: true });
+  const decode = (bytes: Buffer) => decoder.decode(bytes);
   yield `${columns.join(',')}\r\n`;
   for await (const page of pages) {
-    const texts = receipt.body_erased_at ? page.map(() => '') : await readTexts(database, receipt.receipt_id, page);
+    const texts = receipt.body_erased_at
+      ? page.map(() => '')
+      : await readTexts(database, receipt.receipt_id, page, decode);
     const shown = await items.describeEntries(page);
     yield shown
       .map(({ position, line, status, outcome, dfid, error }, at) =>
@@ -38,26 +43,27 @@ export async function* makeEntriesCsv(
 }
 
 /** What was sent for each entry: one read where they stand close together, else one each. */
-async function readTexts({ pool }: Database, receiptId: string, page: readonly EntryRow[]): Promise<string[]> {
+async function readTexts(
+  { pool }: Database,
+  receiptId: string,
+  page: readonly EntryRow[],
+  decode: (bytes: Buffer) => string,
+): Promise<string[]> {
   const start = Math.min(...page.map((entry) => entry.byte_start));
   const end = Math.max(...page.map((entry) => entry.byte_start + entry.byte_length));
   if (end - start <= rangeBytesMax) {
     const bytes = await readBodyRange(pool, receiptId, start, end);
     return page.map((entry) =>
-      bytes.toString('utf8', entry.byte_start - start, entry.byte_start - start + entry.byte_length),
+      decode(bytes.subarray(entry.byte_start - start, entry.byte_start - start + entry.byte_length)),
     );
   }
   const texts: string[] = [];
   for (const entry of page)
-    texts.push(
-      (await readBodyRange(pool, receiptId, entry.byte_start, entry.byte_start + entry.byte_length)).toString('utf8'),
-    );
+    texts.push(decode(await readBodyRange(pool, receiptId, entry.byte_start, entry.byte_start + entry.byte_length)));
   return texts;
 }
 
-/**
- * A cell as RFC 4180 wants it.
- */
+/** A cell as RFC 4180 wants it; a semicolon is quoted too, for the spreadsheets that take it for the delimiter. */
 function csvCell(value: string | number | null | undefined): string {
   const text = String(value ?? '');
   return /[",\r\n;]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

@@ -159,7 +159,8 @@ export function receiptRoutes(receipts: ReceiptsService): Route[] {
           request.parameters['receipt_id']!,
         );
         const headers = {
-          'content-type': receipt.content_type,
+          'content-type':
+            receipt.charset === 'utf-8' ? receipt.content_type : `${receipt.content_type}; charset=${receipt.charset}`,
           'content-length': String(receipt.size_bytes),
           'content-disposition': 'attachment',
         };

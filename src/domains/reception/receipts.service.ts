@@ -3,11 +3,18 @@ import { blake3Hex } from '#platform/blake3.ts';
 import type { Database } from '#platform/database.ts';
 import { withTransaction } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
-import { isUuid, makeReceiptId } from '#platform/ids.ts';
+import { entryIdAt, isUuid, makeReceiptId, positionOfEntry } from '#platform/ids.ts';
 import { decodeCursor, type Page } from '#platform/page.ts';
 import { principalOf, type RouteRequest, type RouteResponse } from '#platform/route.ts';
 import type { Bell } from '#platform/queue/bell.ts';
-import { listEntries, readEntries, type EntryRow, type EntryStatus, type ItemsService } from '#domains/items/index.ts';
+import {
+  listEntries,
+  readEntries,
+  type EntryRow,
+  type EntryStatus,
+  type ItemsService,
+  type ShownEntry,
+} from '#domains/items/index.ts';
 import { readBodyKind } from './body-format.ts';
 import { makeEntriesCsv } from './entries-csv.ts';
 import { retryFailedEntries } from './retry-entries.ts';
@@ -18,6 +25,7 @@ import {
   findIdempotencyKey,
   findReceipt,
   keepAnswer,
+  listPendingPositions,
   listReceipts,
   readBodyRange,
   type IdempotencyRow,
@@ -70,6 +78,19 @@ export function makeReceiptsService({ database, bell, items, observeGroup }: Rec
     const row = isUuid(receiptId) ? await findReceipt(knex, workspaceId, receiptId) : undefined;
     if (!row) throw new Problem('not_found', 'there is no receipt with this id in your workspace');
     return row;
+  };
+
+  /** Records that wait have no row yet; their ids are known all the same. */
+  const listPending = async (receiptId: string, page: PageRequest) => {
+    const cursor = decodeCursor(page.cursor, 'uuid');
+    const position = {
+      limit: page.limit,
+      offset: cursor === undefined ? page.offset : 0,
+      after: cursor === undefined ? -1 : positionOfEntry(cursor),
+    };
+    const { positions, total } = await listPendingPositions(pool, receiptId, position);
+    const rows = positions.map((at) => pendingEntry(receiptId, at));
+    return { rows, total, nextPosition: rows.length === page.limit ? rows.at(-1)!.entry_id : undefined };
   };
 
   const keep = (receipt: NewReceipt, body: CheckedBody) =>
@@ -190,10 +211,9 @@ export function makeReceiptsService({ database, bell, items, observeGroup }: Rec
       receiptId: string,
       status: EntryStatus | 'pending' | undefined,
       page: PageRequest,
-    ) {
+    ): Promise<Page<ShownEntry>> {
       await getReceipt(workspaceId, receiptId);
-      // Pending records have no entry yet; the receipt tells how many there are.
-      if (status === 'pending') return { rows: [], total: 0, nextPosition: undefined };
+      if (status === 'pending') return listPending(receiptId, page);
       const found = await listEntries(
         knex,
         receiptId,
@@ -254,6 +274,19 @@ export function makeReceiptsService({ database, bell, items, observeGroup }: Rec
 
     flush: () => writer.flush(),
     stop: () => waiter.stop(),
+  };
+}
+
+function pendingEntry(receiptId: string, position: number): ShownEntry {
+  return {
+    entry_id: entryIdAt(receiptId, position),
+    position,
+    line: null,
+    status: 'pending',
+    outcome: null,
+    dfid: null,
+    merged_dfids: [],
+    error: null,
   };
 }
 

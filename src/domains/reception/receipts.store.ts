@@ -183,6 +183,7 @@ export interface ReceiptRow {
   hash: Buffer;
   size_bytes: number;
   content_type: string;
+  charset: BodyCharset;
   cut_at: Date | null;
   entry_total: number | null;
   unclassified_fields: string[] | null;
@@ -214,6 +215,7 @@ function selectReceipts(knex: Knex) {
       'hash',
       'size_bytes',
       'content_type',
+      'charset',
       'cut_at',
       'entry_total',
       'unclassified_fields',
@@ -265,6 +267,22 @@ export async function listReceipts(
   if (position.after === undefined) void page.offset(position.offset);
   else void page.andWhere('received_sequence', '<', position.after);
   return { rows: await page, total: counted[0]?.count ?? 0 };
+}
+
+/** Positions of the records of a receipt that are not judged yet, in order, and how many there are. */
+export async function listPendingPositions(
+  queryable: Queryable,
+  receiptId: string,
+  position: { limit: number; offset: number; after: number },
+): Promise<{ positions: number[]; total: number }> {
+  const { rows } = await queryable.query<{ position: number; total: number }>({
+    text: `select position, (select coalesce(sum(entry_count), 0)::int4 from receipt_chunks where receipt_id = $1 and not is_done) as total
+           from receipt_chunks cross join lateral generate_series(first_position, first_position + entry_count - 1) as position
+           where receipt_id = $1 and not is_done and position > $2
+           order by position limit $3 offset $4`,
+    values: [receiptId, position.after, position.limit, position.offset],
+  });
+  return { positions: rows.map((row) => row.position), total: rows[0]?.total ?? 0 };
 }
 
 /** Which of these receipts are settled. */

@@ -66,6 +66,8 @@ const retryDelaysMs = [200, 1000, 5000, 15_000, 60_000];
 /** Every n-th claim begins with the bulk lane, so that small receipts never starve it. */
 const bulkFirstEvery = 4;
 const settledAtOnce = 200;
+/** So often one permit to work tries again when other transactions move its items. */
+const contentionsMax = 10;
 
 /** Makes the work behind the queues `ingestion` and `deduplication`. */
 export function makeReceptionWork(options: ReceptionWorkOptions): {
@@ -96,14 +98,11 @@ function makeIngestion(options: ReceptionWorkOptions, attemptPool: pg.Pool): Que
       );
       if (receipts.length === 0) return undefined;
       cursor = receipts[0]!.workspace_id;
-      const tries = await countTry(client, attemptPool, receipts.map(cuttingOf));
-      const hopeless = receipts.filter((receipt) => triesOf(tries, cuttingOf(receipt)) >= cuttingTriesMax);
+      const cuttings = receipts.map((receipt) => ({ ...receipt, chunk_number: cuttingChunkNumber }));
+      const { tries, tried } = await countTry(client, attemptPool, cuttings);
+      const hopeless = tried.filter((cutting) => triesOf(tries, cutting) >= cuttingTriesMax);
+      const workable = tried.filter((cutting) => !hopeless.includes(cutting));
       await giveUpCutting(client, hopeless);
-      const troubled = receipts.find(
-        (receipt) => triesOf(tries, cuttingOf(receipt)) >= wholeTriesMax && !hopeless.includes(receipt),
-      );
-      // A receipt that made its neighbours fail before is cut alone.
-      const workable = troubled ? [troubled] : receipts.filter((receipt) => !hopeless.includes(receipt));
       return { receipts: workable, ...(await cutReceipts(client, workable, types)) };
     });
     if (!cut) return undefined;
@@ -192,9 +191,9 @@ function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool):
     return [];
   };
 
-  const workNext = async (): Promise<WorkedChunks | undefined> => {
+  const workNext = async (contentions = 0): Promise<WorkedChunks | undefined> => {
     const types = await loadTypes();
-    let claimed: DueChunk[] = [];
+    let claimed: readonly DueChunk[] = [];
     let tries: readonly AttemptRow[] = [];
     try {
       const worked = await withTransaction(database.pool, async (client) => {
@@ -202,9 +201,7 @@ function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool):
         if (claimed.length === 0) return undefined;
         const prepared = await prepareChunks(client, attemptPool, claimed);
         tries = prepared.tries;
-        // A chunk that made its neighbours fail before is worked alone.
-        const troubled = claimed.find((chunk) => triesOf(tries, chunk) >= wholeTriesMax);
-        if (troubled) claimed = [troubled];
+        claimed = prepared.tried;
         return workChunks(client, claimed, prepared, { ...options, attemptPool, types, takeItemNumbers });
       });
       if (!worked) return undefined;
@@ -215,6 +212,8 @@ function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool):
       if (claimed.length > 0) await postponeAfter(error, claimed, tries, database, logger);
       // The chunks are due again at once, and this time each record is tried with care.
       if (isDataError(error) && tries.length === 0) return workNext();
+      // The transaction that was in the way has ended. Without another try the chunks would have to wait for the sweep.
+      if (error instanceof ContentionError && contentions < contentionsMax) return workNext(contentions + 1);
       throw error;
     }
   };
@@ -275,6 +274,8 @@ interface WorkContext extends ReceptionWorkOptions {
 
 interface PreparedChunks {
   tries: readonly AttemptRow[];
+  /** The chunks to work on now. */
+  tried: readonly DueChunk[];
   receipts: ReadonlyMap<string, ReceiptContext>;
   /** The bytes of each claimed chunk. */
   slices: ReadonlyMap<DueChunk, Buffer>;
@@ -287,12 +288,12 @@ async function prepareChunks(
   chunks: readonly DueChunk[],
 ): Promise<PreparedChunks> {
   const receiptIds = [...new Set(chunks.map((chunk) => chunk.receipt_id))];
-  const [tries, receipts, slices] = await Promise.all([
+  const [{ tries, tried }, receipts, slices] = await Promise.all([
     countTry(client, attemptPool, chunks),
     findReceiptContexts(client, receiptIds),
     readSlices(client, chunks),
   ]);
-  return { tries, receipts, slices: new Map(chunks.map((chunk, at) => [chunk, slices[at]!])) };
+  return { tries, tried, receipts, slices: new Map(chunks.map((chunk, at) => [chunk, slices[at]!])) };
 }
 
 async function workChunks(
@@ -319,7 +320,9 @@ async function workChunks(
     client,
     chunks.map(({ receipt_id, chunk_number }, at) => ({ receipt_id, chunk_number, ...counts[at]! })),
   );
-  const all = Promise.all([written, finished]);
+  finished.catch(() => {});
+  // In this order, so that the failure that is told is the first one.
+  const all = written.then(() => finished);
   all.catch(() => {});
   return { chunks, counts, verdicts, written: all };
 }
@@ -459,20 +462,25 @@ function countVerdicts(verdicts: readonly Verdict[]): ChunkCounts {
   return counts;
 }
 
-/** Counts a try for each chunk, committed before the work; returns the tries before it. */
-async function countTry(
+/**
+ * Chooses what to try now and counts the try, committed before the work. All is tried together, but what was tried in vain
+ * several times goes alone: its neighbours shall neither fail with it nor be counted as tried.
+ */
+async function countTry<Chunk extends ChunkKey>(
   client: pg.ClientBase,
   attemptPool: pg.Pool,
-  chunks: readonly ChunkKey[],
-): Promise<AttemptRow[]> {
+  chunks: readonly Chunk[],
+): Promise<{ /** The tries before this one. */ tries: AttemptRow[]; tried: readonly Chunk[] }> {
   const tries = await findAttempts(
     client,
     chunks.map((chunk) => chunk.receipt_id),
     chunks.map((chunk) => chunk.chunk_number),
   );
+  const troubled = chunks.find((chunk) => triesOf(tries, chunk) >= wholeTriesMax);
+  const tried = troubled ? [troubled] : chunks;
   await insertAttempts(
     attemptPool,
-    chunks.map((chunk) => ({
+    tried.map((chunk) => ({
       receipt_id: chunk.receipt_id,
       chunk_number: chunk.chunk_number,
       attempt: triesOf(tries, chunk) + 1,
@@ -480,16 +488,12 @@ async function countTry(
     })),
     workerName,
   );
-  return tries;
+  return { tries, tried };
 }
 
 interface ChunkKey {
   readonly receipt_id: string;
   readonly chunk_number: number;
-}
-
-function cuttingOf({ receipt_id }: UncutReceipt): ChunkKey {
-  return { receipt_id, chunk_number: cuttingChunkNumber };
 }
 
 function isOf(row: AttemptRow, { receipt_id, chunk_number }: ChunkKey): boolean {
@@ -513,8 +517,8 @@ async function postponeAfter(
 ): Promise<void> {
   const most = Math.max(...chunks.map((chunk) => triesOf(tries, chunk)));
   const isPassing = error instanceof ContentionError || isTransientConflict(error);
-  const isFirstDataError = isDataError(error) && most === 0;
-  const delayMs = isFirstDataError
+  const isDueAtOnce = error instanceof ContentionError || (isDataError(error) && most === 0);
+  const delayMs = isDueAtOnce
     ? 0
     : isPassing
       ? Math.random() * retryDelaysMs[0]!

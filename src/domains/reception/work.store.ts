@@ -20,14 +20,16 @@ export interface UncutReceipt {
 const workspacesPerClaim = 200;
 
 /**
- * The next workspaces with work after `cursor`, each found by one probe of the index on due rows. `due` names the table
- * with the conditions of that index.
+ * The next workspaces with due work after `cursor`, each found by one probe of the index on open rows. `open` are the
+ * conditions of that index. What is put off is passed over here, or many workspaces with nothing else would fill the turns.
  */
-function turns(table: string, due: string): string {
+function turns(table: string, open: string): string {
   return `with recursive turns (workspace_id, turn) as (
             select $1::uuid, 0
             union all
-            select (select workspace_id from ${table} where ${due} and workspace_id > turns.workspace_id order by workspace_id limit 1), turn + 1
+            select (select workspace_id from ${table}
+                    where ${open} and workspace_id > turns.workspace_id and next_attempt_at <= now()
+                    order by workspace_id limit 1), turn + 1
             from turns where turns.workspace_id is not null and turn < ${workspacesPerClaim}
           )`;
 }

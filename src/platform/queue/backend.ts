@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   createPostgresBackend,
   Queue,
@@ -51,6 +52,8 @@ const jobOptions = {
 
 /** A pause of the process longer than this loses its jobs to another worker; the row locks decide what that means. */
 const lockDurationMs = 120_000;
+/** How long a worker that ends tries to tell the backend of its last jobs. */
+const farewellMs = 1500;
 
 /** Opens the queues in Redis, or without a URL in Postgres. */
 export function openQueueBackend(options: QueueBackendOptions): QueueBackend {
@@ -151,9 +154,25 @@ function startWorker(
   warn: (error: Error) => void,
   open: (process: BullProcess) => Worker,
 ): OpenWorker {
-  const worker = open((job) => options.process({ id: job.id ?? '', data: job.data, log: (line) => job.log(line) }));
+  const running = new Set<Promise<unknown>>();
+  const worker = open(async (job) => {
+    const work = options.process({ id: job.id ?? '', data: job.data, log: (line) => job.log(line) });
+    running.add(work);
+    try {
+      return await work;
+    } finally {
+      running.delete(work);
+    }
+  });
   worker.on('error', warn);
-  return { close: () => worker.close() };
+  return {
+    async close() {
+      const closed = worker.close().catch(warn);
+      await Promise.allSettled(running);
+      // Without Redis it would wait for ever to say that these jobs are done; the rows in Postgres say it already.
+      await Promise.race([closed, delay(farewellMs, undefined, { ref: false })]);
+    },
+  };
 }
 
 function openOnce(queues: Map<string, Queue>, name: string, open: () => Queue): Queue {

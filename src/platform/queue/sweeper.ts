@@ -29,7 +29,9 @@ export function startSweeper({ database, bell, logger, works, intervalMs }: Swee
 
   const sweepOne = async (work: QueueWork) => {
     const jobs = await bell.countJobs(work.queue.name);
-    const hasJobs = jobs !== undefined && ['waiting', 'active', 'delayed'].some((state) => (jobs[state] ?? 0) > 0);
+    // Jobs that wait are permits enough. Active ones are not: those of a worker that was killed or frozen stay active for
+    // minutes, while rows that are really being worked on are locked and not found. Delayed ones come too late.
+    const hasJobs = (jobs?.['waiting'] ?? 0) > 0;
     const overdue = await withTransaction(database.pool, async (client) => {
       const lock = await client.query<{ taken: boolean }>(
         'select pg_try_advisory_xact_lock($1, hashtext($2)) as taken',

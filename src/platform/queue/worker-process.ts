@@ -32,20 +32,30 @@ export function startQueueWorker(work: QueueWork, { backend, logger, onJob }: Wo
         logger.warn({ queue: work.queue.name, job_id: job.id }, 'a job of an unknown shape was left alone');
         return { left_alone: 'the data of this job is not known to this version' };
       }
+      const cause = requestsBehind(parsed.data);
       try {
         const result = await work.process({ jobId: job.id, data: parsed.data });
         logger.info(
-          { queue: work.queue.name, job_id: job.id, ...result, duration_ms: report('completed') },
+          { queue: work.queue.name, job_id: job.id, ...cause, ...result, duration_ms: report('completed') },
           'job completed',
         );
         return result;
       } catch (error) {
         logger.error(
-          { queue: work.queue.name, job_id: job.id, err: error, duration_ms: report('failed') },
+          { queue: work.queue.name, job_id: job.id, ...cause, err: error, duration_ms: report('failed') },
           'job failed',
         );
         throw error;
       }
     },
   });
+}
+
+/** The requests that rang for a job, as its log line names them: whoever follows a request finds the job with its id. */
+function requestsBehind(data: unknown): { request_id?: unknown; request_ids?: unknown } {
+  if (typeof data !== 'object' || data === null) return {};
+  return {
+    ...('request_id' in data ? { request_id: data.request_id } : {}),
+    ...('request_ids' in data ? { request_ids: data.request_ids } : {}),
+  };
 }

@@ -1,0 +1,294 @@
+import pg from 'pg';
+import type { Database } from '#platform/database.ts';
+import { withTransaction } from '#platform/database.ts';
+import { isTransientConflict, sqlStateOf } from '#platform/errors.ts';
+import { entryIdAt, makeId, makeReceiptId } from '#platform/ids.ts';
+import { canonicalJson } from '#platform/json/canonical.ts';
+import {
+  absorbRecords,
+  ContentionError,
+  judgeRecord,
+  makeItemNumberSource,
+  makeTypeRegistry,
+  readJsonRecord,
+  type IncomingRecord,
+  type Verdict,
+} from '#domains/items/index.ts';
+import { seedFingerprintRules, seedIdentifierTypes } from '#domains/items/identifier-types.ts';
+
+/** The identifier types and rules that a new installation has. */
+export const seedTypes = makeTypeRegistry(seedIdentifierTypes, seedFingerprintRules);
+
+/** A workspace that submits records. */
+export interface TestWorkspace {
+  readonly id: string;
+  readonly mayLinkItems: boolean;
+}
+
+/** A record with its place in the order of arrival. */
+export interface TestRecord {
+  readonly entryId: string;
+  readonly receivedSequence: number;
+  readonly receivedAtMicros: number;
+  /** The record as a client sends it. */
+  readonly json: object;
+}
+
+/** Puts a workspace into the database. */
+export async function createWorkspace(database: Database, mayLinkItems = false): Promise<TestWorkspace> {
+  const id = makeId();
+  await database.pool.query(
+    'insert into workspaces (workspace_id, name, slug, may_link_items) values ($1::uuid, $1::text, $1::text, $2)',
+    [id, mayLinkItems],
+  );
+  return { id, mayLinkItems };
+}
+
+let lastSequence = 0;
+
+/** The records of one receipt that arrived now. */
+export function receiptOf(...records: object[]): TestRecord[] {
+  const receiptId = makeReceiptId();
+  const receivedSequence = (lastSequence += 1);
+  return records.map((json, position) => ({
+    entryId: entryIdAt(receiptId, position),
+    receivedSequence,
+    receivedAtMicros: 1_760_000_000_000_000 + receivedSequence,
+    json,
+  }));
+}
+
+/** The record as reception hands it to deduplication. */
+export function judged(workspace: TestWorkspace, record: TestRecord): IncomingRecord {
+  const submitted = readJsonRecord(JSON.parse(JSON.stringify(record.json)));
+  const judgement = submitted.ok
+    ? judgeRecord(submitted.value, {
+        workspaceId: workspace.id,
+        defaults: { valueChain: null, country: null, year: null },
+        types: seedTypes,
+        nowMicros: record.receivedAtMicros,
+      })
+    : submitted;
+  const { entryId, receivedSequence, receivedAtMicros } = record;
+  return { entryId, receivedSequence, receivedAtMicros, line: null, byteStart: 0, byteLength: 1, judgement };
+}
+
+/** Absorbs records in transactions, as a worker does. */
+export interface Absorber {
+  /** Tries again for as long as other transactions are in the way. */
+  absorb(workspace: TestWorkspace, records: readonly TestRecord[]): Promise<readonly Verdict[]>;
+  /** Absorbs on a connection that is in a transaction already, without trying again. */
+  absorbWithin(
+    client: pg.ClientBase,
+    workspace: TestWorkspace,
+    records: readonly TestRecord[],
+  ): Promise<readonly Verdict[]>;
+  /** What was in the way so far. */
+  readonly obstacles: { deadlocks: number; contentions: number };
+  close(): Promise<void>;
+}
+
+/** Makes an absorber on the connections of a worker's pool. */
+export function makeAbsorber(database: Database): Absorber {
+  const numbersPool = new pg.Pool({ ...database.pool.options, max: 1 });
+  const takeNumbers = makeItemNumberSource(numbersPool);
+  const obstacles = { deadlocks: 0, contentions: 0 };
+
+  const absorbWithin: Absorber['absorbWithin'] = async (client, workspace, records) => {
+    const { verdicts, written } = await absorbRecords(
+      client,
+      { workspaceId: workspace.id, mayLinkItems: workspace.mayLinkItems, types: seedTypes, takeNumbers },
+      records.map((record) => judged(workspace, record)),
+    );
+    await written;
+    return verdicts;
+  };
+
+  return {
+    obstacles,
+    absorbWithin,
+    async absorb(workspace, records) {
+      for (let attempt = 1; ; attempt += 1) {
+        try {
+          return await withTransaction(database.pool, (client) => absorbWithin(client, workspace, records));
+        } catch (error) {
+          if (sqlStateOf(error) === '40P01') obstacles.deadlocks += 1;
+          else if (error instanceof ContentionError) obstacles.contentions += 1;
+          else if (!isTransientConflict(error)) throw error;
+          if (attempt === 100) throw error;
+        }
+      }
+    },
+    close: () => numbersPool.end(),
+  };
+}
+
+/** Rules that hold after every commit, as queries for what breaks them. */
+const brokenRules: Readonly<Record<string, string>> = {
+  'a claim belongs to an item that exists and is not merged':
+    'select c.* from identifier_claims c left join items i using (item_number) where i.item_number is null or i.merged_into is not null',
+  'a claim names an entry of its item': `select c.* from identifier_claims c left join entries e using (entry_id) left join items i on i.item_number = e.item_number
+     where i.item_number is null or coalesce(i.merged_into, i.item_number) <> c.item_number`,
+  'an item has one value of each type of which it has one at most': `select item_number, identifier_type from identifier_claims where identifier_type in ('sisbov', 'chip', 'official_transponder', 'sgtin')
+     group by 1, 2 having count(*) > 1`,
+  'merged items point at one that is not merged':
+    'select l.* from items l left join items s on s.item_number = l.merged_into where l.merged_into is not null and (s.item_number is null or s.merged_into is not null)',
+  'the lowest number survives': 'select * from items where merged_into > item_number',
+  'each item was created by exactly one entry': `select i.item_number from items i left join entries e on e.item_number = i.item_number and e.outcome = 'created'
+     group by 1 having count(e.entry_id) <> 1`,
+  'an entry belongs to an item that exists':
+    'select e.* from entries e left join items i using (item_number) where e.item_number is not null and i.item_number is null',
+  'an entry has an item if and only if it is completed':
+    "select * from entries where (status = 'completed') <> (item_number is not null)",
+  'a contribution belongs to an item that exists':
+    'select c.* from contributions c left join items i using (item_number) where i.item_number is null',
+  'each entry has a contribution of its workspace to the item as it is now': `select e.* from entries e join items i using (item_number)
+     left join contributions c on c.item_number = coalesce(i.merged_into, i.item_number) and c.workspace_id = e.workspace_id where c.item_number is null`,
+  'a contribution comes from an entry': `select c.* from contributions c where not exists (
+     select from items i join entries e using (item_number) where (i.item_number = c.item_number or i.merged_into = c.item_number) and e.workspace_id = c.workspace_id)`,
+  'an event belongs to an item that exists':
+    'select e.* from events e left join items i using (item_number) where i.item_number is null',
+  'an event belongs to an entry of its item': `select v.* from events v left join entries e using (entry_id) left join items i on i.item_number = e.item_number
+     join items o on o.item_number = v.item_number
+     where v.entry_id is not null and coalesce(i.merged_into, i.item_number) is distinct from coalesce(o.merged_into, o.item_number)`,
+  'a mention belongs to an item that exists':
+    'select m.* from identifier_mentions m left join items i using (item_number) where i.item_number is null',
+  'each merged item has exactly one merge that moved it': `select i.item_number from items i left join item_merges m on m.loser = i.item_number
+     group by i.item_number, i.merged_into having count(m.merge_id) <> (i.merged_into is not null)::int`,
+  'a merge names the entry that joined the two':
+    "select m.* from item_merges m left join entries e using (entry_id) where e.outcome is distinct from 'enriched'",
+};
+
+/** The rules that the database breaks, each with some of the rows. Empty when all is well. */
+export async function findBrokenRules(database: Database): Promise<object[]> {
+  const found = await Promise.all(
+    Object.entries(brokenRules).map(async ([rule, query]) => {
+      const { rows } = await database.pool.query(`${query} limit 3`);
+      return rows.length === 0 ? [] : [{ rule, rows: rows as unknown[] }];
+    }),
+  );
+  return found.flat();
+}
+
+/** What a database or a model says of records: who belongs together, and what each workspace knows of each item. */
+export interface Outcome {
+  /** Sorted entry ids of each item, sorted. */
+  readonly partition: string[][];
+  /** By workspace and first entry id of the item: field values in canonical JSON. */
+  readonly values: Map<string, Record<string, string>>;
+  readonly identifiers: Map<string, string[]>;
+}
+
+/** Reads from the database what became of completed records. */
+export async function readOutcome(database: Database): Promise<Outcome> {
+  const { rows: entries } = await database.pool.query<{ entry_id: string; item_number: number }>(
+    `select entry_id, coalesce(merged_into, item_number) as item_number from entries join items using (item_number)
+     where status = 'completed' order by entry_id`,
+  );
+  const members = Map.groupBy(entries, (row) => row.item_number);
+  const { rows: contributions } = await database.pool.query<{
+    item_number: number;
+    workspace_id: string;
+    state: { fields: Record<string, [unknown]>; identifiers: [string, string, string, string][] };
+  }>(
+    'select item_number, workspace_id, state from contributions join items using (item_number) where merged_into is null',
+  );
+  const keyOf = (row: { item_number: number; workspace_id: string }) =>
+    `${row.workspace_id} ${members.get(row.item_number)![0]!.entry_id}`;
+  return {
+    partition: sortedPartition([...members.values()].map((rows) => rows.map((row) => row.entry_id))),
+    values: new Map(
+      contributions.map((row) => [
+        keyOf(row),
+        Object.fromEntries(Object.entries(row.state.fields).map(([name, [value]]) => [name, canonicalJson(value)])),
+      ]),
+    ),
+    identifiers: new Map(
+      contributions.map((row) => [
+        keyOf(row),
+        row.state.identifiers.map(([, , type, value]) => `${type} ${value}`).toSorted(),
+      ]),
+    ),
+  };
+}
+
+/**
+ * Says what records that do not contradict each other must become, whatever the order in which they are worked: items are
+ * the sets that share claims, directly or through others, and a field has the value of its last record in time.
+ */
+export function computeOutcome(submissions: readonly { workspace: TestWorkspace; record: TestRecord }[]): Outcome {
+  const parents = new Map<string, string>();
+  const rootOf = (node: string): string => {
+    const parent = parents.get(node) ?? node;
+    return parent === node ? node : rootOf(parent);
+  };
+  const good = submissions.flatMap(({ workspace, record }) => {
+    const { judgement } = judged(workspace, record);
+    return judgement.ok ? [{ workspace, record, content: judgement.value }] : [];
+  });
+  for (const { record, content } of good) {
+    for (const claim of content.claims) parents.set(rootOf(`claim ${claim}`), rootOf(record.entryId));
+  }
+  const sets = [...Map.groupBy(good, ({ record }) => rootOf(record.entryId)).values()];
+  const values: Outcome['values'] = new Map();
+  const identifiers: Outcome['identifiers'] = new Map();
+  for (const set of sets) {
+    const [first] = set.map(({ record }) => record.entryId).toSorted();
+    const timeOf = ({ record, content }: (typeof set)[number]) => content.occurredAtMicros ?? record.receivedAtMicros;
+    const inTime = set.toSorted(
+      (a, b) =>
+        timeOf(a) - timeOf(b) ||
+        a.record.receivedSequence - b.record.receivedSequence ||
+        (a.record.entryId < b.record.entryId ? -1 : 1),
+    );
+    for (const [workspaceId, own] of Map.groupBy(inTime, ({ workspace }) => workspace.id)) {
+      const key = `${workspaceId} ${first}`;
+      values.set(key, Object.fromEntries(own.flatMap(({ content }) => content.fields)));
+      const named = own.flatMap(({ content }) =>
+        content.identifiers.map(({ claimType, value }) => `${claimType} ${value}`),
+      );
+      identifiers.set(key, [...new Set(named)].toSorted());
+    }
+  }
+  return {
+    partition: sortedPartition(sets.map((set) => set.map(({ record }) => record.entryId))),
+    values,
+    identifiers,
+  };
+}
+
+function sortedPartition(sets: readonly (readonly string[])[]): string[][] {
+  return sets.map((set) => set.toSorted()).toSorted((a, b) => (a[0]! < b[0]! ? -1 : 1));
+}
+
+/** Waits until a connection waits for a lock of another one. */
+export async function waitUntilBlocked(database: Database, backendPid: number, timeoutMs = 5000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const { rows } = await database.pool.query<{ blockers: number }>(
+      'select cardinality(pg_blocking_pids($1)) as blockers',
+      [backendPid],
+    );
+    if (rows[0]!.blockers > 0) return;
+    if (Date.now() > deadline) throw new Error('the connection waits for nobody');
+  }
+}
+
+/** An open transaction that the test ends when it wants. */
+export interface OpenTransaction {
+  readonly client: pg.PoolClient;
+  readonly backendPid: number;
+  commit(): Promise<void>;
+  rollback(): Promise<void>;
+}
+
+export async function beginTransaction(database: Database): Promise<OpenTransaction> {
+  const client = await database.pool.connect();
+  await client.query('begin');
+  const { rows } = await client.query<{ pid: number }>('select pg_backend_pid() as pid');
+  const end = async (statement: string) => {
+    await client.query(statement);
+    client.release();
+  };
+  return { client, backendPid: rows[0]!.pid, commit: () => end('commit'), rollback: () => end('rollback') };
+}

@@ -1,0 +1,83 @@
+import type { Cluster } from './cluster.ts';
+import type { Differences } from './differences.ts';
+
+const receiptOfEntry = `(left(entry_id::text, 30) || '000000')::uuid`;
+const positionOfEntry = `(('x' || right(entry_id::text, 6))::bit(24)::int4 - 1)`;
+
+/** Rows that must not be there once all is settled: each query finds some, by what they are. */
+const orphanQueries: Readonly<Record<string, string>> = {
+  'a body without its receipt':
+    'select receipt_id::text as row from receipt_bodies where not exists (select from receipts where receipts.receipt_id = receipt_bodies.receipt_id)',
+  'a chunk without its receipt':
+    'select receipt_id::text as row from receipt_chunks where not exists (select from receipts where receipts.receipt_id = receipt_chunks.receipt_id)',
+  'an idempotency key without its receipt':
+    'select key as row from idempotency_keys where not exists (select from receipts where receipts.receipt_id = idempotency_keys.receipt_id)',
+  'an attempt at what does not exist': `select receipt_id || ' ' || chunk_number as row from work_attempts
+     where not exists (select from receipts where receipts.receipt_id = work_attempts.receipt_id)
+        or chunk_number >= 0 and not exists (select from receipt_chunks
+           where receipt_chunks.receipt_id = work_attempts.receipt_id and receipt_chunks.chunk_number = work_attempts.chunk_number)`,
+  'an entry outside all chunks': `select entry_id::text as row from entries
+     where not exists (select from receipt_chunks where receipt_id = ${receiptOfEntry}
+                       and ${positionOfEntry} between first_position and first_position + entry_count - 1)`,
+  'an entry of an item that does not exist':
+    'select entry_id::text as row from entries where item_number is not null and not exists (select from items where items.item_number = entries.item_number)',
+  'an item without an entry':
+    'select item_number::text as row from items where not exists (select from entries where entries.item_number = items.item_number)',
+  'an item that leads to a merged one':
+    'select item_number::text as row from items where merged_into is not null and not exists (select from items as survivors where survivors.item_number = items.merged_into and survivors.merged_into is null)',
+  'a claim of an item that is none any more':
+    'select identifier_type || value as row from identifier_claims where not exists (select from items where items.item_number = identifier_claims.item_number and merged_into is null)',
+  'a claim of an entry that did not make it': `select identifier_type || value as row from identifier_claims where not exists (select from entries where entries.entry_id = identifier_claims.entry_id and status = 'completed')`,
+  'a mention of an item that does not exist':
+    'select identifier_type || value as row from identifier_mentions where not exists (select from items where items.item_number = identifier_mentions.item_number)',
+  'a contribution without an entry': `select item_number || ' ' || workspace_id as row
+     from contributions join items as own using (item_number)
+     where not exists (select from items as members join entries on entries.item_number = members.item_number
+                       where entries.workspace_id = contributions.workspace_id
+                         and coalesce(members.merged_into, members.item_number) = coalesce(own.merged_into, own.item_number))`,
+  'a contribution to an item that does not exist':
+    'select item_number::text as row from contributions where not exists (select from items where items.item_number = contributions.item_number)',
+  'an event of an item or entry that does not exist': `select event_id::text as row from events
+     where not exists (select from items where items.item_number = events.item_number)
+        or entry_id is not null and not exists (select from entries where entries.entry_id = events.entry_id)`,
+  'a merge of what does not exist': `select merge_id::text as row from item_merges
+     where not exists (select from items where item_number = survivor) or not exists (select from items where item_number = loser)
+        or not exists (select from entries where entries.entry_id = item_merges.entry_id)`,
+  'a receipt that is not settled':
+    'select receipt_id::text as row from receipts where finished_at is null or cut_at is null',
+  'a chunk that is not done': `select receipt_id || ' ' || chunk_number as row from receipt_chunks where not is_done`,
+  'a chunk whose counts do not add up': `select receipt_id || ' ' || chunk_number as row from receipt_chunks
+     where completed + rejected + failed + conflicted <> entry_count`,
+};
+
+/** Notes every row without its other half, and all that is still pending. */
+export async function findLeftovers(cluster: Cluster, differences: Differences): Promise<void> {
+  for (const [what, query] of Object.entries(orphanQueries)) {
+    const rows = await cluster.query<{ row: string }>(`${query} limit 1000`);
+    if (rows.length > 0) differences.add(`there is ${what}: ${rows[0]!.row} (${rows.length} of them)`);
+  }
+}
+
+/**
+ * Notes work that was tried more often than the scenario explains. Without a disturbance there is one try; each
+ * disturbance may cost what it hit one more.
+ * @param disturbances how often the scenario interrupted work.
+ * @returns the most tries at one piece of work.
+ */
+export async function compareAttempts(
+  cluster: Cluster,
+  disturbances: number,
+  differences: Differences,
+): Promise<number> {
+  const rows = await cluster.query<{ receipt_id: string; chunk_number: number; tries: number }>(
+    `select receipt_id, chunk_number, max(attempt)::int4 as tries from work_attempts group by 1, 2 order by 3 desc`,
+  );
+  const [worst] = rows;
+  const allowed = 1 + disturbances;
+  const tooMany = rows.filter(({ tries }) => tries > allowed);
+  if (worst && tooMany.length > 0)
+    differences.add(
+      `${tooMany.length} pieces of work were tried more than ${allowed} times; ${worst.receipt_id} ${worst.chunk_number} ${worst.tries} times`,
+    );
+  return worst?.tries ?? 0;
+}

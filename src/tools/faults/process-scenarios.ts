@@ -1,0 +1,231 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Queue } from 'bullmq';
+import type { Cluster } from './cluster.ts';
+import { queuePrefix } from './cluster.ts';
+import { gripTable, type GrippedTable } from './grip.ts';
+import type { ProcessEnd, ProductProcess } from './product-process.ts';
+import type { Scenario, ScenarioContext } from './scenario.ts';
+import { waitFor } from './waiting.ts';
+
+/** What the product promises for SIGTERM. */
+const orderlyEndMs = 10_000;
+/** After `idle_in_transaction_session_timeout` (15 s) Postgres ends the sessions of a frozen process. */
+const takeOverTimeoutMs = 35_000;
+
+/** Kills a worker exactly between its claim and its commit. */
+async function killInTheMiddle(
+  cluster: Cluster,
+  workers: readonly ProductProcess[],
+  table: GrippedTable,
+): Promise<void> {
+  const grip = await gripTable(cluster.databaseUrl, table);
+  try {
+    await grip.waitUntilHeld(1);
+    await Promise.all(workers.map((worker) => worker.kill()));
+  } finally {
+    await grip.release();
+  }
+}
+
+const workerKilled: Scenario = {
+  name: 'kill -9 of workers',
+  isShort: true,
+  async disturb(context) {
+    const { cluster } = context;
+    const kills = context.repeat(4, 12);
+    for (let kill = 0; kill < kills; kill += 1) {
+      const worker = cluster.workers[kill % cluster.workers.length]!;
+      await killInTheMiddle(cluster, [worker], kill % 2 === 0 ? 'entries' : 'receipt_chunks');
+      await context.waitForSettled(5);
+      await worker.start();
+      await context.waitForAcknowledged(20);
+    }
+    return { done: `${kills} workers killed in the middle of their work`, disturbances: kills };
+  },
+};
+
+const sameWorkKilled: Scenario = {
+  name: 'kill -9 over the same work again and again',
+  isShort: true,
+  async disturb(context) {
+    const { cluster } = context;
+    const kills = 3;
+    for (const table of ['receipt_chunks', 'entries'] as const) {
+      for (let kill = 0; kill < kills; kill += 1) {
+        await killInTheMiddle(cluster, cluster.workers, table);
+        await Promise.all(cluster.workers.map((worker) => worker.start()));
+      }
+      await context.waitForSettled(20);
+    }
+    return {
+      done: `all workers killed ${kills} times while cutting, ${kills} times in chunks`,
+      disturbances: 2 * kills,
+    };
+  },
+};
+
+const apiKilled: Scenario = {
+  name: 'kill -9 of the API',
+  isShort: true,
+  async disturb(context) {
+    const { cluster, load } = context;
+    const kills = context.repeat(3, 10);
+    for (let kill = 0; kill < kills; kill += 1) {
+      await cluster.web.kill();
+      await cluster.web.start();
+      await context.waitForAcknowledged(30);
+    }
+    const lost = load.attempts.filter(({ outcome }) => typeof outcome === 'string').length;
+    context.check(lost > 0, 'no request met the killed API, so nothing was tried');
+    return { done: `${kills} kills, ${lost} requests without an answer sent again`, disturbances: 0 };
+  },
+};
+
+const workerFrozen: Scenario = {
+  name: 'SIGSTOP of a worker in the middle of a chunk',
+  isShort: true,
+  async disturb({ cluster, load }) {
+    const [frozen] = cluster.workers;
+    const grip = await gripTable(cluster.databaseUrl, 'entries');
+    await grip.waitUntilHeld(2);
+    frozen!.freeze();
+    const [held] = await cluster.query<{ count: number }>(
+      `select count(distinct (receipt_id, chunk_number))::int4 from work_attempts
+       where worker like $1 and chunk_number >= 0
+         and exists (select from receipt_chunks where receipt_chunks.receipt_id = work_attempts.receipt_id
+                     and receipt_chunks.chunk_number = work_attempts.chunk_number and not is_done)`,
+      [`%:${frozen!.pid}`],
+    );
+    await grip.release();
+    const frozenAt = performance.now();
+    // At rest no new receipt rings, so the others have to find by themselves what the frozen one holds.
+    await load.stop();
+    try {
+      await waitFor('the others to take over', takeOverTimeoutMs, async () => (await cluster.countUnsettled()) === 0);
+    } finally {
+      frozen!.resume();
+    }
+    const tookOverMs = performance.now() - frozenAt;
+    load.start();
+    return {
+      done: `frozen with ${held!.count} chunks in hand, taken over after ${(tookOverMs / 1000).toFixed(1)} s, then resumed`,
+      disturbances: 2,
+    };
+  },
+};
+
+const sameChunkTwice: Scenario = {
+  name: 'the same chunk given to several workers',
+  isShort: true,
+  options: { workers: 3 },
+  async disturb(context) {
+    const { cluster } = context;
+    const copies = 5;
+    const rounds = context.repeat(3, 10);
+    let jobs = 0;
+    const queues = new Map(
+      ['ingestion', 'deduplication'].map((name) => [
+        name,
+        new Queue(name, { connection: { url: cluster.redis.url }, prefix: queuePrefix }),
+      ]),
+    );
+    try {
+      for (let round = 0; round < rounds; round += 1) {
+        const grip = await gripTable(cluster.databaseUrl, 'entries');
+        await grip.waitUntilHeld(2);
+        const chunks = await cluster.query<{ receipt_id: string; chunk_number: number }>(
+          'select receipt_id, chunk_number from receipt_chunks order by is_done, received_sequence limit 50',
+        );
+        const repeated = Array.from({ length: copies }, () => chunks).flat();
+        await queues.get('deduplication')!.addBulk(repeated.map((data) => ({ name: 'deduplication', data })));
+        await queues
+          .get('ingestion')!
+          .addBulk(
+            repeated.map(({ receipt_id: receiptId }) => ({ name: 'ingestion', data: { receipt_ids: [receiptId] } })),
+          );
+        jobs += 2 * repeated.length;
+        await grip.release();
+        await context.waitForSettled(20);
+      }
+    } finally {
+      await Promise.all([...queues.values()].map((queue) => queue.close()));
+    }
+    return { done: `${jobs} more jobs for chunks and receipts that others were working on`, disturbances: 0 };
+  },
+};
+
+function checkOrderlyEnd(context: ScenarioContext, name: string, end: ProcessEnd): void {
+  const took = `${(end.tookMs / 1000).toFixed(1)} s`;
+  context.check(
+    end.code === 0,
+    `${name} ended with ${end.signal ?? `code ${end.code}`} after ${took} on SIGTERM, expected 0`,
+  );
+  context.check(end.tookMs <= orderlyEndMs, `${name} took ${took} to end on SIGTERM, expected 10 s at most`);
+}
+
+const terminated: Scenario = {
+  name: 'SIGTERM of API and workers',
+  isShort: true,
+  async disturb(context) {
+    const { cluster } = context;
+    const rounds = context.repeat(1, 4);
+    let slowestMs = 0;
+    const endAndStart = async (process: ProductProcess) => {
+      const end = await process.terminate();
+      checkOrderlyEnd(context, process.name, end);
+      slowestMs = Math.max(slowestMs, end.tookMs);
+      await process.start();
+      await context.waitForAcknowledged(20);
+    };
+    for (let round = 0; round < rounds; round += 1) {
+      for (const process of [...cluster.workers, cluster.web]) await endAndStart(process);
+    }
+    // Ending must not depend on Redis either.
+    await cluster.redis.kill();
+    await context.waitForAcknowledged(20);
+    await endAndStart(cluster.workers[0]!);
+    await endAndStart(cluster.web);
+    await cluster.redis.start();
+    const twice = await cluster.workers[0]!.terminateTwice();
+    context.check(twice.tookMs < 2000, `a second SIGTERM took ${Math.round(twice.tookMs)} ms to end a worker`);
+    await cluster.workers[0]!.start();
+    return { done: `each ended in order, the slowest in ${(slowestMs / 1000).toFixed(1)} s`, disturbances: 2 };
+  },
+};
+
+const allKilled: Scenario = {
+  name: 'kill -9 of everything at once',
+  isShort: true,
+  options: { isRedisAppendOnly: true },
+  async disturb(context) {
+    const { cluster } = context;
+    const rounds = context.repeat(1, 3);
+    for (let round = 0; round < rounds; round += 1) {
+      await Promise.all([
+        cluster.web.kill(),
+        ...cluster.workers.map((worker) => worker.kill()),
+        cluster.redis.kill(),
+        cluster.postgres.stopImmediately(),
+      ]);
+      // The processes come up first and have to wait for what they need.
+      await cluster.startProcesses();
+      await delay(1000);
+      context.check((await cluster.readHealth())?.status === 503, 'without Postgres /health/ready does not answer 503');
+      await cluster.postgres.start();
+      await cluster.redis.start();
+      await context.waitForAcknowledged(30);
+    }
+    return { done: `${rounds} times; processes started before Postgres and Redis`, disturbances: rounds };
+  },
+};
+
+/** Faults of the product's own processes. */
+export const processScenarios: readonly Scenario[] = [
+  workerKilled,
+  sameWorkKilled,
+  apiKilled,
+  workerFrozen,
+  sameChunkTwice,
+  terminated,
+  allKilled,
+];
