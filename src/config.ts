@@ -60,6 +60,16 @@ export const settings = {
     secret: true,
   }),
   PORT: setting({ ...wholeNumber(0, 65_535, 3000), description: 'The port that the API listens on.' }),
+  WORKER_METRICS_PORT: setting({
+    schema: z
+      .string()
+      .regex(/^\d{1,5}$/)
+      .transform(Number)
+      .refine((value) => value <= 65_535)
+      .optional(),
+    expected: 'a whole number from 0 to 65535',
+    description: 'The port on which a worker answers /metrics and /health/live; without it, it listens nowhere.',
+  }),
   LOG_LEVEL: setting({
     schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     expected: 'one of fatal, error, warn, info, debug, trace, silent',

@@ -1,9 +1,11 @@
 import { globSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Config } from './config.ts';
 import { makeWorker, type WorkerContainer } from './container.ts';
 import type { Logger } from '#platform/logger.ts';
+import type { Metrics } from '#platform/metrics.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
 import { startSweeper } from '#platform/queue/sweeper.ts';
 import { startQueueWorker } from '#platform/queue/worker-process.ts';
@@ -50,12 +52,34 @@ export async function startWorker(
     }),
   );
   const sweeper = startSweeper({ database, bell, logger, works, intervalMs: config.SWEEP_INTERVAL_MS });
+  const metricsServer =
+    config.WORKER_METRICS_PORT === undefined ? undefined : serveMetrics(metrics, config.WORKER_METRICS_PORT, logger);
   logger.info({ queues: queueNames, backend: backend.kind }, 'working');
   return {
     logger,
     async stop() {
       await Promise.all([sweeper.stop(), ...workers.map((worker) => worker.close())]);
+      metricsServer?.closeAllConnections();
+      metricsServer?.close();
       await container.close();
     },
   };
+}
+
+/** A worker has no API, so its numbers get a listener of their own. Failing to listen does not stop the work. */
+function serveMetrics(metrics: Metrics, port: number, logger: Logger): Server {
+  const server = createServer((request, response) => {
+    if (request.url === '/health/live') {
+      response.end('{"status":"healthy"}');
+    } else if (request.url === '/metrics') {
+      metrics.registry.metrics().then(
+        (text) => response.setHeader('content-type', metrics.registry.contentType).end(text),
+        () => response.writeHead(500).end(),
+      );
+    } else {
+      response.writeHead(404).end();
+    }
+  });
+  server.on('error', (error) => logger.error({ err: error, port }, 'metrics cannot be served'));
+  return server.listen(port);
 }

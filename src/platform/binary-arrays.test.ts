@@ -55,7 +55,7 @@ describe('arrays in the binary format of Postgres', () => {
     async ({ type, element, encode }) => {
       await fc.assert(
         fc.asyncProperty(fc.array(fc.option(element, { nil: null }), { maxLength: 40 }), async (values) => {
-          const expected = values.map((value) => (value === null ? null : String(value)));
+          const expected = values.map((value) => (value === null ? null : String(value as string | number)));
 
           const found = await readBack(type, encode(values as never[]));
 

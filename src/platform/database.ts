@@ -43,6 +43,10 @@ const sessionSettings = {
   tcp_keepalives_count: '3',
 };
 
+/** What a web process adds: a request must not wait for one that holds a lock, nor for a server that fell silent. */
+const webSettings = { lock_timeout: '2s' };
+const webQueryTimeoutMs = 8000;
+
 /**
  * Workers run few, always alike statements over arrays. On tables that were never analysed the planner takes hash joins
  * and full scans for them, which cost seconds per chunk; with generic nested-loop plans it cannot.
@@ -58,7 +62,8 @@ const workerSettings = {
 
 /** Opens a pool on first use; making it does not need the database to be there. */
 export function openDatabase(options: DatabaseOptions): Database {
-  const session = { ...sessionSettings, ...(options.isWorker ? workerSettings : {}) };
+  const isWorker = options.isWorker === true;
+  const session = { ...sessionSettings, ...(isWorker ? workerSettings : webSettings) };
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.poolSize,
@@ -69,11 +74,13 @@ export function openDatabase(options: DatabaseOptions): Database {
     options: Object.entries(session)
       .map(([name, value]) => `-c ${name}=${value}`)
       .join(' '),
-    ...({ pipeline: options.isWorker === true } as object),
+    ...(isWorker ? { pipeline: true } : { query_timeout: webQueryTimeoutMs }),
   });
   // An idle connection that breaks is dropped by the pool; without a listener the error would end the process.
   pool.on('error', () => {});
-  const knex = knexFactory({ client: 'pg', connectionPool: pool } as Knex.Config);
+  // What fails is thrown to the caller too; knex would also print it, between the lines of the log.
+  const silent = { warn: () => {}, error: () => {}, deprecate: () => {}, debug: () => {} };
+  const knex = knexFactory({ client: 'pg', connectionPool: pool, log: silent } as Knex.Config);
   return {
     pool,
     knex,
@@ -107,7 +114,9 @@ export async function withTransaction<Result>(
     await client.query('commit');
     return result;
   } catch (error) {
-    await client.query('rollback').catch((rollbackError: Error) => (broken = rollbackError));
+    // A server that did not answer in time would not answer this either.
+    if (error instanceof Error && error.message === 'Query read timeout') broken = error;
+    else await client.query('rollback').catch((rollbackError: Error) => (broken = rollbackError));
     throw error;
   } finally {
     client.off('error', onError);

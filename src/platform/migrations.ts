@@ -2,7 +2,15 @@ import { createPostgresQueueSchema } from '#platform/queue/postgres-schema.ts';
 import knexFactory from 'knex';
 import { fileURLToPath } from 'node:url';
 
-const directory = fileURLToPath(new URL('../../migrations', import.meta.url));
+/**
+ * A database may be ahead of this code: during a deployment the version before goes on, and after a roll-back it is back.
+ */
+const migrationOptions = {
+  directory: fileURLToPath(new URL('../../migrations', import.meta.url)),
+  extension: 'ts',
+  loadExtensions: ['.ts'],
+  disableMigrationsListValidation: true,
+};
 
 /**
  * Brings the database to the newest schema, that of the queues included, and returns the names of the migrations that it
@@ -11,10 +19,7 @@ const directory = fileURLToPath(new URL('../../migrations', import.meta.url));
 export async function runMigrations(databaseUrl: string): Promise<string[]> {
   const knex = knexFactory({ client: 'pg', connection: databaseUrl, pool: { min: 0, max: 2 } });
   try {
-    const [, names] = (await knex.migrate.latest({ directory, extension: 'ts', loadExtensions: ['.ts'] })) as [
-      number,
-      string[],
-    ];
+    const [, names] = (await knex.migrate.latest(migrationOptions)) as [number, string[]];
     await createPostgresQueueSchema(databaseUrl);
     return names.map((name) => name.replace(/^.*\//, ''));
   } finally {
@@ -31,10 +36,7 @@ export async function findPendingMigrations(databaseUrl: string): Promise<string
     acquireConnectionTimeout: 3000,
   });
   try {
-    const [, pending] = (await knex.migrate.list({ directory, extension: 'ts', loadExtensions: ['.ts'] })) as [
-      unknown,
-      { file: string }[],
-    ];
+    const [, pending] = (await knex.migrate.list(migrationOptions)) as [unknown, { file: string }[]];
     return pending.map(({ file }) => file);
   } finally {
     await knex.destroy();

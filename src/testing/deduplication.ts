@@ -59,7 +59,7 @@ export function receiptOf(...records: object[]): TestRecord[] {
 }
 
 /** The record as reception hands it to deduplication. */
-export function judged(workspace: TestWorkspace, record: TestRecord): IncomingRecord {
+function judged(workspace: TestWorkspace, record: TestRecord): IncomingRecord {
   const submitted = readJsonRecord(JSON.parse(JSON.stringify(record.json)));
   const judgement = submitted.ok
     ? judgeRecord(submitted.value, {

@@ -24,7 +24,7 @@ export interface Contradiction {
 }
 
 /** A record that showed that what was taken for several things is one. */
-export interface Join {
+interface Join {
   /** Index into the planned records. */
   readonly record: number;
   /** The lowest number of those joined; undefined when none of them existed before. */

@@ -17,7 +17,21 @@ type PlainColumn = (typeof plainColumns)[number];
 const knownMetadata = new Set(['raca', 'peso', 'data_nasc', 'data_entrada', 'fazenda'].map(foldName));
 const metadataPrefix = 'metadata.';
 
+/** Columns that our own exports add beside those that were sent; an import leaves them out. */
+export const reservedColumns = [
+  '_position',
+  '_line',
+  '_status',
+  '_outcome',
+  '_dfid',
+  '_error_code',
+  '_error_detail',
+  '_error_pointer',
+  '_record',
+];
+
 type ColumnRole =
+  | { kind: 'reserved' }
   | { kind: 'identifier'; typeName: string }
   | { kind: 'plain'; name: PlainColumn }
   | { kind: 'metadata'; name: string; isKnown: boolean };
@@ -34,6 +48,7 @@ export interface CsvColumns {
 export function classifyColumns(columns: readonly string[], types: TypeRegistry): CsvColumns {
   const roles = columns.map((column): ColumnRole => {
     const folded = foldName(column);
+    if (reservedColumns.includes(folded)) return { kind: 'reserved' };
     const plain = plainColumns.find((name) => name === folded);
     if (plain) return { kind: 'plain', name: plain };
     if (folded.startsWith(metadataPrefix))
@@ -64,7 +79,7 @@ export function readCsvRecord(values: readonly string[], { roles, pointers }: Cs
     const pointer = pointers[index]!;
     if (role.kind === 'identifier') identifiers.push({ typeName: role.typeName, value, pointer });
     else if (role.kind === 'metadata') fields.push([role.name, value]);
-    else plain.set(role.name, { value, pointer });
+    else if (role.kind === 'plain') plain.set(role.name, { value, pointer });
   }
   return {
     identifiers,

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { isDataError, Problem, sqlStateOf } from '#platform/errors.ts';
+import { isDataError, isTransientConflict, Problem, sqlStateOf } from '#platform/errors.ts';
 import { withTransaction } from '#platform/database.ts';
 import {
   bodyPartBytes,
@@ -78,9 +78,9 @@ export function makeReceiptWriter({ pool, onStored, observeGroup }: ReceiptWrite
     }
   };
 
-  /** One row that the database cannot hold must not fail its neighbours. */
+  /** One row that the database cannot hold, or whose key another process holds, must not fail its neighbours. */
   const rejectOrBisect = async (group: readonly Waiting[], error: unknown): Promise<void> => {
-    if (!isDataError(error) || group.length === 1) {
+    if (!(isDataError(error) || isTransientConflict(error)) || group.length === 1) {
       for (const { reject } of group) reject(isDataError(error) ? error : unavailable(error));
       if (isConnectionError(error)) refuseWaiting(error);
       return;

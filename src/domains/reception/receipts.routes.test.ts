@@ -233,10 +233,28 @@ describe.each(backends)('receipts with the queues in $backend', ({ backend, isTh
       const response = await application.fetch(`/api/receipts/${id}/entries.csv?status=rejected`);
       expect(response.headers.get('content-type')).toMatch(/^text\/csv; charset=utf-8/);
       const [header, line, ...rest] = (await response.text()).split('\r\n');
-      expect(header).toContain('error_code');
-      expect(line).toMatch(/^1,3,rejected,,,no_identifying_identifier,/);
-      expect(line).toContain(`",""1 """"meia"""" arroba"""`);
+      expect(header).toMatch(/^sisbov,peso,_position,_line,_status,_outcome,_dfid,_error_code,/);
+      expect(line).toMatch(/^,"1 ""meia"" arroba",1,3,rejected,,,no_identifying_identifier,/);
       expect(rest).toEqual(['']);
+    });
+
+    test('rejected lines that were mended can be sent again as they came, without their reasons becoming data', async () => {
+      const sisbov = newSisbov();
+      const { receipt_id: id } = await accepted(
+        await application.submit(`sisbov;peso\n;401\n`, { 'content-type': 'text/csv' }),
+      );
+      await application.settle(id);
+      const exported = await (await application.fetch(`/api/receipts/${id}/entries.csv?status=rejected`)).text();
+
+      const again = await accepted(
+        await application.submit(exported.replace('\r\n,401', `\r\n${sisbov},401`), { 'content-type': 'text/csv' }),
+      );
+
+      await application.settle(again.receipt_id);
+      const found = await readJson<{ items: { metadata: object }[] }>(
+        await application.fetch(`/api/items?identifier_type=sisbov&value=${sisbov}`),
+      );
+      expect(found.items.map((item) => item.metadata)).toEqual([{ peso: '401' }]);
     });
 
     test('failed entries are worked again on demand, others are not', async () => {

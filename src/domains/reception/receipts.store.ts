@@ -2,6 +2,7 @@ import { byteaArray, int2Array, int4Array, textArray, uuidArray } from '#platfor
 import type { Knex, Queryable } from '#platform/database.ts';
 import { countedAtMost, type Page } from '#platform/page.ts';
 import type { BodyCharset, BodyFormat } from './body-format.ts';
+import type { CsvLayout } from './csv-records.ts';
 
 /** Bytes of one part of a stored body. */
 export const bodyPartBytes = 1_048_576;
@@ -186,6 +187,7 @@ export interface ReceiptRow {
   charset: BodyCharset;
   cut_at: Date | null;
   entry_total: number | null;
+  csv_layout: CsvLayout | null;
   unclassified_fields: string[] | null;
   failure: { code: string; detail: string } | null;
   finished_at: Date | null;
@@ -218,6 +220,7 @@ function selectReceipts(knex: Knex) {
       'charset',
       'cut_at',
       'entry_total',
+      'csv_layout',
       'unclassified_fields',
       'failure',
       'finished_at',

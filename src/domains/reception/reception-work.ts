@@ -126,14 +126,18 @@ function makeIngestion(options: ReceptionWorkOptions, attemptPool: pg.Pool): Que
       const entries = cut?.results.reduce((sum, result) => sum + result.entryTotal, 0) ?? 0;
       return {
         rang: data.receipt_ids.length,
-        receipts: cut?.receipts.map((receipt) => receipt.receipt_id) ?? [],
+        receipts: cut?.receipts.length ?? 0,
+        request_ids: namedAtMost(cut?.receipts.flatMap((receipt) => receipt.request_id ?? []) ?? []),
         chunks: cut?.chunks.length ?? 0,
         entries,
       };
     },
     async findOverdue(limit) {
-      const receiptIds = await findOverdueReceipts(database.pool, limit);
-      return receiptIds.map((receiptId) => ({ receipt_ids: [receiptId] }));
+      const overdue = await findOverdueReceipts(database.pool, limit);
+      return overdue.map(({ receipt_id, request_id }) => ({
+        receipt_ids: [receipt_id],
+        ...(request_id === null ? {} : { request_ids: [request_id] }),
+      }));
     },
     async workDirectly() {
       const cut = await cutNext();
@@ -166,6 +170,8 @@ interface WorkedChunks {
   readonly chunks: readonly DueChunk[];
   readonly counts: readonly ChunkCounts[];
   readonly verdicts: readonly Verdict[];
+  /** The requests that brought the chunks. */
+  readonly requestIds: readonly string[];
   /** Settles with the statements that were on their way when the commit was sent; only then is the work done. */
   readonly written: Promise<unknown>;
 }
@@ -237,7 +243,8 @@ function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool):
       return describeWork(await workNext());
     },
     async findOverdue(limit) {
-      return findOverdueChunks(database.pool, limit);
+      const overdue = await findOverdueChunks(database.pool, limit);
+      return overdue.map(({ request_id, ...chunk }) => (request_id === null ? chunk : { ...chunk, request_id }));
     },
     async workDirectly() {
       return (await workNext()) !== undefined;
@@ -324,7 +331,8 @@ async function workChunks(
   // In this order, so that the failure that is told is the first one.
   const all = written.then(() => finished);
   all.catch(() => {});
-  return { chunks, counts, verdicts, written: all };
+  const requestIds = chunks.flatMap((chunk) => receipts.get(chunk.receipt_id)?.request_id ?? []);
+  return { chunks, counts, verdicts, requestIds: namedAtMost(requestIds), written: all };
 }
 
 /** The first try goes straight; after a failure each record is treated as if it could be the cause. */
@@ -541,6 +549,11 @@ async function claimWithWrap<Row>(claim: (cursor: string) => Promise<Row[]>, cur
   return rows.length > 0 || cursor === firstWorkspace ? rows : claim(firstWorkspace);
 }
 
+/** A log line names a few of many. */
+function namedAtMost(requestIds: readonly string[]): string[] {
+  return [...new Set(requestIds)].slice(0, 20);
+}
+
 function describeWork(worked: WorkedChunks | undefined): object {
   if (!worked) return { chunk: 'nothing was due' };
   const sum = (counter: keyof ChunkCounts) => worked.counts.reduce((total, counts) => total + counts[counter], 0);
@@ -548,6 +561,7 @@ function describeWork(worked: WorkedChunks | undefined): object {
   return {
     receipt_id: first!.receipt_id,
     chunk_number: first!.chunk_number,
+    request_ids: worked.requestIds,
     chunks: worked.chunks.length,
     completed: sum('completed'),
     rejected: sum('rejected'),

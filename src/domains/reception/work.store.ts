@@ -272,6 +272,7 @@ export interface ReceiptContext {
   default_country: string | null;
   default_year: number | null;
   may_link_items: boolean;
+  request_id: string | null;
 }
 
 /** What is needed of receipts to judge their records. */
@@ -282,7 +283,7 @@ export async function findReceiptContexts(
   const { rows } = await queryable.query<ReceiptContext>({
     name: 'find_receipt_contexts',
     text: `select receipt_id, (extract(epoch from received_at) * 1000000)::int8 as received_at_micros, format, charset, csv_layout,
-                  default_value_chain, default_country, default_year, workspaces.may_link_items
+                  default_value_chain, default_country, default_year, workspaces.may_link_items, request_id
            from receipts join workspaces on workspaces.workspace_id = receipts.workspace_id
            where receipt_id = any($1::uuid[])`,
     values: [uuidArray(receiptIds)],
@@ -326,22 +327,26 @@ export async function finishChunks(
 }
 
 /** Receipts that wait to be cut and that nobody works on, oldest first. */
-export async function findOverdueReceipts(queryable: Queryable, limit: number): Promise<string[]> {
-  const { rows } = await queryable.query<{ receipt_id: string }>({
-    text: `select receipt_id from receipts
+export async function findOverdueReceipts(
+  queryable: Queryable,
+  limit: number,
+): Promise<{ receipt_id: string; request_id: string | null }[]> {
+  const { rows } = await queryable.query<{ receipt_id: string; request_id: string | null }>({
+    text: `select receipt_id, request_id from receipts
            where cut_at is null and next_attempt_at <= now() and received_at < now() - interval '1 second'
            order by received_sequence limit $1 for no key update skip locked`,
     values: [limit],
   });
-  return rows.map((row) => row.receipt_id);
+  return rows;
 }
 
-/** Chunks that are due and that nobody works on. */
+/** Chunks that are due and that nobody works on, with the requests that brought them. */
 export async function findOverdueChunks(queryable: Queryable, limit: number) {
-  const { rows } = await queryable.query<{ receipt_id: string; chunk_number: number }>({
-    text: `select receipt_id, chunk_number from receipt_chunks
-           where not is_done and next_attempt_at <= now() - interval '1 second'
-           limit $1 for no key update skip locked`,
+  const { rows } = await queryable.query<{ receipt_id: string; chunk_number: number; request_id: string | null }>({
+    text: `select receipt_chunks.receipt_id, chunk_number, receipts.request_id
+           from receipt_chunks join receipts on receipts.receipt_id = receipt_chunks.receipt_id
+           where not is_done and receipt_chunks.next_attempt_at <= now() - interval '1 second'
+           limit $1 for no key update of receipt_chunks skip locked`,
     values: [limit],
   });
   return rows;

@@ -36,15 +36,18 @@ export function weightOf(animal: number, isWeighedAgain: boolean): string {
   return `${(isWeighedAgain ? 340 : 300) + (animal % 400)}.5`;
 }
 
-/** What stands for the values of an animal in the record that stored ones are made from. */
+/**
+ * What stands for the values of an animal in the record that stored ones are made from: each as long as what replaces it,
+ * since the rest of a record fills it up to its size, and none part of another.
+ */
 export const placeholderValues = {
   sisbov: '105999999999999',
   chip: '982999999999999',
   weight: '987.5',
-  breed: 'a breed',
-  sex: 'a sex',
-  birth_date: 'a birth date',
-  farm: 'a farm',
+  breed: '@breed',
+  sex: '#',
+  birth_date: '@birthdate',
+  farm: '@farm name@',
 } as const;
 
 /** The values of an animal's first record in SQL, under the names of {@link placeholderValues}. */

@@ -32,6 +32,8 @@ export async function measureCopyLimit(servers: BenchServers, client: pg.Client)
   const files = tables.map((table) => ({ table, file: join(servers.postgresFolder, `bench-${table}.copy`) }));
   const secondsByTable: Record<string, number> = {};
   let rows = 0;
+  // Otherwise the server may do this by itself at the moment of the measurement, which would flatter the pipeline.
+  await client.query('vacuum (analyze)');
   try {
     const filled: { table: string; file: string; rows: number }[] = [];
     for (const { table, file } of files) {

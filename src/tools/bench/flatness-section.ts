@@ -5,7 +5,7 @@ import { runReceipts } from './receipt-run.ts';
 import { judge, showCount, showCpu, showDecimal, type Run, type SectionReport } from './report.ts';
 import { median } from './statistics.ts';
 import { sendSample, storeItems } from './stored-items.ts';
-import { verifyAnimals, verifyRows } from './verify-items.ts';
+import { verifyAnimals, verifyRows, verifyStoredVisits } from './verify-items.ts';
 
 const sampleDatabase = 'bench-sample';
 const database = 'bench-flatness';
@@ -79,6 +79,7 @@ async function runFilled(context: BenchContext, { variant, template, stored }: F
         items: all.reduce((sum, of) => sum + of.newAnimals, stored),
       });
       await verifyAnimals(client, plan);
+      await verifyStoredVisits(client, plan, stored);
       const figures = {
         identifiers_before: identifiersPerAnimal * firstAnimal,
         records,

@@ -52,7 +52,7 @@ async function readCpuModel(): Promise<string> {
 export function formatMachine(machine: Machine): string {
   const settings = (of: Readonly<Record<string, string>>) =>
     Object.entries(of)
-      .map(([name, value]) => `${name} ${value}`)
+      .map(([name, value]) => `${name} ${value === '' ? '""' : value}`)
       .join(', ');
   return [
     `  ${machine.date}, ${machine.cpu}, ${machine.cores} cores, ${machine.memory_mib} MiB`,

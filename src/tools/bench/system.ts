@@ -141,7 +141,9 @@ export class System {
       stdio: ['ignore', log.fd, log.fd, 'ipc'],
     });
     const exited = new Promise((resolve) => child.once('exit', resolve));
-    const spawned = new Promise((resolve, reject) => child.once('spawn', () => resolve(undefined)).once('error', reject));
+    const spawned = new Promise((resolve, reject) =>
+      child.once('spawn', () => resolve(undefined)).once('error', reject),
+    );
     await log.close();
     await spawned;
     const member: Member = { name, child, pid: child.pid!, logFile, exited, samples: [], peak: 0 };

@@ -67,6 +67,22 @@ export async function verifyAnimals(client: Client, plan: RecordPlan): Promise<v
   compare('animals', { right }, { right: animals.length });
 }
 
+/**
+ * Compares what became of the records about items that were stored before, whose numbers are 1 to `stored`: those that
+ * repeat must have changed nothing, and those that add must have. So stored items are what the product would have made.
+ * @throws BenchFault naming each number that differs.
+ */
+export async function verifyStoredVisits(client: Client, plan: RecordPlan, stored: number): Promise<void> {
+  const { rows } = await client.query<Record<string, number>>(
+    `select count(*) filter (where outcome = 'enriched') as enriched, count(*) filter (where outcome = 'duplicate') as duplicate
+     from entries where item_number <= $1`,
+    [stored],
+  );
+  const visits = [...plan.animals.entries()].filter(([, animal]) => animal < stored);
+  const enriched = visits.filter(([at]) => plan.isWeighedAgain[at] === 1).length;
+  compare('stored items', rows[0]!, { enriched, duplicate: visits.length - enriched });
+}
+
 /** @throws BenchFault naming each number that differs. */
 export function compare(
   what: string,

@@ -62,7 +62,7 @@ async function judge(scenario: Scenario, id: string, postgres: PostgresServer, r
     print(
       `${differences.count === 0 ? 'passed' : 'FAILED'}  ${scenario.name}: ${result.done}; ` +
         `${result.receipts} receipts acknowledged, ${result.records} records settled, ` +
-        `recovered in ${seconds(result.recoveryMs)}, at most ${result.mostTries} tries [${seconds(performance.now() - startedAt)}]`,
+        `recovered in ${seconds(result.recoveryMs)}, at most ${result.mostTries} tries, ${result.deadlocks} deadlocks [${seconds(performance.now() - startedAt)}]`,
     );
     for (const text of differences.texts.slice(0, shownAtMost)) print(`        ${text}`);
     if (differences.count > shownAtMost) print(`        and ${differences.count - shownAtMost} more`);

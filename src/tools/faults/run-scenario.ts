@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { Cluster } from './cluster.ts';
 import { Differences } from './differences.ts';
 import { compareItems } from './item-comparison.ts';
-import { compareAttempts, findLeftovers } from './leftovers.ts';
+import { compareAttempts, countDeadlocks, findLeftovers } from './leftovers.ts';
 import { Load } from './load.ts';
 import type { PostgresServer } from './postgres-server.ts';
 import { compareReceipts } from './receipt-comparison.ts';
@@ -18,6 +18,7 @@ export interface ScenarioResult {
   /** From the end of the fault until all that had been acknowledged by then was settled. */
   readonly recoveryMs: number;
   readonly mostTries: number;
+  readonly deadlocks: number;
   readonly differences: Differences;
 }
 
@@ -35,8 +36,8 @@ interface RunOptions {
 const settleTimeoutMs = 60_000;
 const drainTimeoutMs = 20_000;
 const replayed = 30;
-/** Receipts that are acknowledged before the fault begins and after it has ended. */
-const undisturbedReceipts = 40;
+/** Receipts that are acknowledged before the fault begins, and again after it has ended. */
+const undisturbedReceipts = 25;
 
 /** Brings a cluster up, puts the fault to it under load, waits until all is settled and compares it with the truth. */
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<ScenarioResult> {
@@ -74,6 +75,7 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
       records: load.recordCount,
       recoveryMs: recovery!.ms,
       mostTries,
+      deadlocks: await countDeadlocks(cluster),
       differences,
     };
   } finally {
