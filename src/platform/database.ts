@@ -1,5 +1,6 @@
 import knexFactory, { type Knex } from 'knex';
 import pg from 'pg';
+import { parseJson } from '#platform/json/parse-json.ts';
 
 export type { Knex };
 
@@ -22,14 +23,20 @@ interface DatabaseOptions {
   isWorker?: boolean;
 }
 
-/** The object id of bigint in every Postgres. */
-const bigintOid: number = pg.types.builtins.INT8;
+/**
+ * How columns are read: bigint columns of this schema are counters far below 2^53, so they are numbers; JSON goes past the
+ * engine's fault with escaped names.
+ */
+const columnReaders = new Map<number, (text: string) => unknown>([
+  [pg.types.builtins.INT8, Number],
+  [pg.types.builtins.JSON, parseJson],
+  [pg.types.builtins.JSONB, parseJson],
+]);
 
-/** bigint columns of this schema are counters far below 2^53, so they are read as numbers. */
 const types: pg.CustomTypesConfig = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
-    oid === bigintOid ? Number : pg.types.getTypeParser(oid, format),
-};
+    columnReaders.get(oid) ?? pg.types.getTypeParser(oid, format),
+} as pg.CustomTypesConfig;
 
 /**
  * Session settings of every connection. A frozen process must not hold claims for ever, and nothing waits without end.

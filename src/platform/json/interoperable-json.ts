@@ -1,3 +1,4 @@
+import { parseJson } from './parse-json.ts';
 import { isUtf8 } from 'node:buffer';
 
 import { isInteroperableNumber } from './interoperable-number.ts';
@@ -35,7 +36,7 @@ export function parseInteroperableJson(
   if (survey === TOO_DEEP) return { ok: false, fault: findSyntaxFault(record) ?? mustFindFault(text) };
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch {
     return { ok: false, fault: findSyntaxFault(record) ?? BYTE_ORDER_MARK_FAULT };
   }

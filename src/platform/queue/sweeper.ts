@@ -26,12 +26,17 @@ export function startSweeper({ database, bell, logger, works, intervalMs }: Swee
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<unknown> = Promise.resolve();
+  const waitingBefore = new Map<string, number>();
 
   const sweepOne = async (work: QueueWork) => {
     const jobs = await bell.countJobs(work.queue.name);
+    const waiting = jobs?.['waiting'] ?? 0;
+    // Jobs that wait and do not become fewer have no worker that hears them, as after a lost connection.
+    const isStuck = waiting > 0 && waitingBefore.get(work.queue.name) === waiting;
+    waitingBefore.set(work.queue.name, waiting);
     // Jobs that wait are permits enough. Active ones are not: those of a worker that was killed or frozen stay active for
     // minutes, while rows that are really being worked on are locked and not found. Delayed ones come too late.
-    const hasJobs = (jobs?.['waiting'] ?? 0) > 0;
+    const hasJobs = waiting > 0 && !isStuck;
     const overdue = await withTransaction(database.pool, async (client) => {
       const lock = await client.query<{ taken: boolean }>(
         'select pg_try_advisory_xact_lock($1, hashtext($2)) as taken',
@@ -42,7 +47,7 @@ export function startSweeper({ database, bell, logger, works, intervalMs }: Swee
       return hasJobs ? [] : ((await work.findOverdue(rungAtMost)) as object[]);
     });
     if (overdue.length === 0) return;
-    const isHeard = await bell.ring(work.queue as QueueDefinition<object>, overdue);
+    const isHeard = !isStuck && (await bell.ring(work.queue as QueueDefinition<object>, overdue));
     logger.debug({ queue: work.queue.name, overdue: overdue.length, is_heard: isHeard }, 'sweep');
     if (!isHeard) await workWithoutBell(work);
   };

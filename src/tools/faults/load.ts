@@ -27,7 +27,7 @@ interface LoadOptions {
 const clients = 5;
 const pauseMs = 60;
 /** Beyond so many unsettled receipts the clients wait, so that a slow machine has no more to catch up with than a fast one. */
-const unsettledMax = 300;
+const unsettledMax = 200;
 const unsettledAskedEveryMs = 250;
 const connectionRetryMs = 150;
 const attemptTimeoutMs = 20_000;

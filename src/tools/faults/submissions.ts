@@ -141,11 +141,15 @@ function fitsCsv(record: SentRecord): boolean {
 function csvLineOf(record: SentRecord, delimiter: string): string {
   const cells = new Map<string, string>([
     ['occurred_at', new Date(record.occurredAtMs).toISOString()],
-    ['raca', String(record.fields['raca'] ?? '')],
-    ['metadata.note', String(record.fields['note'] ?? '')],
+    ['raca', textOf(record.fields['raca'])],
+    ['metadata.note', textOf(record.fields['note'])],
   ]);
   for (const { type, value } of record.identifiers) cells.set(csvColumnOf[type]!, value);
   return csvColumns.map((column) => quoted(cells.get(column) ?? '', delimiter)).join(delimiter);
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 function quoted(text: string, delimiter: string): string {
