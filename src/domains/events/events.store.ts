@@ -28,7 +28,10 @@ export interface EventRow {
   created_at: Date;
 }
 
-/** Writes facts in the transaction of the change that they tell of. A submitted event that is known already is left out. */
+/**
+ * Writes facts in the transaction of the change that they tell of. The caller holds the rows of the items and leaves out
+ * submitted events that they have already.
+ */
 export async function insertEvents(queryable: Queryable, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
   await queryable.query({
@@ -36,8 +39,7 @@ export async function insertEvents(queryable: Queryable, events: readonly NewEve
     text: `insert into events (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
            select workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload::json, event_key
            from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[])
-             as new (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
-           on conflict (item_number, workspace_id, event_key) where event_key is not null do nothing`,
+             as new (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)`,
     values: [
       uuidArray(events.map((event) => event.workspaceId)),
       uuidArray(events.map((event) => event.eventId)),

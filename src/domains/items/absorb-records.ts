@@ -9,9 +9,9 @@ import {
   findContributions,
   findHistory,
   findMergedItems,
-  findLostClaims,
   findSingleClaims,
   insertClaims,
+  insertContributions,
   insertEntries,
   insertItems,
   insertMentions,
@@ -169,6 +169,9 @@ class PendingRows {
   readonly items: NewItem[] = [];
   readonly entries: NewEntry[] = [];
   readonly events: NewEvent[] = [];
+  /** Of items that are new. */
+  readonly newContributions: WrittenContribution[] = [];
+  /** Of items that exist. */
   readonly contributions: WrittenContribution[] = [];
 
   write(client: pg.ClientBase, workspaceId: string): Promise<unknown>[] {
@@ -176,6 +179,7 @@ class PendingRows {
       insertItems(client, this.items),
       insertEntries(client, workspaceId, this.entries),
       insertEvents(client, this.events),
+      insertContributions(client, this.newContributions),
       upsertContributions(
         client,
         this.contributions.toSorted((a, b) => a.itemNumber - b.itemNumber),
@@ -258,12 +262,15 @@ class Resolution {
     const byKey = new Map(claims.map((claim) => [claim.key, claim]));
     const sorted = sortClaims(byKey.keys()).map((key) => byKey.get(key)!);
     for (const claim of sorted) this.#held.set(claim.key, claim);
-    const [won, lost] = await Promise.all([insertClaims(this.#client, sorted), findLostClaims(this.#client, sorted)]);
-    // A claim that was neither won nor is anybody's was released by its owner a moment ago.
-    if (won + lost.size !== sorted.length) throw new ContentionError();
-    for (const [key, owner] of lost) {
+    const lost = await insertClaims(this.#client, sorted);
+    if (lost.length === 0) return;
+    const winners = await findClaimOwners(this.#client, lost);
+    for (const key of lost) {
+      const winner = winners.get(key);
+      // Released by its winner a moment ago, so that nobody holds it.
+      if (winner === undefined) throw new ContentionError();
       this.#held.delete(key);
-      owners.set(key, owner);
+      owners.set(key, winner);
     }
   }
 
@@ -513,7 +520,9 @@ class Resolution {
     }
     const first = records[item.records[0]!]!.record;
     if (isNew) rows.items.push({ itemNumber, valueChain: first.valueChain, country: first.country, year: first.year });
-    rows.contributions.push({ itemNumber, workspaceId, state: state.toJson(), isNewVersion });
+    const contribution = { itemNumber, workspaceId, state: state.toJson(), isNewVersion };
+    if (isNew) rows.newContributions.push(contribution);
+    else rows.contributions.push(contribution);
   }
 
   #composeConflicts(rows: PendingRows, records: readonly GoodRecord[], plan: ResolutionPlan): void {

@@ -8,7 +8,7 @@ import {
   uuidArray,
 } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
-import { splitClaimKey } from './judge-record.ts';
+import { claimKey, splitClaimKey } from './judge-record.ts';
 import type { StoredContributionState } from './contribution-state.ts';
 
 /** The one lock that every transaction takes that merges items, after its claims and before its item rows. */
@@ -46,37 +46,27 @@ export interface NewClaim {
 
 /**
  * Claims keys for items in one statement, in the global order. Waits for transactions that claimed one of them and are
- * not committed yet. Returns how many were won; the others belong to somebody else by now.
+ * not committed yet. Returns the keys that it did not get: they belong to somebody else by now.
  */
-export async function insertClaims(queryable: Queryable, sortedClaims: readonly NewClaim[]): Promise<number> {
-  if (sortedClaims.length === 0) return 0;
-  const { rowCount } = await queryable.query({
+export async function insertClaims(queryable: Queryable, sortedClaims: readonly NewClaim[]): Promise<string[]> {
+  if (sortedClaims.length === 0) return [];
+  // Listing what was won is cheaper than looking each key up again, and others wait for the time that this takes.
+  const { rows } = await queryable.query<[claimType: string, value: string]>({
     name: 'insert_claims',
+    rowMode: 'array',
     text: `insert into identifier_claims (identifier_type, value, item_number, entry_id)
            select * from unnest($1::text[], $2::text[], $3::int8[], $4::uuid[])
-           on conflict (identifier_type, value) do nothing`,
+           on conflict (identifier_type, value) do nothing
+           returning identifier_type, value`,
     values: [
       ...claimColumns(sortedClaims.map((claim) => claim.key)),
       int8Array(sortedClaims.map((claim) => claim.itemNumber)),
       uuidArray(sortedClaims.map((claim) => claim.entryId)),
     ],
   });
-  return rowCount ?? 0;
-}
-
-/** Which of these claims belong to another item than they were meant for: somebody was faster. */
-export async function findLostClaims(queryable: Queryable, claims: readonly NewClaim[]): Promise<Map<string, number>> {
-  if (claims.length === 0) return new Map();
-  const { rows } = await queryable.query<{ ordinal: number; item_number: number }>({
-    name: 'find_lost_claims',
-    text: `select wanted.ordinal::int4 as ordinal, claims.item_number
-           from unnest($1::text[], $2::text[], $3::int8[]) with ordinality as wanted (identifier_type, value, item_number, ordinal)
-           join identifier_claims as claims
-             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"
-           where claims.item_number <> wanted.item_number`,
-    values: [...claimColumns(claims.map((claim) => claim.key)), int8Array(claims.map((claim) => claim.itemNumber))],
-  });
-  return new Map(rows.map((row) => [claims[row.ordinal - 1]!.key, row.item_number]));
+  if (rows.length === sortedClaims.length) return [];
+  const won = new Set(rows.map(([claimType, value]) => claimKey(claimType, value)));
+  return sortedClaims.map((claim) => claim.key).filter((key) => !won.has(key));
 }
 
 /** Gives claims that this transaction holds to another item or entry. */
@@ -222,7 +212,26 @@ export interface WrittenContribution {
   readonly isNewVersion: boolean;
 }
 
-/** Writes what workspaces know of items: a new row, or the row that is there in its next version. */
+/** Writes what workspaces know of new items. */
+export async function insertContributions(
+  queryable: Queryable,
+  contributions: readonly WrittenContribution[],
+): Promise<void> {
+  if (contributions.length === 0) return;
+  await queryable.query({
+    name: 'insert_contributions',
+    text: `insert into contributions (item_number, workspace_id, state)
+           select item_number, workspace_id, state::json
+           from unnest($1::int8[], $2::uuid[], $3::text[]) as written (item_number, workspace_id, state)`,
+    values: [
+      int8Array(contributions.map((contribution) => contribution.itemNumber)),
+      uuidArray(contributions.map((contribution) => contribution.workspaceId)),
+      textArray(contributions.map((contribution) => contribution.state)),
+    ],
+  });
+}
+
+/** Writes what workspaces know of items that exist: a new row, or the row that is there in its next version. */
 export async function upsertContributions(
   queryable: Queryable,
   contributions: readonly WrittenContribution[],
