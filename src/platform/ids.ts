@@ -45,11 +45,6 @@ export function entryIdAt(receiptId: string, position: number): string {
   return receiptId.slice(0, -hexBelow24Bits) + (position + 1).toString(16).padStart(hexBelow24Bits, '0');
 }
 
-/** The receipt that an entry belongs to. */
-export function receiptOfEntry(entryId: string): string {
-  return entryId.slice(0, -hexBelow24Bits) + '000000';
-}
-
 /** The position (from 0) of an entry in its receipt. */
 export function positionOfEntry(entryId: string): number {
   return Number.parseInt(entryId.slice(-hexBelow24Bits), 16) - 1;

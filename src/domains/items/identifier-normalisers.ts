@@ -13,8 +13,6 @@ import { normaliseGtin, normaliseSgtin } from './identifiers/gs1.ts';
 import { normaliseSisbov, normaliseTransponder } from './identifiers/livestock.ts';
 import { type NormalisationResult, refused } from './identifiers/result.ts';
 
-export type { IdentifierRefusalCode, NormalisationResult } from './identifiers/result.ts';
-
 const longestIdentifier = 256;
 const longestUnknownTypeName = 64;
 

@@ -6,7 +6,7 @@ export {
   type IncomingRecord,
   type Verdict,
 } from './absorb-records.ts';
-export type { EntryOutcome, EntryStatus } from './deduplication.store.ts';
+export type { EntryStatus } from './deduplication.store.ts';
 export { itemRoutes } from './items.routes.ts';
 export { eventRoutes } from './item-events.routes.ts';
 export { dfidRoutes } from './dfid.routes.ts';

@@ -1,4 +1,4 @@
 export { makeMaintenanceWork } from './maintenance.ts';
-export { makeReceiptsService, type ReceiptsService } from './receipts.service.ts';
+export { makeReceiptsService } from './receipts.service.ts';
 export { makeReceptionWork } from './reception-work.ts';
 export { receiptRoutes } from './receipts.routes.ts';

@@ -10,7 +10,7 @@ import {
   MAXIMUM_JSON_DEPTH,
 } from './json-fault.ts';
 
-export type { JsonFault, JsonFaultCode } from './json-fault.ts';
+export type { JsonFault } from './json-fault.ts';
 
 /**
  * Reads the JSON text in `bytes[start, end)` as I-JSON (RFC 7493): UTF-8, no duplicate member names (compared

@@ -70,6 +70,7 @@ async function judge(scenario: Scenario, id: string, postgres: PostgresServer, r
   } catch (error) {
     print(`FAILED  ${scenario.name} [${seconds(performance.now() - startedAt)}]`);
     print(`        ${error instanceof Error ? error.stack : String(error)}`);
+    for (const text of undo.cluster?.unexpectedEnds ?? []) print(`        ${text}`);
     return false;
   }
 }
