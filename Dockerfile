@@ -1,4 +1,4 @@
-# The image runs one process: the web process by default, `node workers/main.ts` for a worker.
+# The image runs one process: the web process by default, `node --max-semi-space-size=8 workers/main.ts` for a worker.
 FROM node:24-bookworm-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
@@ -16,4 +16,4 @@ COPY workers ./workers
 COPY migrations ./migrations
 USER node
 EXPOSE 3000
-CMD ["node", "src/server.ts"]
+CMD ["node", "--max-semi-space-size=16", "src/server.ts"]

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config } from './config.ts';
-import { makeWeb } from './container.ts';
+import { makeWeb } from './web-container.ts';
 import type { Logger } from '#platform/logger.ts';
 import type { Route } from '#platform/route.ts';
 

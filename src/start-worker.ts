@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import { basename, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Config } from './config.ts';
-import { makeWorker, type WorkerContainer } from './container.ts';
+import { makeWorker, type WorkerContainer } from './worker-container.ts';
 import type { Logger } from '#platform/logger.ts';
 import type { Metrics } from '#platform/metrics.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';

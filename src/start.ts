@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { readConfigOrExit } from './config.ts';
 import { prepareDatabase } from './prepare-database.ts';
+import { readProcfile, type ProcessLine } from './procfile.ts';
 
 const repository = join(import.meta.dirname, '..');
 const processNames = ['web', 'worker'];
@@ -18,11 +19,6 @@ const portWaitMs = 10_000;
 const repeatedSignalMs = 1000;
 /** Any two numbers that nobody else in this database locks: "defa" and "rm" as ASCII. */
 const installationLock = [0x64_65_66_61, 0x72_6d];
-
-interface ProcessLine {
-  readonly name: string;
-  readonly arguments: readonly string[];
-}
 
 /** Another process holds the installation; nothing of it may be touched. */
 class AlreadyRunningError extends Error {
@@ -37,21 +33,6 @@ function say(line: string): void {
 
 function complain(error: unknown): void {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-}
-
-/** The lines `name: node file …` of a Procfile that belong to the given names; others, such as a release step, are skipped. */
-function parseProcfile(text: string, names: readonly string[]): ProcessLine[] {
-  const commands = new Map(
-    text.split('\n').flatMap((line) => {
-      const [, name, command] = /^([\w-]+):\s*(\S.*)$/.exec(line.trim()) ?? [];
-      return name && command ? [[name, command.trim().split(/\s+/)] as const] : [];
-    }),
-  );
-  return names.map((name) => {
-    const [program, ...programArguments] = commands.get(name) ?? [];
-    if (program !== 'node') throw new Error(`The Procfile has no line "${name}: node …".`);
-    return { name, arguments: programArguments };
-  });
 }
 
 /** Everything that runs, in the order in which it has to stop. */
@@ -329,7 +310,7 @@ async function endWith(installation: Installation): Promise<never> {
 
 async function start(installation: Installation, directory: string): Promise<void> {
   const config = readConfigOrExit();
-  const lines = parseProcfile(await readFile(join(repository, 'Procfile'), 'utf8'), processNames);
+  const lines = await readProcfile(processNames);
   // The lock comes before the port: a second start should hear of the first one, not of a port.
   const databaseUrl = config.DATABASE_URL ?? (await installation.openDatabase(directory));
   const port = await reservePort(config.PORT);

@@ -1,4 +1,4 @@
-import type { WorkerContainer } from '../src/container.ts';
+import type { WorkerContainer } from '../src/worker-container.ts';
 
 /** Makes the records of chunks part of items. */
 export const queue = 'deduplication';

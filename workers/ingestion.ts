@@ -1,4 +1,4 @@
-import type { WorkerContainer } from '../src/container.ts';
+import type { WorkerContainer } from '../src/worker-container.ts';
 
 /** Cuts receipts into chunks. */
 export const queue = 'ingestion';

@@ -1,4 +1,4 @@
-import type { WorkerContainer } from '../src/container.ts';
+import type { WorkerContainer } from '../src/worker-container.ts';
 
 /** Erases what is kept for a time only. */
 export const queue = 'maintenance';

@@ -36,7 +36,7 @@ const columnReaders = new Map<number, (text: string) => unknown>([
 const types: pg.CustomTypesConfig = {
   getTypeParser: (oid: number, format?: 'text' | 'binary') =>
     columnReaders.get(oid) ?? pg.types.getTypeParser(oid, format),
-} as pg.CustomTypesConfig;
+};
 
 /**
  * Session settings of every connection. A frozen process must not hold claims for ever, and nothing waits without end.

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { readConfigOrExit } from '../../config.ts';
-import { makeWeb } from '../../container.ts';
+import { makeWeb } from '../../web-container.ts';
 import { requireDatabaseUrl } from '../../require-database-url.ts';
 import { endOnSignal } from '#platform/process-life.ts';
 import { makeComparisonRoutes } from './comparison-routes.ts';

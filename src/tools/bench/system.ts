@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readProcfile } from '../../procfile.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 import { apiKey } from './databases.ts';
 import { readResidentBytes, type WatchedProcess } from './process-watch.ts';
@@ -125,7 +126,10 @@ export class System {
     const logFile = join(folder, `${section}-${database}-${this.#started}-${name}.log`);
     const log = await open(logFile, 'w');
     const { PATH, HOME, NODE_OPTIONS } = process.env;
-    const child = spawn(process.execPath, [script], {
+    // The flags that keep a process small are part of how it is started in production.
+    const [line] = await readProcfile([name.replace(/-\d+$/, '')]);
+    const flags = line!.arguments.filter((argument) => argument.startsWith('--'));
+    const child = spawn(process.execPath, [...flags, script], {
       cwd: repository,
       env: {
         ...(PATH === undefined ? {} : { PATH }),

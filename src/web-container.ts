@@ -1,0 +1,170 @@
+import { globSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import packageDescription from '../package.json' with { type: 'json' };
+import type { Config } from './config.ts';
+import { makeEssentials, type Essentials } from './container.ts';
+import { makeApp } from './api/app.ts';
+import { boardRouter } from './api/bull-board.ts';
+import { BodyBudget } from './api/body-reader.ts';
+import { documentationRouter } from './api/documentation.ts';
+import { describeApi } from './api/openapi.ts';
+import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
+import { makeAuthentication } from '#domains/accounts/index.ts';
+import { dfidRoutes, eventRoutes, itemRoutes, makeItemsService, makeTypeRegistryLoader } from '#domains/items/index.ts';
+import { makeReceiptsService, receiptRoutes } from '#domains/reception/index.ts';
+import { systemClock } from '#platform/clock.ts';
+import { findPendingMigrations } from '#platform/migrations.ts';
+import type { QueueDefinition } from '#platform/queue/definition.ts';
+import type { Route } from '#platform/route.ts';
+import { readOldestUnsettled } from '#platform/stage-ages.ts';
+
+/** Every queue that a domain defines in a `*.jobs.ts`; found by looking, so that no list has to agree with another. */
+async function findQueues(): Promise<QueueDefinition[]> {
+  const files = globSync('domains/*/*.jobs.ts', { cwd: import.meta.dirname }).toSorted();
+  const modules = await Promise.all(
+    files.map(
+      (file) => import(pathToFileURL(`${import.meta.dirname}/${file}`).href) as Promise<Record<string, unknown>>,
+    ),
+  );
+  return modules
+    .flatMap((module) => Object.values(module))
+    .filter(
+      (value): value is QueueDefinition =>
+        typeof value === 'object' && value !== null && 'schema' in value && 'description' in value,
+    );
+}
+
+/**
+ * Makes everything of a web process. Nothing is asked of Postgres or Redis yet.
+ * @param furtherRoutes rows of a measurement or a test, served like all others.
+ */
+export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes: readonly Route[] = []) {
+  const essentials = makeEssentials(config, databaseUrl, 'web');
+  const { database, logger, metrics, backend, bell } = essentials;
+  const queues = await findQueues();
+  const authentication = makeAuthentication(database, systemClock.nowMs);
+  const items = makeItemsService({ database, loadTypes: makeTypeRegistryLoader(database, systemClock.nowMs) });
+  const receipts = makeReceiptsService({
+    database,
+    bell,
+    items,
+    observeGroup: (rows) => metrics.groupRows.observe(rows),
+  });
+  const budget = new BodyBudget({
+    maxBytes: config.RECEIPT_MAX_BYTES,
+    budgetBytes: config.RECEPTION_BUFFER_BYTES,
+    shareBytes: Math.max(
+      config.RECEIPT_MAX_BYTES,
+      Math.floor((config.RECEPTION_BUFFER_BYTES * config.RECEPTION_KEY_SHARE_PERCENT) / 100),
+    ),
+    minimumBytesPerSecond: config.BODY_MINIMUM_BYTES_PER_SECOND,
+    graceMs: config.BODY_GRACE_MS,
+  });
+  const version = { version: packageDescription.version, commit: config.GIT_COMMIT, node: process.version };
+  const routes = [
+    ...operationsRoutes({
+      version,
+      checkReadiness: makeReadinessCheck(essentials),
+      readMetrics: () => readMetrics(essentials, queues, budget),
+    }),
+    ...receiptRoutes(receipts),
+    ...itemRoutes(items),
+    ...eventRoutes(items),
+    ...dfidRoutes(items),
+    ...furtherRoutes,
+  ];
+  const app = makeApp({
+    routes,
+    pages: [
+      documentationRouter(describeApi(routes, version.version)),
+      boardRouter({ backend, queues, authentication, isWritable: config.BULL_BOARD_WRITABLE }),
+    ],
+    logger,
+    metrics,
+    authentication,
+    budget,
+  });
+  return {
+    app,
+    routes,
+    logger,
+    /** Answers at once those who wait for their receipt to settle, from now on. */
+    endWaiting: () => receipts.stop(),
+    /** Ends what waits, keeps what was promised, closes what is open. */
+    async close() {
+      receipts.stop();
+      await receipts.flush();
+      authentication.stop();
+      await essentials.close();
+    },
+  };
+}
+
+const migrationsCheckedForMs = 5000;
+/** A platform that asks whether we are ready gives up after a few seconds; a database that hangs is not reached either. */
+const readinessTimeoutMs = 4000;
+
+function makeReadinessCheck({ database, databaseUrl, backend }: Essentials): () => Promise<Readiness> {
+  let checkedAtMs = 0;
+  let pending: readonly string[] = [];
+  const askDatabase = async () => {
+    await database.pool.query('select 1');
+    // Only the good news is remembered: who waits for a release wants to hear at once that it is done.
+    if (pending.length === 0 && Date.now() - checkedAtMs <= migrationsCheckedForMs) return;
+    pending = await findPendingMigrations(databaseUrl);
+    checkedAtMs = Date.now();
+  };
+  return async () => {
+    const reasons: string[] = [];
+    const isReached = await settlesWithin(askDatabase(), readinessTimeoutMs);
+    if (!isReached) reasons.push('Postgres cannot be reached');
+    else if (pending.length > 0)
+      reasons.push(`the database lacks ${pending.length} migrations; run the release command`);
+    const isReady = reasons.length === 0;
+    if (!backend.isReady()) reasons.push('Redis cannot be reached; work goes on, but slower');
+    return { isReady, reasons };
+  };
+}
+
+/** True when the promise resolves in time; false when it rejects or takes longer. */
+async function settlesWithin(promise: Promise<unknown>, timeoutMs: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, false);
+  });
+  const settled = promise.then(
+    () => true,
+    () => false,
+  );
+  try {
+    return await Promise.race([settled, timeout]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function readMetrics(
+  { database, metrics, bell, backend }: Essentials,
+  queues: readonly QueueDefinition[],
+  budget: BodyBudget,
+) {
+  const { pool } = database;
+  metrics.poolConnections.set({ state: 'open' }, pool.totalCount);
+  metrics.poolConnections.set({ state: 'idle' }, pool.idleCount);
+  metrics.poolConnections.set({ state: 'waiting' }, pool.waitingCount);
+  metrics.bufferBytes.set(budget.heldBytes);
+  // Numbers that cannot be had now are left out rather than told wrong.
+  metrics.oldestUnsettledSeconds.reset();
+  metrics.queueJobs.reset();
+  const ages = await readOldestUnsettled(pool).catch(() => new Map<string, number>());
+  for (const [stage, seconds] of ages) metrics.oldestUnsettledSeconds.set({ stage }, seconds);
+  if (backend.isReady()) {
+    await Promise.all(
+      queues.map(async ({ name }) => {
+        for (const [state, count] of Object.entries((await bell.countJobs(name)) ?? {}))
+          metrics.queueJobs.set({ queue: name, state }, count);
+      }),
+    );
+  }
+  return { contentType: metrics.registry.contentType, text: await metrics.registry.metrics() };
+}

@@ -1,0 +1,36 @@
+import type { Config } from './config.ts';
+import { makeEssentials } from './container.ts';
+import { makeTypeRegistryLoader } from '#domains/items/index.ts';
+import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
+import { systemClock } from '#platform/clock.ts';
+
+/** Makes everything of a worker process but its queues, which `workers/` chooses from. */
+export function makeWorker(config: Config, databaseUrl: string) {
+  const essentials = makeEssentials(config, databaseUrl, 'worker');
+  const { database, bell, logger, metrics } = essentials;
+  const reception = makeReceptionWork({
+    database,
+    bell,
+    logger,
+    loadTypes: makeTypeRegistryLoader(database, systemClock.nowMs),
+    ingestionConcurrency: config.INGESTION_CONCURRENCY,
+    deduplicationConcurrency: config.DEDUPLICATION_CONCURRENCY,
+    observeRecords: (verdicts) => {
+      for (const [key, { length }] of Map.groupBy(verdicts, ({ status, outcome }) => `${status} ${outcome ?? ''}`)) {
+        const [status, outcome] = key.split(' ') as [string, string];
+        metrics.records.inc({ status, outcome }, length);
+      }
+    },
+  });
+  return {
+    ...essentials,
+    reception,
+    maintenance: makeMaintenanceWork({ database, bodyRetentionDays: config.BODY_RETENTION_DAYS }),
+    async close() {
+      await reception.close();
+      await essentials.close();
+    },
+  };
+}
+
+export type WorkerContainer = ReturnType<typeof makeWorker>;
