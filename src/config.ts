@@ -100,7 +100,7 @@ export const settings = {
     description: 'Groups of receipts that one worker process cuts into chunks at the same time.',
   }),
   DEDUPLICATION_CONCURRENCY: setting({
-    ...wholeNumber(1, 64, 3),
+    ...wholeNumber(1, 64, 2),
     description: 'Chunks that one worker process deduplicates at the same time.',
   }),
   SWEEP_INTERVAL_MS: setting({

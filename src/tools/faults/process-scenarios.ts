@@ -9,8 +9,6 @@ import { waitFor } from './waiting.ts';
 
 /** What the product promises for SIGTERM. */
 const orderlyEndMs = 10_000;
-/** After `idle_in_transaction_session_timeout` (15 s) Postgres ends the sessions of a frozen process. */
-const takeOverTimeoutMs = 35_000;
 
 const heldWork: Readonly<Record<GrippedTable, string>> = {
   receipt_chunks: `chunk_number = -1 and exists (
@@ -60,7 +58,16 @@ const workerKilled: Scenario = {
       await worker.start();
       await context.waitForAcknowledged(20);
     }
-    return { done: `${kills} workers killed in the middle of their work`, disturbances: kills };
+    const killed = await killInTheMiddle(cluster, 'entries');
+    // At rest the others have to find by themselves what the killed one had in hand.
+    await context.load.stop();
+    await context.waitForRest();
+    await killed.start();
+    context.load.start();
+    return {
+      done: `${kills} workers killed in the middle of their work, and one more before the load stopped`,
+      disturbances: kills + 1,
+    };
   },
 };
 
@@ -106,7 +113,8 @@ const apiKilled: Scenario = {
 const workerFrozen: Scenario = {
   name: 'SIGSTOP of a worker in the middle of a chunk',
   isShort: true,
-  async disturb({ cluster, load }) {
+  async disturb(context) {
+    const { cluster, load } = context;
     const grip = await gripTable(cluster.databaseUrl, 'entries');
     await grip.waitUntilHeld(2);
     const { worker: frozen, held } = await waitForHolder(cluster, 'entries');
@@ -116,7 +124,7 @@ const workerFrozen: Scenario = {
     // At rest no new receipt rings, so the others have to find by themselves what the frozen one holds.
     await load.stop();
     try {
-      await waitFor('the others to take over', takeOverTimeoutMs, async () => (await cluster.countUnsettled()) === 0);
+      await context.waitForRest();
     } finally {
       frozen.resume();
     }
@@ -136,7 +144,7 @@ const sameChunkTwice: Scenario = {
   async disturb(context) {
     const { cluster } = context;
     const copies = 5;
-    const rounds = context.repeat(3, 10);
+    const rounds = context.repeat(2, 10);
     let jobs = 0;
     const queues = new Map(
       ['ingestion', 'deduplication'].map((name) => [

@@ -37,7 +37,7 @@ const settleTimeoutMs = 60_000;
 const drainTimeoutMs = 20_000;
 const replayed = 30;
 /** Receipts that are acknowledged before the fault begins, and again after it has ended. */
-const undisturbedReceipts = 25;
+const undisturbedReceipts = 20;
 
 /** Brings a cluster up, puts the fault to it under load, waits until all is settled and compares it with the truth. */
 export async function runScenario(scenario: Scenario, options: RunOptions): Promise<ScenarioResult> {
@@ -57,12 +57,15 @@ export async function runScenario(scenario: Scenario, options: RunOptions): Prom
   try {
     await (scenario.start ? scenario.start(cluster) : cluster.start());
     await load.send(await load.source.baseline());
-    await waitUntilSettled(cluster);
+    await waitUntilSettled(cluster, settleTimeoutMs);
     const context = new ScenarioContext(cluster, load, isShort);
     const { disturbed, healedAt } = await disturbUnderLoad(scenario, context);
     const differences = new Differences();
     for (const text of [...context.complaints, ...load.complaints.splice(0)]) differences.add(text);
-    await compare(cluster, load, disturbed, differences);
+    await waitUntilSettled(cluster, scenario.settleTimeoutMs ?? settleTimeoutMs).catch((error: unknown) =>
+      differences.add(String(error)),
+    );
+    await compare(cluster, load, differences);
     const [recovery] = await cluster.query<{ ms: number }>(
       `select coalesce(greatest(extract(epoch from max(finished_at) - $1::timestamptz) * 1000, 0), 0)::int4 as ms
        from receipts where received_at <= $1`,
@@ -101,19 +104,16 @@ async function disturbUnderLoad(
 }
 
 /** Bounded: what is not settled by then counts as stuck, and is found by the comparison. */
-async function waitUntilSettled(cluster: Cluster): Promise<void> {
-  await waitFor('settlement of all receipts', settleTimeoutMs, async () => (await cluster.countUnsettled()) === 0);
+async function waitUntilSettled(cluster: Cluster, timeoutMs: number): Promise<void> {
+  await waitFor('settlement of all receipts', timeoutMs, async () => (await cluster.countUnsettled()) === 0);
 }
 
-async function compare(cluster: Cluster, load: Load, disturbed: Disturbed, differences: Differences): Promise<void> {
-  const note = (error: unknown) => differences.add(`${String(error)}, after ${disturbed.done}`);
-  await waitUntilSettled(cluster).catch(note);
+async function compare(cluster: Cluster, load: Load, differences: Differences): Promise<void> {
   await waitFor('the end of waiting jobs', drainTimeoutMs, async () => (await cluster.countWaitingJobs()) === 0).catch(
-    note,
+    (error: unknown) => differences.add(String(error)),
   );
   await load.replay(load.acknowledged.slice(-replayed));
-  const complaintsOfReplay = load.complaints.splice(0);
-  for (const text of complaintsOfReplay) differences.add(text);
+  for (const text of load.complaints.splice(0)) differences.add(text);
   for (const text of cluster.unexpectedEnds) differences.add(text);
   const health = await cluster.readHealth();
   differences.compare('the readiness of the API', health?.status, 200);

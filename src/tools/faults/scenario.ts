@@ -16,6 +16,8 @@ export interface Scenario {
   /** Whether it belongs to the short form. */
   readonly isShort: boolean;
   readonly options?: Partial<ClusterOptions>;
+  /** Milliseconds after which what is not settled counts as stuck; a minute unless the product's own pauses are longer. */
+  readonly settleTimeoutMs?: number;
   /** Brings the cluster up, where that is part of the fault. */
   start?(cluster: Cluster): Promise<void>;
   /** Puts the fault to it and takes it away again. */
@@ -23,6 +25,8 @@ export interface Scenario {
 }
 
 const progressTimeoutMs = 60_000;
+/** A lost or stuck job costs seconds, and a frozen worker the 15 s after which Postgres ends its sessions; never minutes. */
+const restTimeoutMs = 35_000;
 
 /** What a scenario works with. */
 export class ScenarioContext {
@@ -66,5 +70,29 @@ export class ScenarioContext {
       progressTimeoutMs,
       async () => (await this.cluster.countSettled()) >= target,
     );
+  }
+
+  /** With the load stopped: waits until the product has settled everything by itself. */
+  async waitForRest(): Promise<void> {
+    await waitFor(
+      'settlement of all receipts at rest',
+      restTimeoutMs,
+      async () => (await this.cluster.countUnsettled()) === 0,
+    );
+  }
+
+  /** Waits until all that is acknowledged by now is settled, while more comes in. */
+  async waitForQuiet(): Promise<void> {
+    const { cluster } = this;
+    const [now] = await cluster.query<{ sequence: string }>(
+      'select coalesce(max(received_sequence), 0) as sequence from receipts',
+    );
+    await waitFor('settlement of all receipts so far', progressTimeoutMs, async () => {
+      const [row] = await cluster.query<{ count: number }>(
+        'select count(*)::int4 from receipts where finished_at is null and received_sequence <= $1',
+        [now!.sequence],
+      );
+      return row!.count === 0;
+    });
   }
 }

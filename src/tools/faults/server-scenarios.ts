@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { gripTable } from './grip.ts';
 import type { Attempt } from './load.ts';
 import type { Scenario } from './scenario.ts';
 import { waitFor } from './waiting.ts';
@@ -7,12 +8,23 @@ const flushed: Scenario = {
   name: 'FLUSHALL',
   isShort: true,
   async disturb(context) {
+    const { cluster } = context;
     const flushes = context.repeat(8, 40);
     for (let flush = 0; flush < flushes; flush += 1) {
-      await context.cluster.redis.flushAll();
+      await cluster.redis.flushAll();
       await context.waitForAcknowledged(10);
     }
-    return { done: `${flushes} times`, disturbances: 0 };
+    // As long as receipts come in their bells also call for older work. At rest nothing but the sweep finds it.
+    const grip = await gripTable(cluster.databaseUrl, 'entries');
+    await grip.waitUntilHeld(1);
+    await waitFor('jobs that wait', 20_000, async () => (await cluster.countWaitingJobs()) > 0);
+    await context.load.stop();
+    const lost = await cluster.countWaitingJobs();
+    await cluster.redis.flushAll();
+    await grip.release();
+    await context.waitForRest();
+    context.load.start();
+    return { done: `${flushes} times under load, and once at rest with ${lost} jobs waiting`, disturbances: 0 };
   },
 };
 
