@@ -67,6 +67,15 @@ const workerSettings = {
   max_parallel_workers_per_gather: '0',
 };
 
+/**
+ * Keeps the process alive when connections break. The pool listens to those that are idle; one that somebody has in hand
+ * fails its statement, and would end the process if nobody listened to it too.
+ */
+export function surviveLostConnections(pool: pg.Pool, onError: (error: Error) => void = () => {}): void {
+  pool.on('error', onError);
+  pool.on('connect', (client) => client.on('error', onError));
+}
+
 /** Opens a pool on first use; making it does not need the database to be there. */
 export function openDatabase(options: DatabaseOptions): Database {
   const isWorker = options.isWorker === true;
@@ -83,8 +92,7 @@ export function openDatabase(options: DatabaseOptions): Database {
       .join(' '),
     ...(isWorker ? { pipeline: true } : { query_timeout: webQueryTimeoutMs }),
   });
-  // An idle connection that breaks is dropped by the pool; without a listener the error would end the process.
-  pool.on('error', () => {});
+  surviveLostConnections(pool);
   // What fails is thrown to the caller too; knex would also print it, between the lines of the log.
   const silent = { warn: () => {}, error: () => {}, deprecate: () => {}, debug: () => {} };
   const knex = knexFactory({ client: 'pg', connectionPool: pool, log: silent } as Knex.Config);

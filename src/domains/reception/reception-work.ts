@@ -1,7 +1,7 @@
 import os from 'node:os';
 import pg from 'pg';
 import type { Database } from '#platform/database.ts';
-import { withTransaction } from '#platform/database.ts';
+import { surviveLostConnections, withTransaction } from '#platform/database.ts';
 import { isDataError, isTransientConflict } from '#platform/errors.ts';
 import type { Logger } from '#platform/logger.ts';
 import type { Bell } from '#platform/queue/bell.ts';
@@ -62,7 +62,7 @@ const wholeTriesMax = 3;
 const deadlyTriesMin = 2;
 /** After this many tries, a receipt that cannot even be cut is given up. */
 const cuttingTriesMax = 6;
-const retryDelaysMs = [200, 1000, 5000, 15_000, 60_000];
+const retryDelaysMs = [200, 500, 1000, 2000, 5000, 15_000, 60_000];
 /** Every n-th claim begins with the bulk lane, so that small receipts never starve it. */
 const bulkFirstEvery = 4;
 const settledAtOnce = 200;
@@ -77,7 +77,7 @@ export function makeReceptionWork(options: ReceptionWorkOptions): {
 } {
   // Attempts are counted while a transaction waits for them, so their connections must never be those of transactions.
   const attemptPool = new pg.Pool({ ...options.database.pool.options, max: 2, application_name: 'defarm-attempts' });
-  attemptPool.on('error', () => {});
+  surviveLostConnections(attemptPool);
   return {
     ingestion: makeIngestion(options, attemptPool),
     deduplication: makeDeduplication(options, attemptPool),

@@ -9,6 +9,7 @@ import {
 } from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
+import { surviveLostConnections } from '#platform/database.ts';
 import type { Logger } from '#platform/logger.ts';
 import { queueSchemaName } from '#platform/queue/postgres-schema.ts';
 
@@ -114,7 +115,7 @@ function openPostgresBackend({ databaseUrl, logger }: QueueBackendOptions): Queu
     options: `-c search_path=${queueSchemaName},public`,
   });
   const warn = warnSparingly(logger, 'the queues in Postgres are not reachable');
-  pool.on('error', warn);
+  surviveLostConnections(pool, warn);
   // BullMQ types its Postgres backend apart from the Redis one, although Queue and Worker treat them alike.
   const factory = createPostgresBackend as unknown as BackendFactory<RedisQueueBackend>;
   const connection = pool as unknown as ConnectionOptions;

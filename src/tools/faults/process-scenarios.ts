@@ -61,11 +61,11 @@ const workerKilled: Scenario = {
     const killed = await killInTheMiddle(cluster, 'entries');
     // At rest the others have to find by themselves what the killed one had in hand.
     await context.load.stop();
-    await context.waitForRest();
+    const tookOver = await context.waitForRest();
     await killed.start();
     context.load.start();
     return {
-      done: `${kills} workers killed in the middle of their work, and one more before the load stopped`,
+      done: `${kills} workers killed in the middle of their work, and one more at rest, taken over after ${tookOver}`,
       disturbances: kills + 1,
     };
   },
@@ -120,18 +120,12 @@ const workerFrozen: Scenario = {
     const { worker: frozen, held } = await waitForHolder(cluster, 'entries');
     frozen.freeze();
     await grip.release();
-    const frozenAt = performance.now();
     // At rest no new receipt rings, so the others have to find by themselves what the frozen one holds.
     await load.stop();
-    try {
-      await context.waitForRest();
-    } finally {
-      frozen.resume();
-    }
-    const tookOverMs = performance.now() - frozenAt;
+    const tookOver = await context.waitForRest().finally(() => frozen.resume());
     load.start();
     return {
-      done: `frozen with ${held} chunks in hand, taken over after ${(tookOverMs / 1000).toFixed(1)} s, then resumed`,
+      done: `frozen with ${held} chunks in hand, taken over after ${tookOver}, then resumed`,
       disturbances: 2,
     };
   },

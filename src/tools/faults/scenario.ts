@@ -72,13 +72,15 @@ export class ScenarioContext {
     );
   }
 
-  /** With the load stopped: waits until the product has settled everything by itself. */
-  async waitForRest(): Promise<void> {
+  /** With the load stopped: waits until the product has settled everything by itself. Returns the seconds, as a text. */
+  async waitForRest(): Promise<string> {
+    const startedAt = performance.now();
     await waitFor(
       'settlement of all receipts at rest',
       restTimeoutMs,
       async () => (await this.cluster.countUnsettled()) === 0,
     );
+    return `${((performance.now() - startedAt) / 1000).toFixed(1)} s`;
   }
 
   /** Waits until all that is acknowledged by now is settled, while more comes in. */

@@ -22,9 +22,12 @@ const flushed: Scenario = {
     const lost = await cluster.countWaitingJobs();
     await cluster.redis.flushAll();
     await grip.release();
-    await context.waitForRest();
+    const found = await context.waitForRest();
     context.load.start();
-    return { done: `${flushes} times under load, and once at rest with ${lost} jobs waiting`, disturbances: 0 };
+    return {
+      done: `${flushes} times under load, and once at rest with ${lost} jobs waiting, whose work was found in ${found}`,
+      disturbances: 0,
+    };
   },
 };
 
