@@ -33,11 +33,16 @@ function waitForHolder(cluster: Cluster, table: GrippedTable): Promise<{ worker:
   });
 }
 
-/** Kills a worker exactly between its claim and its commit. */
-async function killInTheMiddle(cluster: Cluster, table: GrippedTable): Promise<ProductProcess> {
+/** Kills a worker exactly between its claim and its commit; `prepare` runs when it is there. */
+async function killInTheMiddle(
+  cluster: Cluster,
+  table: GrippedTable,
+  prepare?: () => Promise<void>,
+): Promise<ProductProcess> {
   const grip = await gripTable(cluster.databaseUrl, table);
   try {
     await grip.waitUntilHeld(1);
+    await prepare?.();
     const { worker } = await waitForHolder(cluster, table);
     await worker.kill();
     return worker;
@@ -58,9 +63,9 @@ const workerKilled: Scenario = {
       await worker.start();
       await context.waitForAcknowledged(20);
     }
-    const killed = await killInTheMiddle(cluster, 'entries');
-    // At rest the others have to find by themselves what the killed one had in hand.
-    await context.load.stop();
+    await context.catchUp();
+    // At rest no new receipt rings, so the others have to find by themselves what the killed one had in hand.
+    const killed = await killInTheMiddle(cluster, 'entries', () => context.load.stop());
     const tookOver = await context.waitForRest();
     await killed.start();
     context.load.start();
@@ -84,7 +89,8 @@ const sameWorkKilled: Scenario = {
         const worker = await killInTheMiddle(cluster, table);
         await worker.start();
       }
-      await context.waitForSettled(20);
+      // Work that is hit more often than this may be given up, so the next series has to meet other work.
+      await context.catchUp();
     }
     return {
       done: `its worker killed ${kills} times while cutting, ${kills} times in chunks`,
@@ -117,11 +123,11 @@ const workerFrozen: Scenario = {
     const { cluster, load } = context;
     const grip = await gripTable(cluster.databaseUrl, 'entries');
     await grip.waitUntilHeld(2);
+    // At rest no new receipt rings, so the others have to find by themselves what the frozen one holds.
+    await load.stop();
     const { worker: frozen, held } = await waitForHolder(cluster, 'entries');
     frozen.freeze();
     await grip.release();
-    // At rest no new receipt rings, so the others have to find by themselves what the frozen one holds.
-    await load.stop();
     const tookOver = await context.waitForRest().finally(() => frozen.resume());
     load.start();
     return {

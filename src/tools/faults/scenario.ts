@@ -83,18 +83,14 @@ export class ScenarioContext {
     return `${((performance.now() - startedAt) / 1000).toFixed(1)} s`;
   }
 
-  /** Waits until all that is acknowledged by now is settled, while more comes in. */
-  async waitForQuiet(): Promise<void> {
-    const { cluster } = this;
-    const [now] = await cluster.query<{ sequence: string }>(
-      'select coalesce(max(received_sequence), 0) as sequence from receipts',
+  /** Lets the product catch up before the next fault. */
+  async catchUp(): Promise<void> {
+    await this.load.stop();
+    await waitFor(
+      'settlement of all receipts',
+      progressTimeoutMs,
+      async () => (await this.cluster.countUnsettled()) === 0,
     );
-    await waitFor('settlement of all receipts so far', progressTimeoutMs, async () => {
-      const [row] = await cluster.query<{ count: number }>(
-        'select count(*)::int4 from receipts where finished_at is null and received_sequence <= $1',
-        [now!.sequence],
-      );
-      return row!.count === 0;
-    });
+    this.load.start();
   }
 }
