@@ -1,6 +1,7 @@
+import { findFreePort } from './free-port.ts';
 import { spawn } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { inject } from 'vitest';
@@ -59,17 +60,6 @@ async function tryRedisServer(folder: string, port: number): Promise<RedisServer
       await rm(join(folder, 'redis.pid'), { force: true });
     },
   };
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject).listen(0, '127.0.0.1', resolve);
-  await promise;
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (address === null || typeof address === 'string') throw new Error('No port of 127.0.0.1 is free.');
-  return address.port;
 }
 
 async function waitForPong(port: number): Promise<void> {

@@ -1,6 +1,6 @@
+import { findFreePort } from '../testing/free-port.ts';
 import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, cpSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -61,14 +61,6 @@ function copyContext(folder: string): void {
       cpSync(source, join(folder, path));
     }
   }
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function waitForStatus(url: string, options: RequestInit, wanted: number): Promise<void> {

@@ -16,7 +16,7 @@ import type { ProcessMemory } from './system.ts';
 
 /*
  * `npm run bench`: measures the product as real processes against its targets, prints the tables and writes
- * bench/results.json; a run with --only or --quick is no complete measurement, and writes bench/work/results.json. Exits
+ * bench/results.json; a run with --only or --quick is no complete measurement, and writes bench/partial/results.json. Exits
  * with 1 only when something broke or came out wrong, not for a target that is missed.
  */
 
@@ -30,7 +30,7 @@ const sections = {
 type SectionName = keyof typeof sections;
 
 const repository = join(import.meta.dirname, '../../..');
-const workFolder = join(repository, 'bench', 'work');
+const workFolder = join(repository, 'bench', 'partial');
 const usage = `Options: --only ${Object.keys(sections).join('|')} (may be repeated), --repeats N (3), --workers N (1), --quick`;
 
 interface Options {

@@ -1,8 +1,8 @@
+import { findFreePort } from '../../testing/free-port.ts';
 import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedded-postgres.ts';
 import { Redis } from 'ioredis';
 import { spawn } from 'node:child_process';
 import { mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BenchFault } from './report.ts';
@@ -121,15 +121,4 @@ async function startRedis(folder: string) {
   }
   await writeFile(join(folder, 'redis.pid'), String(child.pid));
   return { connection, url, pid: child.pid, stop };
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer();
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject).listen(0, '127.0.0.1', resolve);
-  await promise;
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (address === null || typeof address === 'string') throw new BenchFault('no port of 127.0.0.1 is free');
-  return address.port;
 }

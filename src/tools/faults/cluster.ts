@@ -5,7 +5,8 @@ import { createApiKey, createWorkspace } from '#domains/accounts/index.ts';
 import { openDatabase } from '#platform/database.ts';
 import type { PostgresServer } from './postgres-server.ts';
 import { ProductProcess } from './product-process.ts';
-import { findFreePort, RedisServer } from './redis-server.ts';
+import { findFreePort } from '../../testing/free-port.ts';
+import { RedisServer } from './redis-server.ts';
 import { waitFor } from './waiting.ts';
 
 export interface ClusterOptions {

@@ -1,6 +1,6 @@
+import { findFreePort } from '../../testing/free-port.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdir } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { Redis } from 'ioredis';
 import { waitFor } from './waiting.ts';
 
@@ -84,16 +84,4 @@ export class RedisServer {
       redis.disconnect();
     }
   }
-}
-
-/** A port of 127.0.0.1 that nobody listens on. */
-export async function findFreePort(): Promise<number> {
-  const server = createServer();
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject).listen(0, '127.0.0.1', resolve);
-  await promise;
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (address === null || typeof address === 'string') throw new Error('No port of 127.0.0.1 is free.');
-  return address.port;
 }
