@@ -106,10 +106,9 @@ export function uuidArray(values: readonly (string | null)[]): Buffer {
 /** `text[]`; elements may be cast further in SQL, to json or to an enum */
 export function textArray(values: readonly (string | null)[]): Buffer {
   if (values.length === 0) return emptyArray(objectIds.text);
-  let capacity = headerBytes;
-  // Three bytes are the most that UTF-8 needs for one UTF-16 unit, so no second pass over the strings is needed.
-  for (const value of values) capacity += 4 + (value === null ? 0 : value.length * 3);
-  const target = Buffer.allocUnsafe(capacity);
+  let size = headerBytes;
+  for (const value of values) size += 4 + (value === null ? 0 : Buffer.byteLength(value));
+  const target = Buffer.allocUnsafe(size);
   let offset = headerBytes;
   let hasNulls = false;
   for (const value of values) {
@@ -123,7 +122,7 @@ export function textArray(values: readonly (string | null)[]): Buffer {
     }
   }
   writeHeader(target, objectIds.text, values.length, hasNulls);
-  return target.subarray(0, offset);
+  return target;
 }
 
 /** `bytea[]` */

@@ -15,7 +15,7 @@ import {
   type TestRecord,
   type TestWorkspace,
 } from '../../testing/deduplication.ts';
-import { ContentionError } from './absorb-records.ts';
+import { ContentionError } from './absorption.ts';
 
 const lanes = 8;
 

@@ -1,5 +1,6 @@
-import type { JudgedIdentifier } from './judge-record.ts';
 import { positionOfEntry } from '#platform/ids.ts';
+import type { JudgedIdentifier } from './judge-record.ts';
+import { identifierMembers, quoteName } from './stored-json.ts';
 
 /** Where an entry stands in time: by what it says, then by arrival. Never by the clock of a web process or by an id. */
 export interface EntryOrder {
@@ -53,19 +54,22 @@ export interface StoredContributionState {
 /** Values of one field in the order of their entries, from the entries themselves. */
 export type FieldHistory = ReadonlyMap<string, readonly { order: EntryOrder; value: string }[]>;
 
+/** Comparing so few identifiers with each other is cheaper than a map of them. */
+const comparedIdentifiersMax = 8;
+
 /**
  * What one workspace knows of one item: the fold over its entries in their order, whatever the order in which they came.
  * It grows with the number of distinct fields and identifiers, not with the number of entries.
  */
 export class ContributionState {
-  readonly #fields = new Map<string, FieldState>();
-  readonly #identifiers = new Map<string, IdentifierState>();
-  /** The values that this process found stored and those that it applied, so that later entries of the same transaction see them. */
-  readonly #applied = new Map<string, { order: EntryOrder; value: string }[]>();
+  /** The first entry of a new item. Most stay the only one, so they are not folded before another one comes. */
+  #only: { readonly order: EntryOrder; readonly content: EntryContent } | undefined;
+  #folded: Folded | undefined;
   #history: FieldHistory = new Map();
 
   static fromStored(stored: StoredContributionState, canonicalJson: (value: unknown) => string): ContributionState {
     const state = new ContributionState();
+    const folded = state.#fold();
     const orders = stored.entries.map(([entryId, effectiveAtMicros, receivedSequence]): EntryOrder => ({
       entryId,
       effectiveAtMicros,
@@ -73,10 +77,10 @@ export class ContributionState {
     }));
     for (const [typeName, raw, claimType, value, isCanonical, entry] of stored.identifiers) {
       const identifier = { typeName, raw, claimType, value, isCanonical: isCanonical === 1, pointer: '' };
-      state.#identifiers.set(identifierKey(identifier), { identifier, entry: orders[entry]! });
+      folded.identifiers.set(identifierKey(identifier), { identifier, entry: orders[entry]! });
     }
     for (const [name, [value, latest, earliest]] of Object.entries(stored.fields)) {
-      state.#fields.set(name, { value: canonicalJson(value), latest: orders[latest]!, earliest: orders[earliest]! });
+      folded.fields.set(name, { value: canonicalJson(value), latest: orders[latest]!, earliest: orders[earliest]! });
     }
     return state;
   }
@@ -86,8 +90,9 @@ export class ContributionState {
    * not hold; then `useHistory` must come first.
    */
   needsHistory(order: EntryOrder, content: EntryContent): boolean {
+    const { fields } = this.#fold();
     return content.fields.some(([name]) => {
-      const field = this.#fields.get(name);
+      const field = fields.get(name);
       return (
         field !== undefined &&
         compareEntryOrder(order, field.latest) < 0 &&
@@ -102,60 +107,33 @@ export class ContributionState {
 
   /** Takes an entry in. True when it changed something: a new identifier, or a value that differs at its place in time. */
   apply(order: EntryOrder, content: EntryContent): boolean {
-    let changed = false;
-    for (const identifier of content.identifiers) changed = this.#applyIdentifier(order, identifier) || changed;
-    for (const [name, value] of content.fields) changed = this.#applyField(order, name, value) || changed;
-    return changed;
+    if (!this.#only && !this.#folded && content.identifiers.length <= comparedIdentifiersMax) {
+      this.#only = { order, content };
+      return content.identifiers.length > 0 || content.fields.length > 0;
+    }
+    return applyEntry(this.#fold(), this.#history, order, content);
   }
 
-  #applyIdentifier(order: EntryOrder, identifier: JudgedIdentifier): boolean {
-    const key = identifierKey(identifier);
-    const known = this.#identifiers.get(key);
-    if (!known || compareEntryOrder(order, known.entry) < 0) this.#identifiers.set(key, { identifier, entry: order });
-    return !known;
-  }
-
-  #applyField(order: EntryOrder, name: string, value: string): boolean {
-    const before = this.#valueBefore(order, name);
-    const field = this.#fields.get(name);
-    const applied = this.#applied.get(name);
-    if (applied) applied.push({ order, value });
-    // The stored value may soon be the latest no more, and a later entry of this transaction may come right after it.
-    else this.#applied.set(name, [...(field ? [{ order: field.latest, value: field.value }] : []), { order, value }]);
-    if (!field) {
-      this.#fields.set(name, { value, latest: order, earliest: order });
-      return true;
-    }
-    if (compareEntryOrder(order, field.latest) > 0) {
-      field.value = value;
-      field.latest = order;
-    }
-    if (compareEntryOrder(order, field.earliest) < 0) field.earliest = order;
-    return before !== value;
-  }
-
-  #valueBefore(order: EntryOrder, name: string): string | undefined {
-    const field = this.#fields.get(name);
-    if (!field || compareEntryOrder(order, field.earliest) < 0) return undefined;
-    if (compareEntryOrder(order, field.latest) > 0) return field.value;
-    let before: { order: EntryOrder; value: string } | undefined;
-    for (const candidate of [...(this.#history.get(name) ?? []), ...(this.#applied.get(name) ?? [])]) {
-      const isBefore = compareEntryOrder(candidate.order, order) < 0;
-      if (isBefore && (!before || compareEntryOrder(candidate.order, before.order) > 0)) before = candidate;
-    }
-    return before?.value;
+  #fold(): Folded {
+    if (this.#folded) return this.#folded;
+    this.#folded = { fields: new Map(), identifiers: new Map(), passed: new Map() };
+    if (this.#only) applyEntry(this.#folded, this.#history, this.#only.order, this.#only.content);
+    this.#only = undefined;
+    return this.#folded;
   }
 
   /** Joins what another item's contribution of the same workspace knows, when two items turn out to be one. */
   mergeFrom(other: ContributionState): void {
-    for (const [key, theirs] of other.#identifiers) {
-      const ours = this.#identifiers.get(key);
-      if (!ours || compareEntryOrder(theirs.entry, ours.entry) < 0) this.#identifiers.set(key, theirs);
+    const { identifiers, fields } = this.#fold();
+    const others = other.#fold();
+    for (const [key, theirs] of others.identifiers) {
+      const ours = identifiers.get(key);
+      if (!ours || compareEntryOrder(theirs.entry, ours.entry) < 0) identifiers.set(key, theirs);
     }
-    for (const [name, theirs] of other.#fields) {
-      const ours = this.#fields.get(name);
+    for (const [name, theirs] of others.fields) {
+      const ours = fields.get(name);
       if (!ours) {
-        this.#fields.set(name, { ...theirs });
+        fields.set(name, { ...theirs });
         continue;
       }
       if (compareEntryOrder(theirs.latest, ours.latest) > 0) {
@@ -168,27 +146,117 @@ export class ContributionState {
 
   /** The JSON text to store. Values are already canonical JSON, so they are put in as they are. */
   toJson(): string {
+    if (this.#only) return jsonOfOnlyEntry(this.#only.order, this.#only.content);
+    const { identifiers, fields } = this.#fold();
     const indexes = new Map<string, number>();
-    const entries: string[] = [];
+    const entryTexts: string[] = [];
     const indexOf = (order: EntryOrder): number => {
       const known = indexes.get(order.entryId);
       if (known !== undefined) return known;
-      indexes.set(order.entryId, entries.length);
-      return entries.push(`["${order.entryId}",${order.effectiveAtMicros},${order.receivedSequence}]`) - 1;
+      indexes.set(order.entryId, entryTexts.length);
+      return entryTexts.push(orderJson(order)) - 1;
     };
-    const identifiers: string[] = [];
-    for (const { identifier, entry } of this.#identifiers.values()) {
-      const { typeName, raw, claimType, value, isCanonical } = identifier;
-      identifiers.push(JSON.stringify([typeName, raw, claimType, value, isCanonical ? 1 : 0, indexOf(entry)]));
+    const identifierTexts: string[] = [];
+    for (const { identifier, entry } of identifiers.values()) {
+      identifierTexts.push(`[${identifierMembers(identifier)},${indexOf(entry)}]`);
     }
-    const fields: string[] = [];
-    for (const [name, field] of this.#fields) {
-      fields.push(`${JSON.stringify(name)}:[${field.value},${indexOf(field.latest)},${indexOf(field.earliest)}]`);
+    const fieldTexts: string[] = [];
+    for (const [name, { value, latest, earliest }] of fields) {
+      fieldTexts.push(`${quoteName(name)}:[${value},${indexOf(latest)},${indexOf(earliest)}]`);
     }
-    return `{"entries":[${entries.join(',')}],"identifiers":[${identifiers.join(',')}],"fields":{${fields.join(',')}}}`;
+    return stateJson(entryTexts.join(','), identifierTexts.join(','), fieldTexts.join(','));
   }
+}
+
+interface Folded {
+  readonly fields: Map<string, FieldState>;
+  readonly identifiers: Map<string, IdentifierState>;
+  /** Values that are not the latest of their field, as far as this process met them: later entries may come right after. */
+  readonly passed: Map<string, { order: EntryOrder; value: string }[]>;
+}
+
+function applyEntry(folded: Folded, history: FieldHistory, order: EntryOrder, content: EntryContent): boolean {
+  let changed = false;
+  for (const identifier of content.identifiers) changed = applyIdentifier(folded, order, identifier) || changed;
+  for (const field of content.fields) changed = applyField(folded, history, order, field[0], field[1]) || changed;
+  return changed;
+}
+
+function applyIdentifier({ identifiers }: Folded, order: EntryOrder, identifier: JudgedIdentifier): boolean {
+  const key = identifierKey(identifier);
+  const known = identifiers.get(key);
+  if (!known || compareEntryOrder(order, known.entry) < 0) identifiers.set(key, { identifier, entry: order });
+  return !known;
+}
+
+function applyField(folded: Folded, history: FieldHistory, order: EntryOrder, name: string, value: string): boolean {
+  const field = folded.fields.get(name);
+  if (!field) {
+    folded.fields.set(name, { value, latest: order, earliest: order });
+    return true;
+  }
+  const before = valueBefore(folded, history, order, name, field);
+  if (compareEntryOrder(order, field.latest) > 0) {
+    pass(folded, name, { order: field.latest, value: field.value });
+    field.value = value;
+    field.latest = order;
+  } else pass(folded, name, { order, value });
+  if (compareEntryOrder(order, field.earliest) < 0) field.earliest = order;
+  return before !== value;
+}
+
+function pass({ passed }: Folded, name: string, value: { order: EntryOrder; value: string }): void {
+  const values = passed.get(name);
+  if (values) values.push(value);
+  else passed.set(name, [value]);
+}
+
+function valueBefore(
+  { passed }: Folded,
+  history: FieldHistory,
+  order: EntryOrder,
+  name: string,
+  field: FieldState,
+): string | undefined {
+  if (compareEntryOrder(order, field.earliest) < 0) return undefined;
+  if (compareEntryOrder(order, field.latest) > 0) return field.value;
+  let before: { order: EntryOrder; value: string } | undefined;
+  for (const candidate of [...(history.get(name) ?? []), ...(passed.get(name) ?? [])]) {
+    const isBefore = compareEntryOrder(candidate.order, order) < 0;
+    if (isBefore && (!before || compareEntryOrder(candidate.order, before.order) > 0)) before = candidate;
+  }
+  return before?.value;
 }
 
 function identifierKey({ claimType, value }: JudgedIdentifier): string {
   return `${claimType}\u0000${value}`;
+}
+
+/** The text that the fold of one entry has, without a fold. */
+function jsonOfOnlyEntry(order: EntryOrder, { identifiers, fields }: EntryContent): string {
+  let identifiersText = '';
+  for (let at = 0; at < identifiers.length; at += 1) {
+    const identifier = identifiers[at]!;
+    if (isNamedBefore(identifiers, at, identifier)) continue;
+    identifiersText += `${identifiersText === '' ? '' : ','}[${identifierMembers(identifier)},0]`;
+  }
+  let fieldsText = '';
+  for (const field of fields) fieldsText += `${fieldsText === '' ? '' : ','}${quoteName(field[0])}:[${field[1]},0,0]`;
+  return stateJson(identifiersText + fieldsText === '' ? '' : orderJson(order), identifiersText, fieldsText);
+}
+
+function isNamedBefore(identifiers: readonly JudgedIdentifier[], at: number, { claimType, value }: JudgedIdentifier) {
+  for (let before = 0; before < at; before += 1) {
+    const other = identifiers[before]!;
+    if (other.claimType === claimType && other.value === value) return true;
+  }
+  return false;
+}
+
+function orderJson({ entryId, effectiveAtMicros, receivedSequence }: EntryOrder): string {
+  return `["${entryId}",${effectiveAtMicros},${receivedSequence}]`;
+}
+
+function stateJson(entries: string, identifiers: string, fields: string): string {
+  return `{"entries":[${entries}],"identifiers":[${identifiers}],"fields":{${fields}}}`;
 }

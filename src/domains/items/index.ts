@@ -1,11 +1,6 @@
-export {
-  absorbRecords,
-  ContentionError,
-  type AbsorbContext,
-  type Absorbed,
-  type IncomingRecord,
-  type Verdict,
-} from './absorb-records.ts';
+export { absorbRecords, type Absorbed } from './absorb-records.ts';
+export { ContentionError, type AbsorbContext } from './absorption.ts';
+export type { IncomingRecord, Verdict } from './item-rows.ts';
 export type { EntryStatus } from './deduplication.store.ts';
 export { itemRoutes } from './items.routes.ts';
 export { eventRoutes } from './item-events.routes.ts';

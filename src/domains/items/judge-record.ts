@@ -92,19 +92,17 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   if (!fields.ok) return fields;
   const events = judgeEvents(record.events, occurredAt.value, context);
   if (!events.ok) return events;
-  const claims = new Set<string>();
-  for (const identifier of identifiers.value) {
-    if (identifier.isCanonical) claims.add(claimKey(identifier.claimType, identifier.value));
-  }
+  const canonical = identifiers.value.filter(({ isCanonical }) => isCanonical);
+  const claims = canonical.map(({ claimType, value }) => claimKey(claimType, value));
   for (const rule of context.types.fingerprintRules) {
     const fingerprint = fingerprintOf(rule, valueChain.value, year.value, identifiers.value, context.workspaceId);
-    if (fingerprint !== undefined) claims.add(claimKey(`fingerprint:${rule.name}`, fingerprint));
+    if (fingerprint !== undefined) claims.push(claimKey(`fingerprint:${rule.name}`, fingerprint));
   }
   return {
     ok: true,
     value: {
       identifiers: identifiers.value,
-      claims: [...claims],
+      claims: claims.length > 1 ? [...new Set(claims)] : claims,
       valueChain: valueChain.value,
       country: country.value,
       year: year.value,

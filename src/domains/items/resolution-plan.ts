@@ -39,8 +39,6 @@ export interface PlannedItem {
   readonly itemNumbers: number[];
   /** Indexes into the planned records, in their order. */
   readonly records: number[];
-  /** All keys that its records claim. */
-  readonly claims: Set<string>;
   /** What was joined, in the order of the records. */
   readonly joins: Join[];
 }
@@ -88,28 +86,24 @@ export function planResolution(records: readonly PlannedRecord[], options: PlanO
     return component;
   };
 
-  for (const [index, record] of records.entries()) {
-    const touched = new Set<Component>();
-    for (const key of record.claims) {
-      const component = componentOf(key);
-      if (component) touched.add(component);
-    }
-    const contradictions = findContradictions(record, touched, options);
+  records.forEach((record, index) => {
+    const touched = touchedBy(record, componentOf);
+    const singleClaims = singleClaimsOf(record, options.singleClaimTypes);
+    const contradictions = isSurelyConsistent(singleClaims, touched)
+      ? []
+      : findContradictions(singleClaims, touched, options);
     if (contradictions.length > 0) {
       conflicts.set(index, contradictions);
-      continue;
+      return;
     }
     const [first, ...others] = touched;
     const target = first ?? startComponent(undefined);
     if (!first) components.push(target);
     if (others.length > 0) joinAll(target, others, index);
     target.records.push(index);
-    for (const key of record.claims) {
-      target.claims.add(key);
-      byKey.set(key, target);
-      addSingleClaim(target.singleClaims, key, options.singleClaimTypes);
-    }
-  }
+    for (const key of record.claims) byKey.set(key, target);
+    for (const [claimType, value] of singleClaims) target.singleClaims.set(claimType, value);
+  });
   return { items: components.filter((component) => !component.mergedInto && component.records.length > 0), conflicts };
 }
 
@@ -117,7 +111,6 @@ function startComponent(item: KnownItem | undefined): Component {
   return {
     itemNumbers: item ? [item.itemNumber] : [],
     records: [],
-    claims: new Set(),
     joins: [],
     singleClaims: new Map(item?.singleClaims),
     isOursAlone: item?.isOursAlone ?? true,
@@ -145,19 +138,44 @@ function join(target: Component, other: Component): void {
   target.itemNumbers.sort((a, b) => a - b);
   for (const record of other.records) target.records.push(record);
   target.records.sort((a, b) => a - b);
-  for (const key of other.claims) target.claims.add(key);
   for (const [type, value] of other.singleClaims) target.singleClaims.set(type, value);
   target.isOursAlone &&= other.isOursAlone;
 }
 
-function addSingleClaim(singleClaims: Map<string, string>, key: string, singleClaimTypes: ReadonlySet<string>): void {
-  const [claimType, value] = splitClaimKey(key);
-  if (singleClaimTypes.has(claimType)) singleClaims.set(claimType, value);
+/** The different components that own keys of a record; most records touch none. */
+function touchedBy(record: PlannedRecord, componentOf: (key: string) => Component | undefined): readonly Component[] {
+  let touched: Set<Component> | undefined;
+  for (const key of record.claims) {
+    const component = componentOf(key);
+    if (component) (touched ??= new Set()).add(component);
+  }
+  return touched ? [...touched] : [];
+}
+
+type SingleClaim = readonly [claimType: string, value: string];
+
+function singleClaimsOf(record: PlannedRecord, singleClaimTypes: ReadonlySet<string>): readonly SingleClaim[] {
+  const singleClaims: SingleClaim[] = [];
+  for (const key of record.claims) {
+    const claim = splitClaimKey(key);
+    if (singleClaimTypes.has(claim[0])) singleClaims.push(claim);
+  }
+  return singleClaims;
+}
+
+/** The quick answer for what nearly all records are: new, or of one known thing, and in agreement with it. */
+function isSurelyConsistent(singleClaims: readonly SingleClaim[], touched: readonly Component[]): boolean {
+  if (touched.length > 1) return false;
+  const known = touched[0]?.singleClaims;
+  return singleClaims.every(([claimType, value], at) => {
+    for (let before = 0; before < at; before += 1) if (singleClaims[before]![0] === claimType) return false;
+    return (known?.get(claimType) ?? value) === value;
+  });
 }
 
 function findContradictions(
-  record: PlannedRecord,
-  touched: ReadonlySet<Component>,
+  singleClaims: readonly SingleClaim[],
+  touched: readonly Component[],
   options: PlanOptions,
 ): Contradiction[] {
   const valuesByType = new Map<string, Set<string>>();
@@ -166,10 +184,7 @@ function findContradictions(
     if (values) values.add(value);
     else valuesByType.set(type, new Set([value]));
   };
-  for (const key of record.claims) {
-    const [claimType, value] = splitClaimKey(key);
-    if (options.singleClaimTypes.has(claimType)) collect(claimType, value);
-  }
+  for (const [type, value] of singleClaims) collect(type, value);
   const itemNumbers: number[] = [];
   let isOursAlone = true;
   for (const component of touched) {
@@ -210,16 +225,16 @@ export function groupBySharedKeys(
     if (first === undefined) firstByKey.set(key, index);
     else parents[rootOf(index)] = rootOf(first);
   };
-  for (const [index, record] of records.entries()) {
+  records.forEach((record, index) => {
     for (const key of record.claims) {
       unite(key, index);
       // Two keys of one item bind the records that name them as one key does.
       const owner = extraKey(key);
       if (owner !== undefined) unite(owner, index);
     }
-  }
+  });
   const groups = new Map<number, number[]>();
-  for (const index of records.keys()) {
+  for (let index = 0; index < records.length; index += 1) {
     const root = rootOf(index);
     const group = groups.get(root);
     if (group) group.push(index);

@@ -123,7 +123,9 @@ function readIdentifiers(value: unknown): Judgement<SubmittedIdentifier[]> {
   if (value == null) return { ok: true, value: [] };
   if (!Array.isArray(value)) return refuse('invalid_member', '/identifiers', 'identifiers is an array');
   const identifiers: SubmittedIdentifier[] = [];
-  for (const [index, element] of (value as unknown[]).entries()) {
+  const elements = value as unknown[];
+  for (let index = 0; index < elements.length; index += 1) {
+    const element = elements[index];
     const pointer = `/identifiers/${index}`;
     if (!isObject(element)) return refuse('invalid_member', pointer, 'an identifier is an object');
     const unknown = findUnknownMember(element, identifierMembers, pointer);

@@ -11,7 +11,7 @@ import { bodyPartBytes, readBodyRange, readSmallBodies } from './receipts.store.
 import { insertChunks, markCut, type CutResult, type NewChunk, type UncutReceipt } from './work.store.ts';
 
 /** Records and bytes of a chunk at most; one larger record is a chunk of its own. */
-export const chunkEntriesMax = 1000;
+export const chunkEntriesMax = 500;
 const chunkBytesMax = 1_048_576;
 /** Receipts up to this size are served before bulk. */
 const smallLaneEntriesMax = 100;

@@ -34,8 +34,13 @@ interface Waiting {
 
 const groupRowsMax = 500;
 const groupBytesMax = 4_194_304;
-/** Two groups in flight keep the connection busy while the next group fills. */
 const groupsInFlightMax = 2;
+/**
+ * Groups are the cheaper the larger they are, so a second one starts beside one in flight only for so many rows, or when
+ * that one takes unusually long.
+ */
+const overlapRowsMin = 100;
+const overlapAfterMs = 20;
 const waitingMax = 20_000;
 const largeInFlightMax = 2;
 const retryForMs = 4000;
@@ -50,9 +55,12 @@ export function makeReceiptWriter({ pool, onStored, observeGroup }: ReceiptWrite
   const largeWaiting: { resolve(): void; reject(error: unknown): void }[] = [];
   const idle: (() => void)[] = [];
   let isScheduled = false;
+  let overlap: NodeJS.Timeout | undefined;
 
   const startGroups = () => {
     isScheduled = false;
+    clearTimeout(overlap);
+    overlap = undefined;
     while (waiting.length > 0 && groupsInFlight < groupsInFlightMax) {
       groupsInFlight += 1;
       void writeGroup(takeGroup(waiting)).finally(() => {
@@ -102,6 +110,10 @@ export function makeReceiptWriter({ pool, onStored, observeGroup }: ReceiptWrite
       return new Promise((resolve, reject) => {
         waiting.push({ receipt, resolve, reject });
         if (isScheduled || groupsInFlight >= groupsInFlightMax) return;
+        if (groupsInFlight > 0 && waiting.length < overlapRowsMin) {
+          overlap ??= setTimeout(startGroups, overlapAfterMs);
+          return;
+        }
         isScheduled = true;
         setImmediate(startGroups);
       });

@@ -18,6 +18,7 @@ import {
 import { readBodyKind } from './body-format.ts';
 import { makeEntriesCsv } from './entries-csv.ts';
 import { retryFailedEntries } from './retry-entries.ts';
+import { makeIngestionBell } from './ingestion-bell.ts';
 import { makeReceiptWaiter } from './receipt-waiter.ts';
 import { makeReceiptWriter } from './receipt-writer.ts';
 import {
@@ -34,7 +35,7 @@ import {
   type ReceiptRow,
   type ReceiptStatus,
 } from './receipts.store.ts';
-import { deduplicationQueue, ingestionQueue } from './reception.jobs.ts';
+import { deduplicationQueue } from './reception.jobs.ts';
 import {
   readDefaults,
   readIdempotencyKey,
@@ -60,17 +61,11 @@ const submitOperation = 'POST /api/receipts';
 /** Keeps receipts and tells what became of them. */
 export function makeReceiptsService({ database, bell, items, observeGroup }: ReceiptsServiceOptions) {
   const { pool, knex } = database;
-  const ring = (receipts: readonly NewReceipt[]) => {
-    if (receipts.length === 0) return;
-    // Not awaited: the receipts are kept, and the sweep finds what no bell announced.
-    void bell.ring(ingestionQueue, [
-      {
-        receipt_ids: receipts.map(({ receiptId }) => receiptId),
-        request_ids: receipts.slice(0, 20).map(({ requestId }) => requestId),
-      },
-    ]);
-  };
-  const writer = makeReceiptWriter({ pool, onStored: ring, ...(observeGroup ? { observeGroup } : {}) });
+  const writer = makeReceiptWriter({
+    pool,
+    onStored: makeIngestionBell(bell),
+    ...(observeGroup ? { observeGroup } : {}),
+  });
   const waiter = makeReceiptWaiter(pool);
   const keysInUse = new Set<string>();
 

@@ -1,7 +1,12 @@
 import { z } from 'zod';
 import { defineQueue } from '#platform/queue/definition.ts';
 
-/** One job per group of receipts that were stored together. */
+/** Receipts up to this size are cut together with others of their workspace. */
+export const smallReceiptBytes = 65_536;
+/** So many small receipts are cut in one transaction, at most. */
+export const receiptsPerClaim = 200;
+
+/** One job per claim: a large receipt, or small ones of one workspace that were kept together. */
 export const ingestionQueue = defineQueue({
   name: 'ingestion',
   description: 'Finds the records in the bodies of receipts and writes chunk rows.',
@@ -18,3 +23,8 @@ export const deduplicationQueue = defineQueue({
 /** Job data of the queues above. */
 export type IngestionJob = z.output<typeof ingestionQueue.schema>;
 export type DeduplicationJob = z.output<typeof deduplicationQueue.schema>;
+
+/** A few of many request ids: what a job or a log line names. */
+export function nameSome(requestIds: readonly string[]): string[] {
+  return [...new Set(requestIds)].slice(0, 20);
+}

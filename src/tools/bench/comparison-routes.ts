@@ -1,7 +1,10 @@
 import { blake3Hex } from '#platform/blake3.ts';
+import { openDatabase } from '#platform/database.ts';
 import { makeId, makeReceiptId } from '#platform/ids.ts';
-import { defineRoute, principalOf, type ReceivedBody, type Route } from '#platform/route.ts';
+import { defineRoute, type Route } from '#platform/route.ts';
+import { makeAuthentication } from '#domains/accounts/index.ts';
 import { Queue } from 'bullmq';
+import express, { type Express, type Request } from 'express';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 
@@ -14,63 +17,69 @@ export const naiveReceptionQueue = 'bench-naive-reception';
 /** The table that the naive route fills: that of the product with the body in the same row. */
 export const createNaiveTable = `
   create table naive_receipts (like receipts including all);
-  alter table naive_receipts add column body bytea not null`;
+  alter table naive_receipts add column body json not null`;
 
 const poolSize = 16;
 
+/** The limit: the product's app, body reader, authentication, log and metrics, for a body that is only answered. */
+export const answerRoute: Route = defineRoute({
+  method: 'post',
+  path: comparisonPaths.answer,
+  access: 'write',
+  tag: 'Comparison',
+  summary: 'Take a body and answer',
+  rawBody: ['application/json'],
+  responses: { 202: { description: 'An answer of the size of an acknowledgement' } },
+  async handle(request) {
+    const { sizeBytes } = await request.receiveBody();
+    const body = acknowledgement(fixedReceiptId, fixedHash, sizeBytes, fixedTime);
+    return { status: 202, headers: { location: `/api/receipts/${fixedReceiptId}` }, body };
+  },
+});
+
 /**
- * The routes that `POST /api/receipts` is compared with: one that takes the same body from the same reader and only
- * answers, and one that keeps each body by a statement and a job of its own.
+ * The naive way as the guides of Express and BullMQ write it: `express.json`, one INSERT through a pool and one job per
+ * request, `response.json`. It checks the same keys, and keeps no log and no metrics.
  */
-export function makeComparisonRoutes({ databaseUrl, redisUrl }: { databaseUrl: string; redisUrl: string }) {
+export function makeNaiveApp({ databaseUrl, redisUrl }: { databaseUrl: string; redisUrl: string }): {
+  app: Express;
+  close(): Promise<void>;
+} {
   const pool = new pg.Pool({ connectionString: databaseUrl, max: poolSize, application_name: 'bench-naive' });
+  const database = openDatabase({ url: databaseUrl, poolSize: 1, applicationName: 'bench-naive-keys' });
+  const authentication = makeAuthentication(database, Date.now);
   const redis = new Redis(redisUrl);
   const queue = new Queue(naiveReceptionQueue, { connection: redis });
-  const common = {
-    method: 'post',
-    access: 'write',
-    tag: 'Comparison',
-    rawBody: ['application/json'],
-    responses: { 202: { description: 'An answer of the size of an acknowledgement' } },
-  } as const;
-  const routes: Route[] = [
-    defineRoute({
-      ...common,
-      path: comparisonPaths.answer,
-      summary: 'Take a body and answer',
-      async handle(request) {
-        const { sizeBytes } = await request.receiveBody();
-        return acknowledge(fixedReceiptId, fixedHash, sizeBytes, fixedTime);
-      },
-    }),
-    defineRoute({
-      ...common,
-      path: comparisonPaths.naive,
-      summary: 'Keep a body by one statement and one job',
-      async handle(request) {
-        const body = joined(await request.receiveBody());
-        JSON.parse(body.toString('utf8'));
-        const receiptId = makeReceiptId();
-        const hash = blake3Hex(body);
-        const receivedAt = await insertReceipt(
-          pool,
-          principalOf(request).workspaceId,
-          receiptId,
-          hash,
-          body,
-          request.id,
-        );
-        await queue.add('receipt', { receipt_id: receiptId });
-        return acknowledge(receiptId, hash, body.length, receivedAt);
-      },
-    }),
-  ];
+  const app = express();
+  app.use(express.json({ limit: '16mb' }));
+  app.post(comparisonPaths.naive, async (request: Request, response) => {
+    const principal = await authentication.authenticateApiKey(request.get('x-api-key') ?? '');
+    if (!principal) {
+      response.status(401).json({ error: 'unauthenticated' });
+      return;
+    }
+    const text = JSON.stringify(request.body);
+    const receiptId = makeReceiptId();
+    const hash = blake3Hex(text);
+    const { rows } = await pool.query<{ received_at: Date }>(
+      `insert into naive_receipts (receipt_id, workspace_id, hash, size_bytes, content_type, format, charset, body)
+       values ($1, $2, $3, $4, 'application/json', 'json', 'utf-8', $5) returning received_at`,
+      [receiptId, principal.workspaceId, Buffer.from(hash, 'hex'), text.length, text],
+    );
+    await queue.add('receipt', { receipt_id: receiptId });
+    response
+      .status(202)
+      .location(`/api/receipts/${receiptId}`)
+      .json(acknowledgement(receiptId, hash, text.length, rows[0]!.received_at));
+  });
   return {
-    routes,
+    app,
     async close() {
+      authentication.stop();
       await queue.close();
       redis.disconnect();
       await pool.end();
+      await database.close();
     },
   };
 }
@@ -79,37 +88,13 @@ const fixedReceiptId = makeId();
 const fixedHash = blake3Hex('');
 const fixedTime = new Date(0);
 
-function acknowledge(receiptId: string, hash: string, sizeBytes: number, receivedAt: Date) {
+function acknowledgement(receiptId: string, hash: string, sizeBytes: number, receivedAt: Date) {
   return {
-    status: 202,
-    headers: { location: `/api/receipts/${receiptId}` },
-    body: {
-      receipt_id: receiptId,
-      status: 'received',
-      hash,
-      size_bytes: sizeBytes,
-      content_type: 'application/json',
-      received_at: receivedAt.toISOString(),
-    },
+    receipt_id: receiptId,
+    status: 'received',
+    hash,
+    size_bytes: sizeBytes,
+    content_type: 'application/json',
+    received_at: receivedAt.toISOString(),
   };
-}
-
-function joined({ chunks }: ReceivedBody): Buffer {
-  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
-}
-
-async function insertReceipt(
-  pool: pg.Pool,
-  workspaceId: string,
-  receiptId: string,
-  hash: string,
-  body: Buffer,
-  requestId: string,
-): Promise<Date> {
-  const { rows } = await pool.query<{ received_at: Date }>(
-    `insert into naive_receipts (receipt_id, workspace_id, hash, size_bytes, content_type, format, charset, request_id, body)
-     values ($1, $2, $3, $4, 'application/json', 'json', 'utf-8', $5, $6) returning received_at`,
-    [receiptId, workspaceId, Buffer.from(hash, 'hex'), body.length, requestId, body],
-  );
-  return rows[0]!.received_at;
 }

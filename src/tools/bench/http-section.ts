@@ -154,6 +154,7 @@ function report({ sizes, repeats }: BenchContext, runs: readonly Run[]): Section
     title: `1. One JSON record of ${bodyBytes} bytes per request, ${connections} keep-alive connections`,
     conditions: [
       `${repeats} interleaved repeats of ${seconds} s after ${warmUpSeconds} s of warm-up each; medians. Client in a process of its own.`,
+      '(b) is written as the guides of Express and BullMQ do: express.json, one statement and one job per request.',
       'No worker runs in the first three rows; the last row, with workers taking the records at once, is for information.',
       'Empty tables, empty Redis and a checkpoint before each run. Kept receipts are counted after each.',
     ],

@@ -4,19 +4,20 @@ import { readConfigOrExit } from '../../config.ts';
 import { makeWeb } from '../../web-container.ts';
 import { requireDatabaseUrl } from '../../require-database-url.ts';
 import { endOnSignal } from '#platform/process-life.ts';
-import { makeComparisonRoutes } from './comparison-routes.ts';
+import { answerRoute, comparisonPaths, makeNaiveApp } from './comparison-routes.ts';
 
 /*
- * The web process of the bench: the product's app, and in it the routes that it is compared with, so that all of them
- * have the same server, body reader, authentication, logging and metrics.
+ * The web process of the bench: the product's app, in it the route that only answers, and beside it the naive app.
  */
 
 const config = readConfigOrExit();
 const databaseUrl = requireDatabaseUrl(config);
-const comparison = makeComparisonRoutes({ databaseUrl, redisUrl: config.REDIS_URL! });
-const { app, logger, close } = await makeWeb(config, databaseUrl, comparison.routes);
+const naive = makeNaiveApp({ databaseUrl, redisUrl: config.REDIS_URL! });
+const { app, logger, close } = await makeWeb(config, databaseUrl, [answerRoute]);
 
-const server = createServer({ keepAliveTimeout: 75_000 }, app);
+const server = createServer({ keepAliveTimeout: 75_000 }, (request, response) =>
+  request.url === comparisonPaths.naive ? naive.app(request, response) : app(request, response),
+);
 server.listen(config.PORT, '127.0.0.1', () => {
   process.send?.({ listening: (server.address() as AddressInfo).port });
 });
@@ -27,7 +28,7 @@ endOnSignal({
     const closed = new Promise((resolve) => server.close(resolve));
     server.closeAllConnections();
     await closed;
-    await comparison.close();
+    await naive.close();
     await close();
   },
 });

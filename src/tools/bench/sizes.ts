@@ -18,7 +18,7 @@ export const receiptRecords = 10_000;
 
 /** The sizes that the targets speak of. */
 export const fullSizes: Sizes = {
-  http: { seconds: 5, warmUpSeconds: 2, connections: 64 },
+  http: { seconds: 5, warmUpSeconds: 5, connections: 64 },
   pipeline: { records: 200_000, naiveRecords: 2000 },
   flatness: { records: 50_000, warmUpRecords: 5000, fewIdentifiers: 20_000, manyIdentifiers: 2_000_000 },
   memory: { clients: 64, rounds: 5, bodyBytes: 16_777_216 },
