@@ -1,8 +1,8 @@
 import type pg from 'pg';
 import { isDataError } from '#platform/errors.ts';
 import { absorbRecords, type AbsorbContext, type IncomingRecord, type Verdict } from '#domains/items/index.ts';
-import { triesOf, workerName } from './work-attempts.ts';
-import { insertAttempts, type AttemptRow, type DueChunk } from './work.store.ts';
+import { workerName } from './work-attempts.ts';
+import { findAttempts, insertAttempts, type AttemptRow, type DueChunk } from './work.store.ts';
 
 /** One end of a worker may have any cause; the second one at the same record has this one. */
 const deadlyTriesMin = 2;
@@ -43,11 +43,10 @@ export async function absorbOneByOne(
   context: AbsorbContext,
   chunk: DueChunk,
   records: readonly IncomingRecord[],
-  tries: readonly AttemptRow[],
   attemptPool: pg.Pool,
 ): Promise<Verdict[]> {
-  const attempt = triesOf(tries, chunk) + 1;
-  const deadly = findDeadlyPositions(tries);
+  const attempt = chunk.tries + 1;
+  const deadly = findDeadlyPositions(await findAttempts(client, chunk.receipt_id, chunk.chunk_number));
   const verdicts: Verdict[] = [];
   for (const [position, record] of records.entries()) {
     if (deadly.has(position)) {

@@ -17,19 +17,18 @@ import { bulkLane, chunkEntriesMax, smallLane } from './cut-receipts.ts';
 import { readChunk } from './read-chunk.ts';
 import { bodyPartBytes, findUnsettled, readBodyRange, readSmallBodies, settleReceipts } from './receipts.store.ts';
 import { deduplicationQueue, nameSome, type DeduplicationJob } from './reception.jobs.ts';
-import { countTry, postponeAfter, triesOf, wholeTriesMax } from './work-attempts.ts';
+import { countTry, postponeAfter, wholeTriesMax } from './work-attempts.ts';
 import {
   claimChunks,
   findOverdueChunks,
   findReceiptContexts,
   finishChunks,
-  type AttemptRow,
+  firstWorkspace,
   type ChunkCounts,
   type DueChunk,
   type ReceiptContext,
 } from './work.store.ts';
 import type { ReceptionWorkOptions } from './work-options.ts';
-import { claimWithWrap, firstWorkspace } from './workspace-turns.ts';
 
 const smallChunksPerClaim = 200;
 /** Every n-th claim begins with the bulk lane, so that small receipts never starve it. */
@@ -60,27 +59,24 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
 
   const claimNext = async (client: pg.ClientBase): Promise<DueChunk[]> => {
     claims += 1;
-    const lanes = claims % bulkFirstEvery === 0 ? [bulkLane, smallLane] : [smallLane, bulkLane];
-    for (const lane of lanes) {
-      const batchMax = lane === smallLane ? smallChunksPerClaim : 1;
-      const chunks = await claimWithWrap((from) => claimChunks(client, lane, from, batchMax), cursors[lane]!);
-      if (chunks.length === 0) continue;
-      cursors[lane] = chunks[0]!.workspace_id;
-      return withinOneBatch(chunks);
-    }
-    return [];
+    const small = { lane: smallLane, cursor: cursors[smallLane]! };
+    const bulk = { lane: bulkLane, cursor: cursors[bulkLane]! };
+    const chunks = await claimChunks(client, claims % bulkFirstEvery === 0 ? [bulk, small] : [small, bulk], {
+      lane: smallLane,
+      chunksMax: smallChunksPerClaim,
+    });
+    if (chunks.length > 0) cursors[chunks[0]!.lane] = chunks[0]!.workspace_id;
+    return withinOneBatch(chunks);
   };
 
   const workNext = async (contentions = 0): Promise<WorkedChunks | undefined> => {
     const types = await loadTypes();
     let claimed: readonly DueChunk[] = [];
-    let tries: readonly AttemptRow[] = [];
     try {
       const worked = await withTransaction(database.pool, async (client) => {
         claimed = await claimNext(client);
         if (claimed.length === 0) return undefined;
         const prepared = await prepareChunks(client, attemptPool, claimed);
-        tries = prepared.tries;
         claimed = prepared.tried;
         return workChunks(client, claimed, prepared, { ...options, attemptPool, types, takeItemNumbers });
       });
@@ -89,9 +85,9 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
       finish(worked);
       return worked;
     } catch (error) {
-      if (claimed.length > 0) await postponeAfter(error, claimed, tries, database, logger);
+      if (claimed.length > 0) await postponeAfter(error, claimed, database, logger);
       // The chunks are due again at once, and this time each record is tried with care.
-      if (isDataError(error) && tries.length === 0) return workNext();
+      if (isDataError(error) && claimed.every(({ tries }) => tries === 0)) return workNext();
       // The transaction that was in the way has ended. Without another try the chunks would have to wait for the sweep.
       if (error instanceof ContentionError && contentions < contentionsMax) return workNext(contentions + 1);
       throw error;
@@ -154,7 +150,6 @@ interface WorkContext extends ReceptionWorkOptions {
 }
 
 interface PreparedChunks {
-  tries: readonly AttemptRow[];
   /** The chunks to work on now. */
   tried: readonly DueChunk[];
   receipts: ReadonlyMap<string, ReceiptContext>;
@@ -169,18 +164,18 @@ async function prepareChunks(
   chunks: readonly DueChunk[],
 ): Promise<PreparedChunks> {
   const receiptIds = [...new Set(chunks.map((chunk) => chunk.receipt_id))];
-  const [{ tries, tried }, receipts, slices] = await Promise.all([
-    countTry(client, attemptPool, chunks),
+  const [tried, receipts, slices] = await Promise.all([
+    countTry(attemptPool, chunks),
     findReceiptContexts(client, receiptIds),
     readSlices(client, chunks),
   ]);
-  return { tries, tried, receipts, slices: new Map(chunks.map((chunk, at) => [chunk, slices[at]!])) };
+  return { tried, receipts, slices: new Map(chunks.map((chunk, at) => [chunk, slices[at]!])) };
 }
 
 async function workChunks(
   client: pg.ClientBase,
   chunks: readonly DueChunk[],
-  { tries, receipts, slices }: PreparedChunks,
+  { receipts, slices }: PreparedChunks,
   context: WorkContext,
 ): Promise<WorkedChunks> {
   const recordsOf: IncomingRecord[][] = [];
@@ -194,7 +189,7 @@ async function workChunks(
     types: context.types,
     takeNumbers: context.takeItemNumbers,
   };
-  const { verdicts, written } = await absorb(client, absorbContext, chunks, records, tries, context.attemptPool);
+  const { verdicts, written } = await absorb(client, absorbContext, chunks, records, context.attemptPool);
   let from = 0;
   const counts = recordsOf.map((of) => countVerdicts(verdicts.slice(from, (from += of.length))));
   const finished = finishChunks(
@@ -215,14 +210,13 @@ async function absorb(
   context: AbsorbContext,
   chunks: readonly DueChunk[],
   records: readonly IncomingRecord[],
-  tries: readonly AttemptRow[],
   attemptPool: pg.Pool,
 ): Promise<Absorbed> {
-  const most = Math.max(...chunks.map((chunk) => triesOf(tries, chunk)));
+  const most = Math.max(...chunks.map(({ tries }) => tries));
   if (most === 0) return absorbRecords(client, context, records);
   const isDeadly = chunks.length === 1 && most >= wholeTriesMax;
   const verdicts = isDeadly
-    ? await absorbOneByOne(client, context, chunks[0]!, records, tries, attemptPool)
+    ? await absorbOneByOne(client, context, chunks[0]!, records, attemptPool)
     : await absorbOrBisect(client, context, records);
   return { verdicts, written: Promise.resolve() };
 }

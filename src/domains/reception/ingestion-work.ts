@@ -10,16 +10,16 @@ import {
   smallReceiptBytes,
   type IngestionJob,
 } from './reception.jobs.ts';
-import { countTry, triesOf } from './work-attempts.ts';
+import { countTry } from './work-attempts.ts';
 import {
   claimUncutReceipts,
+  firstWorkspace,
   cuttingChunkNumber,
   findOverdueReceipts,
   markCut,
   type UncutReceipt,
 } from './work.store.ts';
 import type { ReceptionWorkOptions } from './work-options.ts';
-import { claimWithWrap, firstWorkspace } from './workspace-turns.ts';
 
 /** After this many tries, a receipt that cannot even be cut is given up. */
 const cuttingTriesMax = 6;
@@ -32,15 +32,12 @@ export function makeIngestion(options: ReceptionWorkOptions, attemptPool: pg.Poo
   const cutNext = async () => {
     const types = await loadTypes();
     const cut = await withTransaction(database.pool, async (client) => {
-      const receipts = await claimWithWrap(
-        (from) => claimUncutReceipts(client, from, smallReceiptBytes, receiptsPerClaim),
-        cursor,
-      );
+      const receipts = await claimUncutReceipts(client, cursor, smallReceiptBytes, receiptsPerClaim);
       if (receipts.length === 0) return undefined;
       cursor = receipts[0]!.workspace_id;
       const cuttings = receipts.map((receipt) => ({ ...receipt, chunk_number: cuttingChunkNumber }));
-      const { tries, tried } = await countTry(client, attemptPool, cuttings);
-      const hopeless = tried.filter((cutting) => triesOf(tries, cutting) >= cuttingTriesMax);
+      const tried = await countTry(attemptPool, cuttings);
+      const hopeless = tried.filter(({ tries }) => tries >= cuttingTriesMax);
       const workable = tried.filter((cutting) => !hopeless.includes(cutting));
       await giveUpCutting(client, hopeless);
       return { receipts: workable, ...(await cutReceipts(client, workable, types)) };

@@ -19,9 +19,20 @@ import { bulkLane, smallLane } from './cut-receipts.ts';
 import { insertReceipts } from './receipts.store.ts';
 import { makeReceptionWork } from './reception-work.ts';
 import { retryFailedEntries } from './retry-entries.ts';
-import { claimChunks, cuttingChunkNumber, finishChunks, insertAttempts, insertChunks, markCut } from './work.store.ts';
+import {
+  claimChunks,
+  cuttingChunkNumber,
+  finishChunks,
+  firstWorkspace,
+  insertAttempts,
+  insertChunks,
+  markCut,
+} from './work.store.ts';
 
-const firstWorkspace = '00000000-0000-0000-0000-000000000000';
+const lanesFromTheStart = [
+  { lane: bulkLane, cursor: firstWorkspace },
+  { lane: smallLane, cursor: firstWorkspace },
+] as const;
 
 let testDatabase: TestDatabase;
 /** For what the test does itself. */
@@ -187,7 +198,7 @@ describe('a chunk', () => {
     const workspace = await createWorkspace(database);
     const receiptId = await submitCut(workspace, [animal(1)], bulkLane);
     const holder = await beginTransaction(database);
-    await claimChunks(holder.client, bulkLane, firstWorkspace, 1);
+    await claimChunks(holder.client, lanesFromTheStart, { lane: smallLane, chunksMax: 1 });
     const worker = startWorker();
 
     expect(await worker.deduplication.workDirectly()).toBe(false);

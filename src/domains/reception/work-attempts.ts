@@ -4,7 +4,7 @@ import type { Database } from '#platform/database.ts';
 import { isDataError, isTransientConflict } from '#platform/errors.ts';
 import type { Logger } from '#platform/logger.ts';
 import { ContentionError } from '#domains/items/index.ts';
-import { deleteAttempts, findAttempts, insertAttempts, postponeChunks, type AttemptRow } from './work.store.ts';
+import { deleteAttempts, insertAttempts, postponeChunks } from './work.store.ts';
 
 /** How this process names itself beside its tries. */
 export const workerName = `${os.hostname()}:${process.pid}`;
@@ -12,47 +12,34 @@ export const workerName = `${os.hostname()}:${process.pid}`;
 export const wholeTriesMax = 3;
 const retryDelaysMs = [200, 500, 1000, 2000, 5000, 15_000, 60_000];
 
+interface TriedChunk {
+  readonly receipt_id: string;
+  readonly chunk_number: number;
+  /** How often it was tried before. */
+  readonly tries: number;
+}
+
 /**
  * Chooses what to try now and counts the try, committed before the work. All is tried together, but what was tried in vain
  * several times goes alone: its neighbours shall neither fail with it nor be counted as tried.
  */
-export async function countTry<Chunk extends ChunkKey>(
-  client: pg.ClientBase,
+export async function countTry<Chunk extends TriedChunk>(
   attemptPool: pg.Pool,
   chunks: readonly Chunk[],
-): Promise<{ /** The tries before this one. */ tries: AttemptRow[]; tried: readonly Chunk[] }> {
-  const tries = await findAttempts(
-    client,
-    chunks.map((chunk) => chunk.receipt_id),
-    chunks.map((chunk) => chunk.chunk_number),
-  );
-  const troubled = chunks.find((chunk) => triesOf(tries, chunk) >= wholeTriesMax);
+): Promise<readonly Chunk[]> {
+  const troubled = chunks.find(({ tries }) => tries >= wholeTriesMax);
   const tried = troubled ? [troubled] : chunks;
   await insertAttempts(
     attemptPool,
-    tried.map((chunk) => ({
-      receipt_id: chunk.receipt_id,
-      chunk_number: chunk.chunk_number,
-      attempt: triesOf(tries, chunk) + 1,
+    tried.map(({ receipt_id, chunk_number, tries }) => ({
+      receipt_id,
+      chunk_number,
+      attempt: tries + 1,
       position: null,
     })),
     workerName,
   );
-  return { tries, tried };
-}
-
-interface ChunkKey {
-  readonly receipt_id: string;
-  readonly chunk_number: number;
-}
-
-function isOf(row: AttemptRow, { receipt_id, chunk_number }: ChunkKey): boolean {
-  return row.receipt_id === receipt_id && row.chunk_number === chunk_number;
-}
-
-/** How often a chunk was tried before. */
-export function triesOf(tries: readonly AttemptRow[], chunk: ChunkKey): number {
-  return tries.reduce((most, row) => (isOf(row, chunk) ? Math.max(most, row.attempt) : most), 0);
+  return tried;
 }
 
 /**
@@ -61,12 +48,11 @@ export function triesOf(tries: readonly AttemptRow[], chunk: ChunkKey): number {
  */
 export async function postponeAfter(
   error: unknown,
-  chunks: readonly ChunkKey[],
-  tries: readonly AttemptRow[],
+  chunks: readonly TriedChunk[],
   database: Database,
   logger: Logger,
 ): Promise<void> {
-  const most = Math.max(...chunks.map((chunk) => triesOf(tries, chunk)));
+  const most = Math.max(...chunks.map(({ tries }) => tries));
   const isPassing = error instanceof ContentionError || isTransientConflict(error);
   const isDueAtOnce = error instanceof ContentionError || (isDataError(error) && most === 0);
   const delayMs = isDueAtOnce
@@ -79,7 +65,7 @@ export async function postponeAfter(
     if (isPassing)
       await deleteAttempts(
         database.pool,
-        chunks.map((chunk) => ({ ...chunk, attempt: triesOf(tries, chunk) + 1 })),
+        chunks.map(({ receipt_id, chunk_number, tries }) => ({ receipt_id, chunk_number, attempt: tries + 1 })),
       );
   } catch (postponeError) {
     logger.debug({ err: postponeError }, 'chunks stay due');

@@ -14,24 +14,54 @@ export interface UncutReceipt {
   format: BodyFormat;
   charset: BodyCharset;
   request_id: string | null;
+  /** How often it was tried to cut it before. */
+  tries: number;
 }
 
+/** The cursor before all workspaces. */
+export const firstWorkspace = '00000000-0000-0000-0000-000000000000';
 /** Workspaces that one claim looks at, when those before have nothing that is free. */
 const workspacesPerClaim = 200;
 
+interface Turns {
+  readonly table: string;
+  /** The conditions of the index on open rows. */
+  readonly open: string;
+  readonly columns: string;
+  /** The order among the rows of a workspace. */
+  readonly order: string;
+}
+
 /**
- * The next workspaces with due work after `cursor`, each found by one probe of the index on open rows. `open` are the
- * conditions of that index. What is put off is passed over here, or many workspaces with nothing else would fill the turns.
+ * A query of the first free row of the next workspace after `cursor`, which it locks. Each workspace with due work is
+ * found by one probe of the index on open rows. What is put off is passed over here, or many workspaces with nothing else
+ * would fill the turns.
  */
-function turns(table: string, open: string): string {
-  return `with recursive turns (workspace_id, turn) as (
-            select $1::uuid, 0
-            union all
-            select (select workspace_id from ${table}
-                    where ${open} and workspace_id > turns.workspace_id and next_attempt_at <= now()
-                    order by workspace_id limit 1), turn + 1
-            from turns where turns.workspace_id is not null and turn < ${workspacesPerClaim}
-          )`;
+function firstFreeRow({ table, open, columns, order }: Turns, cursor: string): string {
+  return `(with recursive turns (workspace_id, turn) as (
+             select ${cursor}, 0
+             union all
+             select (select workspace_id from ${table}
+                     where ${open} and workspace_id > turns.workspace_id and next_attempt_at <= now()
+                     order by workspace_id limit 1), turn + 1
+             from turns where turns.workspace_id is not null and turn < ${workspacesPerClaim}
+           )
+           select claimed.* from turns cross join lateral (
+             select ${columns} from ${table}
+             where ${open} and workspace_id = turns.workspace_id and next_attempt_at <= now()
+             order by ${order} limit 1 for no key update skip locked
+           ) as claimed where turn > 0 limit 1)`;
+}
+
+/** The same, beginning again with the first workspace when there is none after `cursor`; the second is asked only then. */
+function firstFreeRowInTurn(turns: Turns, cursor: string): string {
+  return `${firstFreeRow(turns, cursor)} union all ${firstFreeRow(turns, `'${firstWorkspace}'::uuid`)}`;
+}
+
+/** How often a row that was claimed has been tried before, as far as committed. */
+function triesBefore(chunkNumber: string): string {
+  return `coalesce((select max(attempt) from work_attempts as attempts
+                    where attempts.receipt_id = claimed.receipt_id and attempts.chunk_number = ${chunkNumber}), 0) as tries`;
 }
 
 /**
@@ -45,23 +75,22 @@ export async function claimUncutReceipts(
   smallMax: number,
 ): Promise<UncutReceipt[]> {
   const columns = 'receipt_id, workspace_id, received_sequence, size_bytes, format, charset, request_id';
+  const turns = { table: 'receipts', open: 'cut_at is null', columns, order: 'received_sequence' };
+  const tries = triesBefore(String(cuttingChunkNumber));
   const first = await queryable.query<UncutReceipt>({
     name: 'claim_uncut_receipt',
-    text: `${turns('receipts', 'cut_at is null')}
-           select claimed.* from turns cross join lateral (
-             select ${columns} from receipts
-             where cut_at is null and workspace_id = turns.workspace_id and next_attempt_at <= now()
-             order by received_sequence limit 1 for no key update skip locked
-           ) as claimed where turn > 0 limit 1`,
+    text: `select claimed.*, ${tries} from (${firstFreeRowInTurn(turns, '$1::uuid')} limit 1) as claimed`,
     values: [cursor],
   });
   const [receipt] = first.rows;
   if (!receipt || receipt.size_bytes > smallBytes) return first.rows;
   const others = await queryable.query<UncutReceipt>({
     name: 'claim_more_uncut_receipts',
-    text: `select ${columns} from receipts
-           where cut_at is null and workspace_id = $1 and received_sequence > $2 and next_attempt_at <= now() and size_bytes <= $3
-           order by received_sequence limit $4 for no key update skip locked`,
+    text: `select claimed.*, ${tries} from (
+             select ${columns} from receipts
+             where cut_at is null and workspace_id = $1 and received_sequence > $2 and next_attempt_at <= now() and size_bytes <= $3
+             order by received_sequence limit $4 for no key update skip locked
+           ) as claimed`,
     values: [receipt.workspace_id, receipt.received_sequence, smallBytes, smallMax - 1],
   });
   return [receipt, ...others.rows];
@@ -141,44 +170,59 @@ export interface DueChunk {
   chunk_number: number;
   workspace_id: string;
   received_sequence: number;
+  lane: number;
   byte_start: number;
   byte_length: number;
   first_position: number;
   first_line: number | null;
   entry_count: number;
+  /** How often it was tried before. */
+  tries: number;
 }
 
 const chunkColumns =
-  'receipt_id, chunk_number, workspace_id, received_sequence, byte_start, byte_length, first_position, first_line, entry_count';
+  'receipt_id, chunk_number, workspace_id, received_sequence, lane, byte_start, byte_length, first_position, first_line, entry_count';
+
+/** A lane and the workspace that was served last in it. */
+export interface LaneCursor {
+  readonly lane: number;
+  readonly cursor: string;
+}
 
 /**
- * Locks the oldest chunk of the next workspace after `cursor` in a lane, and in the lane of small receipts as many more of
- * that workspace as make up a batch. The lock is the claim; it ends with the transaction, or with the process.
+ * Locks the oldest chunk of the next workspace in the first lane, or in the second when the first has none, and in the
+ * lane of small receipts as many more of that workspace as make up a batch. The lock is the claim; it ends with the
+ * transaction, or with the process.
  */
 export async function claimChunks(
   queryable: Queryable,
-  lane: number,
-  cursor: string,
-  batchMax: number,
+  [first, second]: readonly [LaneCursor, LaneCursor],
+  batched: { readonly lane: number; readonly chunksMax: number },
 ): Promise<DueChunk[]> {
-  const first = await queryable.query<DueChunk>({
-    name: 'claim_chunk',
-    text: `${turns('receipt_chunks', 'not is_done and lane = $2')}
-           select claimed.* from turns cross join lateral (
-             select ${chunkColumns} from receipt_chunks
-             where not is_done and lane = $2 and workspace_id = turns.workspace_id and next_attempt_at <= now()
-             order by received_sequence, chunk_number limit 1 for no key update skip locked
-           ) as claimed where turn > 0 limit 1`,
-    values: [cursor, lane],
+  const order = 'received_sequence, chunk_number';
+  const turns = (lane: string) => ({
+    table: 'receipt_chunks',
+    open: `not is_done and lane = ${lane}`,
+    columns: chunkColumns,
+    order,
   });
-  const [chunk] = first.rows;
-  if (!chunk || batchMax <= 1) return first.rows;
+  const claimed = await queryable.query<DueChunk>({
+    name: 'claim_chunk',
+    text: `select claimed.*, ${triesBefore('claimed.chunk_number')} from (
+             ${firstFreeRowInTurn(turns('$1'), '$2::uuid')} union all ${firstFreeRowInTurn(turns('$3'), '$4::uuid')} limit 1
+           ) as claimed`,
+    values: [first.lane, first.cursor, second.lane, second.cursor],
+  });
+  const [chunk] = claimed.rows;
+  if (!chunk || chunk.lane !== batched.lane) return claimed.rows;
   const others = await queryable.query<DueChunk>({
     name: 'claim_more_chunks',
-    text: `select ${chunkColumns} from receipt_chunks
-           where not is_done and lane = $1 and workspace_id = $2 and received_sequence > $3 and next_attempt_at <= now()
-           order by received_sequence, chunk_number limit $4 for no key update skip locked`,
-    values: [lane, chunk.workspace_id, chunk.received_sequence, batchMax - 1],
+    text: `select claimed.*, ${triesBefore('claimed.chunk_number')} from (
+             select ${chunkColumns} from receipt_chunks
+             where not is_done and lane = $1 and workspace_id = $2 and received_sequence > $3 and next_attempt_at <= now()
+             order by ${order} limit $4 for no key update skip locked
+           ) as claimed`,
+    values: [chunk.lane, chunk.workspace_id, chunk.received_sequence, batched.chunksMax - 1],
   });
   return [chunk, ...others.rows];
 }
@@ -190,18 +234,16 @@ export interface AttemptRow {
   position: number | null;
 }
 
-/** The tries at these chunks so far. All but those of finished work ended in a crash or an error. */
+/** The tries at a chunk so far. All but those of finished work ended in a crash or an error. */
 export async function findAttempts(
   queryable: Queryable,
-  receiptIds: readonly string[],
-  chunkNumbers: readonly number[],
+  receiptId: string,
+  chunkNumber: number,
 ): Promise<AttemptRow[]> {
   const { rows } = await queryable.query<AttemptRow>({
-    name: 'find_attempts',
-    text: `select attempts.receipt_id, attempts.chunk_number, attempts.attempt, attempts.position
-           from unnest($1::uuid[], $2::int4[]) as wanted (receipt_id, chunk_number)
-           join work_attempts as attempts on attempts.receipt_id = wanted.receipt_id and attempts.chunk_number = wanted.chunk_number`,
-    values: [uuidArray(receiptIds), int4Array(chunkNumbers)],
+    text: `select receipt_id, chunk_number, attempt, position from work_attempts
+           where receipt_id = $1 and chunk_number = $2`,
+    values: [receiptId, chunkNumber],
   });
   return rows;
 }
