@@ -1,8 +1,10 @@
 import { readConfigOrExit } from './config.ts';
 import { requireDatabaseUrl } from './require-database-url.ts';
 import { startWeb } from './start-web.ts';
+import { keepHeapSmall } from '#platform/heap-growth.ts';
 import { endOnSignal } from '#platform/process-life.ts';
 
+keepHeapSmall();
 const config = readConfigOrExit();
 try {
   const { port, logger, stop } = await startWeb(config, requireDatabaseUrl(config));

@@ -14,6 +14,11 @@ import { startEmbeddedPostgres } from '#platform/embedded-postgres.ts';
 const repository = join(import.meta.dirname, '../..');
 const lines = readFileSync(join(repository, 'Dockerfile'), 'utf8').split('\n');
 const install = find(/^RUN (npm ci .*)$/);
+const imageEnvironment = Object.fromEntries(
+  find(/^ENV (.+)$/)
+    .split(' ')
+    .map((setting) => setting.split(/=(.*)/).slice(0, 2) as [string, string]),
+);
 const start = JSON.parse(find(/^CMD (\[.*\])$/)) as string[];
 const copied = lines.flatMap((line) => /^COPY (?!--from)(.+) \S+$/.exec(line)?.[1]?.split(' ') ?? []);
 const release = readDeploy('railway.json').preDeployCommand![0]!;
@@ -91,7 +96,7 @@ try {
   const port = await findFreePort();
   const environment = {
     PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
-    NODE_ENV: 'production',
+    ...imageEnvironment,
     DATABASE_URL: postgres.url,
     PORT: String(port),
     BOOTSTRAP_API_KEY: key,

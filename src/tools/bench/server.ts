@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { readConfigOrExit } from '../../config.ts';
 import { makeWeb } from '../../web-container.ts';
 import { requireDatabaseUrl } from '../../require-database-url.ts';
+import { keepHeapSmall } from '#platform/heap-growth.ts';
 import { endOnSignal } from '#platform/process-life.ts';
 import { answerRoute, comparisonPaths, makeNaiveApp } from './comparison-routes.ts';
 
@@ -10,6 +11,7 @@ import { answerRoute, comparisonPaths, makeNaiveApp } from './comparison-routes.
  * The web process of the bench: the product's app, in it the route that only answers, and beside it the naive app.
  */
 
+keepHeapSmall();
 const config = readConfigOrExit();
 const databaseUrl = requireDatabaseUrl(config);
 const naive = makeNaiveApp({ databaseUrl, redisUrl: config.REDIS_URL! });
