@@ -39,6 +39,7 @@ const switchedOn = {
   defaultText: 'false',
 };
 
+/** A URL of Postgres may name a user and no host (`postgres://user:password@/database?host=/folder`), which `URL` refuses. */
 const urlOf = (...protocols: string[]) =>
   z
     .string()

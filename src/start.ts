@@ -1,5 +1,6 @@
 import { bootstrapInstallation, makeUpCredentials } from '#domains/accounts/index.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '#platform/embedded-postgres.ts';
+import { isAlive } from '#platform/process-life.ts';
 import { backoffMs, superviseProcess, type SupervisedProcess } from '#platform/supervised-process.ts';
 import { Command } from 'commander';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -148,15 +149,6 @@ async function findLockHolder(client: Client): Promise<number | undefined> {
   );
   const holder = /^defarm start (\d+)$/.exec(rows[0]?.application_name ?? '')?.[1];
   return holder === undefined ? undefined : Number(holder);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
 }
 
 /** The port itself, or for 0 one that is free; says so before any process starts when a stranger has it. */

@@ -11,12 +11,10 @@ import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
 import { dfidRoutes, eventRoutes, itemRoutes, makeItemsService, makeTypeRegistryLoader } from '#domains/items/index.ts';
-import { makeReceiptsService, receiptRoutes } from '#domains/reception/index.ts';
-import { systemClock } from '#platform/clock.ts';
+import { makeReceiptsService, readOldestUnsettled, receiptRoutes } from '#domains/reception/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
 import type { Route } from '#platform/route.ts';
-import { readOldestUnsettled } from '#platform/stage-ages.ts';
 
 /** Every queue that a domain defines in a `*.jobs.ts`; found by looking, so that no list has to agree with another. */
 async function findQueues(): Promise<QueueDefinition[]> {
@@ -42,8 +40,8 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const essentials = makeEssentials(config, databaseUrl, 'web');
   const { database, logger, metrics, backend, bell } = essentials;
   const queues = await findQueues();
-  const authentication = makeAuthentication(database, systemClock.nowMs);
-  const items = makeItemsService({ database, loadTypes: makeTypeRegistryLoader(database, systemClock.nowMs) });
+  const authentication = makeAuthentication(database, Date.now);
+  const items = makeItemsService({ database, loadTypes: makeTypeRegistryLoader(database, Date.now) });
   const receipts = makeReceiptsService({
     database,
     bell,

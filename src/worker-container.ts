@@ -2,7 +2,6 @@ import type { Config } from './config.ts';
 import { makeEssentials } from './container.ts';
 import { makeTypeRegistryLoader } from '#domains/items/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
-import { systemClock } from '#platform/clock.ts';
 
 /** Makes everything of a worker process but its queues, which `workers/` chooses from. */
 export function makeWorker(config: Config, databaseUrl: string) {
@@ -12,7 +11,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
     database,
     bell,
     logger,
-    loadTypes: makeTypeRegistryLoader(database, systemClock.nowMs),
+    loadTypes: makeTypeRegistryLoader(database, Date.now),
     ingestionConcurrency: config.INGESTION_CONCURRENCY,
     deduplicationConcurrency: config.DEDUPLICATION_CONCURRENCY,
     observeRecords: (verdicts) => {

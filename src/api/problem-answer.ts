@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { Problem, problemDefinitions, sqlStateOf } from '#platform/errors.ts';
+import { isDatabaseAwayError, Problem, problemDefinitions } from '#platform/errors.ts';
 
 interface ProblemContext {
   requestId: string;
@@ -23,15 +23,12 @@ const unreachableCodes = new Set([
 const unreachableMessages =
   /timeout exceeded when trying to connect|Connection terminated|Query read timeout|Timeout acquiring a connection/i;
 
-/** SQLSTATE classes of a database that is away or takes no more: connection, operator intervention, resources. */
-const unreachableClasses = new Set(['08', '57', '53']);
-
 /** A database that cannot be reached is a fault neither of the request nor of the code. */
 function isUnreachable(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const code = 'code' in error ? String(error.code) : '';
   return (
-    unreachableClasses.has(sqlStateOf(error)?.slice(0, 2) ?? '') ||
+    isDatabaseAwayError(error) ||
     unreachableCodes.has(code) ||
     unreachableMessages.test(error.message) ||
     (error instanceof AggregateError && error.errors.some(isUnreachable))

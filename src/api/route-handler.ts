@@ -5,6 +5,7 @@ import type { z } from 'zod';
 import type { Authentication } from '#domains/accounts/index.ts';
 import { Problem, type ProblemLocation } from '#platform/errors.ts';
 import { parseInteroperableJson } from '#platform/json/interoperable-json.ts';
+import { jsonPointer } from '#platform/json/pointer.ts';
 import type { Route, RouteRequest, RouteResponse } from '#platform/route.ts';
 import { authenticate } from './authenticate.ts';
 import { BodyAborted, HeldBytes, receiveBody, type BodyBudget } from './body-reader.ts';
@@ -152,9 +153,7 @@ async function readJson(message: IncomingMessage, budget: BodyBudget, held: Held
 function parseBody(schema: z.ZodType, body: unknown): unknown {
   const result = schema.safeParse(body);
   if (result.success) return result.data;
-  const errors = locationsOf(result.error, 'invalid_request', (path) =>
-    path.map((segment) => `/${String(segment).replaceAll('~', '~0').replaceAll('/', '~1')}`).join(''),
-  );
+  const errors = locationsOf(result.error, 'invalid_request', (path) => jsonPointer(...path.map(String)));
   throw new Problem('invalid_request', errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join('; '), {
     errors,
   });

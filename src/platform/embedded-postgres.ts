@@ -34,7 +34,8 @@ import { promisify } from 'node:util';
 import { Client, escapeIdentifier } from 'pg';
 
 const superuser = 'defarm';
-const defaultDatabase = 'defarm';
+/** Created when missing. */
+const databaseName = 'defarm';
 const stagingPrefix = 'postgres.new-';
 const pollMs = 25;
 /** Recovery after a crash replays up to max_wal_size of log; nothing answers until it is done. */
@@ -61,14 +62,10 @@ const defaultSettings: Record<string, string> = {
 export interface EmbeddedPostgresOptions {
   /** The folder of the installation, made with mode 0700 when missing; data, password and log lie in it. */
   readonly directory: string;
-  /** Created when missing; `defarm` unless given. */
-  readonly database?: string;
   /** Server settings on top of the defaults, for example `{ max_connections: '300' }`. */
   readonly settings?: Record<string, string>;
   /** False only for tests: a crash of the machine may then ruin the data. */
   readonly fsync?: boolean;
-  /** `postgres.log` beside the data folder unless given. */
-  readonly logFile?: string;
 }
 
 /** A server that accepts connections. It outlives this process unless {@link EmbeddedPostgres.stop} is called. */
@@ -103,12 +100,11 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const password = await readOrMakePassword(host);
     await initialiseData(host, options);
     const server = await launchOrAdopt(host, password, options);
-    const database = options.database ?? defaultDatabase;
-    await createDatabaseIfMissing(makeUrl(password, server.socketFolder, 'postgres'), database);
+    await createDatabaseIfMissing(makeUrl(password, server.socketFolder, 'postgres'));
     const dataDirectory = dataDirectoryOf(host.home);
     let stopping: Promise<void> | undefined;
     return {
-      url: makeUrl(password, server.socketFolder, database),
+      url: makeUrl(password, server.socketFolder, databaseName),
       dataDirectory,
       pid: server.pid,
       stop: () => (stopping ??= stopServer(server, directory, dataDirectory)),
@@ -122,10 +118,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
  * The URL of the database of the server that runs on the folder; undefined when none runs or none was ever made there.
  * Rejects when the folder belongs to another user.
  */
-export async function readRunningPostgresUrl(
-  directory: string,
-  database = defaultDatabase,
-): Promise<string | undefined> {
+export async function readRunningPostgresUrl(directory: string): Promise<string | undefined> {
   let home: string;
   try {
     home = await findPostgresHome(await realpath(directory));
@@ -135,7 +128,7 @@ export async function readRunningPostgresUrl(
   }
   const password = await readIfPresent(passwordFileOf(home));
   const server = await findRunningServer(dataDirectoryOf(home));
-  return password === undefined || !server ? undefined : makeUrl(password.trim(), server.socketFolder, database);
+  return password === undefined || !server ? undefined : makeUrl(password.trim(), server.socketFolder, databaseName);
 }
 
 /** The port is written out because it names the socket's file, and PGPORT would replace an absent one. */
@@ -255,7 +248,7 @@ async function launch(
   const dataDirectory = dataDirectoryOf(host.home);
   const socketFolder = await prepareSocketFolder(dataDirectory, password, host.account);
   await removeStaleLocks(dataDirectory, socketFolder);
-  const logFile = options.logFile ?? join(host.home, 'postgres.log');
+  const logFile = join(host.home, 'postgres.log');
   const { child, logStart } = await spawnServer(host, socketFolder, logFile, options);
   if (child.pid !== undefined) {
     const server = { pid: child.pid, socketFolder };
@@ -362,10 +355,10 @@ async function withClient<Result>(url: string, use: (client: Client) => Promise<
   }
 }
 
-async function createDatabaseIfMissing(url: string, database: string): Promise<void> {
+async function createDatabaseIfMissing(url: string): Promise<void> {
   await withClient(url, async (client) => {
-    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [database]);
-    if (rowCount === 0) await client.query(`create database ${escapeIdentifier(database)}`);
+    const { rowCount } = await client.query('select 1 from pg_database where datname = $1', [databaseName]);
+    if (rowCount === 0) await client.query(`create database ${escapeIdentifier(databaseName)}`);
   });
 }
 

@@ -20,11 +20,11 @@ export const problemDefinitions = {
   method_not_allowed: { status: 405, title: 'This path does not take this method' },
   slow_body: { status: 408, title: 'The body arrived too slowly' },
   idempotency_key_in_use: { status: 409, title: 'The first request with this key is still being worked on' },
+  body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
   body_too_large: { status: 413, title: 'The body is over the limit' },
   unsupported_media_type: { status: 415, title: 'This kind of content is not taken here' },
   idempotency_key_reused: { status: 422, title: 'This key was used for a different request' },
   invalid_request: { status: 422, title: 'The request breaks a rule' },
-  body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
   internal_error: { status: 500, title: 'Something went wrong on our side' },
   overloaded: { status: 503, title: 'The service takes no more at this moment' },
   unavailable: { status: 503, title: 'The service cannot keep what you sent at this moment' },
@@ -102,6 +102,12 @@ export function sqlStateOf(error: unknown): string | undefined {
 export function isDataError(error: unknown): boolean {
   const state = sqlStateOf(error);
   return state !== undefined && ['22', '23', '54'].includes(state.slice(0, 2));
+}
+
+/** True for SQLSTATE classes of a database that is away or takes no more: 08 connection, 57 intervention, 53 resources. */
+export function isDatabaseAwayError(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state !== undefined && ['08', '57', '53'].includes(state.slice(0, 2));
 }
 
 /** True for failures that a fresh try of the whole transaction may not meet: deadlock, serialization, lock time-out. */

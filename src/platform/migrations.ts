@@ -3,9 +3,10 @@ import knexFactory from 'knex';
 import { fileURLToPath } from 'node:url';
 
 /**
- * A database may be ahead of this code: during a deployment the version before goes on, and after a roll-back it is back.
+ * Where the migrations lie. A database may be ahead of this code: during a deployment the version before goes on, and after
+ * a roll-back it is back.
  */
-const migrationOptions = {
+export const migrationOptions = {
   directory: fileURLToPath(new URL('../../migrations', import.meta.url)),
   extension: 'ts',
   loadExtensions: ['.ts'],

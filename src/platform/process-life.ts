@@ -38,3 +38,13 @@ export function endOnSignal({ logger, stop }: ProcessLife): void {
   process.on('SIGINT', () => end('SIGINT'));
   process.once('disconnect', () => end('the process that started this one is gone'));
 }
+
+/** Whether a process with this number runs, whoever's it is. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM';
+  }
+}

@@ -1,5 +1,6 @@
 import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedded-postgres.ts';
 import { runMigrations } from '#platform/migrations.ts';
+import { isAlive } from '#platform/process-life.ts';
 import { rmSync } from 'node:fs';
 import { mkdtemp, readFile, readdir, readlink, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -108,13 +109,4 @@ async function stopLeftRedis(folder: string): Promise<void> {
   // The number may belong to another process by now; the working folder tells.
   const workingFolder = pid > 0 ? await readlink(`/proc/${pid}/cwd`).catch(() => undefined) : undefined;
   if (workingFolder === folder) process.kill(pid, 'SIGKILL');
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
 }

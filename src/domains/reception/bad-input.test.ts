@@ -115,6 +115,19 @@ describe('a body that cannot be split into records is refused', () => {
     });
   });
 
+  test('two columns that name one field: the receipt fails with both names, and nothing of it becomes an item', async () => {
+    const answer = await application.submit('sisbov,peso,metadata.peso\nBR105000000001,1,2\n', {
+      'content-type': 'text/csv',
+    });
+    const { receipt_id: receiptId } = (await answer.json()) as { receipt_id: string };
+
+    expect(await application.settle(receiptId)).toMatchObject({
+      status: 'failed',
+      entries: { total: 0 },
+      error: { code: 'invalid_csv_header', detail: 'the columns peso and metadata.peso name the same field' },
+    });
+  });
+
   test.each([
     ['value_chain', '?value_chain=WHEAT'],
     ['value_chain', '?value_chain=%00'],

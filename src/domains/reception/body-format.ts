@@ -1,6 +1,7 @@
 import { Problem } from '#platform/errors.ts';
 
 export type BodyFormat = 'json' | 'ndjson' | 'csv';
+/** Only a CSV may be in another than utf-8: JSON always is (RFC 8259, 8.1). */
 export type BodyCharset = 'utf-8' | 'windows-1252';
 
 export interface BodyKind {

@@ -1,9 +1,10 @@
 import { jsonPointer } from '#platform/json/pointer.ts';
 import { foldName, type SubmittedIdentifier, type SubmittedRecord, type TypeRegistry } from '#domains/items/index.ts';
+import type { CsvDelimiter } from './formats/csv.ts';
 
 /** How a CSV is laid out: what its header line said. */
 export interface CsvLayout {
-  readonly delimiter: ',' | ';' | '\t';
+  readonly delimiter: CsvDelimiter;
   readonly columns: readonly string[];
   /** Bytes and physical lines of the header. */
   readonly headerBytes: number;
@@ -66,6 +67,18 @@ export function classifyColumns(columns: readonly string[], types: TypeRegistry)
       return role.kind === 'metadata' && !role.isKnown;
     }),
   };
+}
+
+/** Two columns that would give one field its value, or undefined; which of them counts could not be told. */
+export function findSharedField(columns: readonly string[], { roles }: CsvColumns): readonly string[] | undefined {
+  const columnByField = new Map<string, string>();
+  for (const [index, role] of roles.entries()) {
+    if (role.kind !== 'metadata') continue;
+    const other = columnByField.get(role.name);
+    if (other !== undefined) return [other, columns[index]!];
+    columnByField.set(role.name, columns[index]!);
+  }
+  return undefined;
 }
 
 /** A line of a CSV as a record. Values stay the strings they are; an empty cell is an absent field. */

@@ -1,7 +1,7 @@
 import { receiptEntriesMax } from '#platform/ids.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { TypeRegistry } from '#domains/items/index.ts';
-import { classifyColumns, type CsvLayout } from './csv-records.ts';
+import { classifyColumns, findSharedField, type CsvLayout } from './csv-records.ts';
 import { makeCsvCutter } from './formats/csv.ts';
 import { readCsvHeader } from './formats/csv-header.ts';
 import type { RecordCutter } from './formats/cutter.ts';
@@ -103,9 +103,17 @@ async function cutReceipt(
   };
   const first = wholeBody ?? (await readBodyRange(client, receipt.receipt_id, 0, bodyPartBytes));
   let layout: CsvLayout | undefined;
+  let unclassifiedFields: readonly string[] | null = null;
   if (receipt.format === 'csv') {
     const header = readCsvHeader(first, receipt.charset);
     if (!header.ok) return { ...result, failure: { code: 'invalid_csv_header', detail: header.detail }, collector };
+    const classified = classifyColumns(header.columns, types);
+    const shared = findSharedField(header.columns, classified);
+    if (shared) {
+      const detail = `the columns ${shared.join(' and ')} name the same field`;
+      return { ...result, failure: { code: 'invalid_csv_header', detail }, collector };
+    }
+    unclassifiedFields = classified.unclassifiedFields;
     layout = {
       delimiter: header.delimiter,
       columns: header.columns,
@@ -128,9 +136,7 @@ async function cutReceipt(
     if (!(error instanceof RangeError)) throw error;
     return { ...result, failure: { code: 'invalid_request', detail: error.message }, collector };
   }
-  if (!layout) return { ...result, collector };
-  const { unclassifiedFields } = classifyColumns(layout.columns, types);
-  return { ...result, csvLayout: layout, unclassifiedFields, collector };
+  return { ...result, csvLayout: layout ?? null, unclassifiedFields, collector };
 }
 
 function cutterFor(receipt: UncutReceipt, layout: CsvLayout | undefined, collector: ChunkCollector): RecordCutter {

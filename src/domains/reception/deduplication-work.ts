@@ -106,7 +106,7 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
   return {
     queue: deduplicationQueue,
     concurrency: options.deduplicationConcurrency,
-    async process({ data }) {
+    async process(data) {
       // The row may have been worked under another job's permit; asking the database again would find nothing.
       if (recentlyDone.has(data.receipt_id, data.chunk_number))
         return { chunk: 'was worked under the permit of another job' };

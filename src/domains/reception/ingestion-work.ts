@@ -58,7 +58,7 @@ export function makeIngestion(options: ReceptionWorkOptions, attemptPool: pg.Poo
   return {
     queue: ingestionQueue,
     concurrency: options.ingestionConcurrency,
-    async process({ data }) {
+    async process(data) {
       const cut = await cutNext();
       const entries = cut?.results.reduce((sum, result) => sum + result.entryTotal, 0) ?? 0;
       return {

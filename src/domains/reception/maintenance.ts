@@ -9,6 +9,9 @@ interface MaintenanceOptions {
 }
 
 const rowsAtOnce = 500;
+/** One run does so many steps at most, so that its transaction stays short; what is left is due again at once. */
+const stepsPerRun = 10;
+/** The only task of this version. One that another version put into the table is left to its own workers. */
 const retentionTask = 'retention';
 
 /**
@@ -18,26 +21,22 @@ const retentionTask = 'retention';
 export function makeMaintenanceWork({ database, bodyRetentionDays }: MaintenanceOptions): QueueWork<{ task: string }> {
   const { pool } = database;
 
-  const drain = async (step: () => Promise<number>): Promise<number> => {
-    let total = 0;
-    for (let count = await step(); count > 0; count = await step()) total += count;
-    return total;
-  };
-
   const runNext = () =>
     withTransaction(pool, async (client) => {
       const due = await client.query<{ task: string }>(
-        'select task from maintenance_tasks where next_run_at <= now() order by next_run_at limit 1 for update skip locked',
+        'select task from maintenance_tasks where task = $1 and next_run_at <= now() for update skip locked',
+        [retentionTask],
       );
       const task = due.rows[0]?.task;
-      if (task !== retentionTask) return undefined;
-      const result = {
-        bodies_erased: await drain(() => eraseOldBodies(pool, bodyRetentionDays, rowsAtOnce)),
-        idempotency_keys_deleted: await drain(() => deleteExpiredIdempotencyKeys(pool, rowsAtOnce)),
-      };
+      if (task === undefined) return undefined;
+      const erased = await repeat(() => eraseOldBodies(client, bodyRetentionDays, rowsAtOnce));
+      const deleted = await repeat(() => deleteExpiredIdempotencyKeys(client, rowsAtOnce));
+      const isAllDone = erased.isAllDone && deleted.isAllDone;
+      const result = { bodies_erased: erased.rows, idempotency_keys_deleted: deleted.rows, is_all_done: isAllDone };
       await client.query(
-        `update maintenance_tasks set next_run_at = now() + interval '1 hour', last_run_at = now(), last_result = $2 where task = $1`,
-        [task, JSON.stringify(result)],
+        `update maintenance_tasks set next_run_at = now() + make_interval(hours => $3), last_run_at = now(), last_result = $2
+         where task = $1`,
+        [task, JSON.stringify(result), isAllDone ? 1 : 0],
       );
       return { task, ...result };
     });
@@ -48,11 +47,21 @@ export function makeMaintenanceWork({ database, bodyRetentionDays }: Maintenance
     process: async () => (await runNext()) ?? { task: 'nothing was due' },
     async findOverdue(limit) {
       const { rows } = await pool.query<{ task: string }>(
-        'select task from maintenance_tasks where next_run_at <= now() order by next_run_at limit $1',
-        [limit],
+        'select task from maintenance_tasks where task = $1 and next_run_at <= now() limit $2',
+        [retentionTask, limit],
       );
       return rows;
     },
     workDirectly: async () => (await runNext()) !== undefined,
   };
+}
+
+async function repeat(step: () => Promise<number>): Promise<{ rows: number; isAllDone: boolean }> {
+  let rows = 0;
+  for (let done = 0; done < stepsPerRun; done += 1) {
+    const count = await step();
+    rows += count;
+    if (count < rowsAtOnce) return { rows, isAllDone: true };
+  }
+  return { rows, isAllDone: false };
 }

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { isDataError, isTransientConflict, Problem, sqlStateOf } from '#platform/errors.ts';
+import { isDatabaseAwayError, isDataError, isTransientConflict, Problem, sqlStateOf } from '#platform/errors.ts';
 import { withTransaction } from '#platform/database.ts';
 import {
   bodyPartBytes,
@@ -207,10 +207,9 @@ async function retryConnection<Result>(write: () => Promise<Result>): Promise<Re
   }
 }
 
-/** SQLSTATE classes 08 connection, 57 operator intervention (restart), 53 resources; or an error of the socket. */
+/** What Postgres says when it is away; and what has no SQLSTATE, which is an error of the socket or of the pool. */
 function isConnectionError(error: unknown): boolean {
-  const state = sqlStateOf(error);
-  return state === undefined ? !(error instanceof Problem) : ['08', '57', '53'].includes(state.slice(0, 2));
+  return isDatabaseAwayError(error) || (sqlStateOf(error) === undefined && !(error instanceof Problem));
 }
 
 function unavailable(cause: unknown): Problem {

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { listSchema, pageQuery } from '#platform/page.ts';
 
 export const receiptStatus = z.enum(['received', 'processing', 'completed', 'completed_with_errors', 'failed']);
+export type ReceiptStatus = z.output<typeof receiptStatus>;
 
 const acknowledgement = {
   receipt_id: z.uuid(),

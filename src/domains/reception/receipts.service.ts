@@ -33,8 +33,8 @@ import {
   type NewReceipt,
   type ReceiptFilter,
   type ReceiptRow,
-  type ReceiptStatus,
 } from './receipts.store.ts';
+import type { ReceiptStatus } from './receipts.schema.ts';
 import { deduplicationQueue } from './reception.jobs.ts';
 import {
   readDefaults,
@@ -290,17 +290,18 @@ function joined(chunks: readonly Buffer[]): Buffer {
 }
 
 function acknowledgement(receipt: NewReceipt, receivedAt: Date) {
-  return {
+  return showAcknowledgement({
     receipt_id: receipt.receiptId,
-    status: 'received',
-    hash: receipt.hash.toString('hex'),
+    hash: receipt.hash,
     size_bytes: receipt.sizeBytes,
     content_type: receipt.contentType,
-    received_at: receivedAt.toISOString(),
-  };
+    received_at: receivedAt,
+  });
 }
 
-function showAcknowledgement(row: ReceiptRow) {
+function showAcknowledgement(
+  row: Pick<ReceiptRow, 'receipt_id' | 'hash' | 'size_bytes' | 'content_type' | 'received_at'>,
+) {
   return {
     receipt_id: row.receipt_id,
     status: 'received',

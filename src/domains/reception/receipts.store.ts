@@ -3,6 +3,7 @@ import type { Knex, Queryable } from '#platform/database.ts';
 import { countedAtMost, type Page } from '#platform/page.ts';
 import type { BodyCharset, BodyFormat } from './body-format.ts';
 import type { CsvLayout } from './csv-records.ts';
+import type { ReceiptStatus } from './receipts.schema.ts';
 
 /** Bytes of one part of a stored body. */
 export const bodyPartBytes = 1_048_576;
@@ -179,8 +180,6 @@ export async function keepAnswer(
     [workspaceId, operation, key, JSON.stringify(answer)],
   );
 }
-
-export type ReceiptStatus = 'received' | 'processing' | 'completed' | 'completed_with_errors' | 'failed';
 
 export interface ReceiptRow {
   receipt_id: string;

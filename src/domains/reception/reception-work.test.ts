@@ -222,7 +222,7 @@ describe('a chunk', () => {
   test('is worked once however often its job comes', async () => {
     const workspace = await createWorkspace(database);
     const receiptId = await submitCut(workspace, [animal(1)], bulkLane);
-    const job = { jobId: '1', data: { receipt_id: receiptId, chunk_number: 0 } };
+    const job = { receipt_id: receiptId, chunk_number: 0 };
     const [worker, other] = [startWorker(), startWorker()];
 
     const results = [

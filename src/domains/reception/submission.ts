@@ -4,7 +4,7 @@ import { JsonSyntaxError, makeJsonSyntaxScanner } from '#platform/json/syntax-sc
 import type { ReceivedBody, RouteRequest } from '#platform/route.ts';
 import { isCountryCode, parseValueChain } from '#domains/items/index.ts';
 import type { BodyKind } from './body-format.ts';
-import { readCsvHeader } from './formats/csv-header.ts';
+import { CSV_HEADER_LIMIT_BYTES, readCsvHeader } from './formats/csv-header.ts';
 
 /** Bodies up to this size are stored together with others. */
 export const smallBodyBytes = 65_536;
@@ -87,7 +87,7 @@ function checkCsvHeader(body: ReceivedBody, kind: BodyKind): void {
   const needed: Buffer[] = [];
   let bytes = 0;
   for (const chunk of body.chunks) {
-    if (bytes > smallBodyBytes) break;
+    if (bytes >= CSV_HEADER_LIMIT_BYTES) break;
     needed.push(chunk);
     bytes += chunk.length;
   }

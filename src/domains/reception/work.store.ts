@@ -373,9 +373,10 @@ export async function findOverdueReceipts(
   queryable: Queryable,
   limit: number,
 ): Promise<{ receipt_id: string; request_id: string | null }[]> {
+  // What is not cut is not finished either, and the index on unfinished receipts has this order.
   const { rows } = await queryable.query<{ receipt_id: string; request_id: string | null }>({
     text: `select receipt_id, request_id from receipts
-           where cut_at is null and next_attempt_at <= now() and received_at < now() - interval '1 second'
+           where finished_at is null and cut_at is null and next_attempt_at <= now() and received_at < now() - interval '1 second'
            order by received_sequence limit $1 for no key update skip locked`,
     values: [limit],
   });

@@ -1,7 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import { JsonSyntaxError, makeJsonSyntaxScanner, type TopLevelElement } from './syntax-scanner.ts';
+import { JsonSyntaxError, makeJsonSyntaxScanner } from './syntax-scanner.ts';
+
+interface TopLevelElement {
+  start: number;
+  end: number;
+}
 
 interface Outcome {
   kind?: 'object' | 'array';

@@ -13,12 +13,6 @@ export class JsonSyntaxError extends Error {
   }
 }
 
-/** The place of one record in a document: byte offsets in the whole document, `end` exclusive. */
-export interface TopLevelElement {
-  start: number;
-  end: number;
-}
-
 /** Reads one JSON document in chunks of any size; see {@link makeJsonSyntaxScanner}. */
 export interface JsonSyntaxScanner {
   /** Takes the next bytes of the document. Throws {@link JsonSyntaxError} as soon as they cannot belong to JSON. */
@@ -31,8 +25,8 @@ export interface JsonSyntaxScanner {
  * Makes a validator for one JSON document that arrives in chunks: the grammar of RFC 8259 and valid UTF-8
  * (RFC 3629), in one pass, without building values and without recursion (memory: one bit per level of depth).
  *
- * `onElement` is told the place of each element of a top-level array, or of the whole top-level object, as soon as
- * it has been read; a fault may still follow, so the places count only once `finish` has returned. A byte-order mark
+ * `onElement` is told the place of each element of a top-level array, or of the whole top-level object (byte offsets in
+ * the whole document, `end` exclusive), as soon as it has been read; a fault may still follow, so the places count only once `finish` has returned. A byte-order mark
  * at the start is skipped. A scalar at top level is refused. After a fault every further call throws it again. For
  * the same bytes the outcome, positions included, is the same however they are cut into chunks.
  */

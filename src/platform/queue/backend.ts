@@ -24,7 +24,7 @@ interface QueueBackendOptions {
 interface WorkerOptions {
   name: string;
   concurrency: number;
-  process(job: { id: string; data: unknown; log(line: string): Promise<unknown> }): Promise<unknown>;
+  process(job: { id: string; data: unknown }): Promise<unknown>;
 }
 
 export interface OpenWorker {
@@ -148,7 +148,7 @@ function workerOptions({ concurrency }: WorkerOptions) {
   return { concurrency, lockDuration: lockDurationMs, maxStalledCount: 3, stalledInterval: 30_000 };
 }
 
-type BullProcess = (job: { id?: string; data: unknown; log(line: string): Promise<number> }) => Promise<unknown>;
+type BullProcess = (job: { id?: string; data: unknown }) => Promise<unknown>;
 
 function startWorker(
   options: WorkerOptions,
@@ -157,7 +157,7 @@ function startWorker(
 ): OpenWorker {
   const running = new Set<Promise<unknown>>();
   const worker = open(async (job) => {
-    const work = options.process({ id: job.id ?? '', data: job.data, log: (line) => job.log(line) });
+    const work = options.process({ id: job.id ?? '', data: job.data });
     running.add(work);
     try {
       return await work;

@@ -15,21 +15,19 @@ export function defineQueue<Data>(definition: QueueDefinition<Data>): QueueDefin
   return definition;
 }
 
-/** What a processor is told about the job that gave it the permit to work. */
-export interface JobContext<Data = unknown> {
-  readonly jobId: string;
-  readonly data: Data;
-}
-
 /**
- * The work behind a queue, as a worker process runs it. Both functions claim their rows in Postgres themselves and
- * succeed when there is nothing to do.
+ * The work behind a queue, as a worker process runs it. What works claims its rows in Postgres itself and
+ * succeeds when there is nothing to do.
  */
 export interface QueueWork<Data = unknown> {
   readonly queue: QueueDefinition<Data>;
   readonly concurrency: number;
-  /** Works on the fairest due row, which need not be the one that rang. The result is shown on the board. */
-  process(job: JobContext<Data>): Promise<object>;
+  /**
+   * Works on the fairest due row, which need not be the one that rang.
+   * @param data of the job that gave the permit to work.
+   * @returns what the board and the log show.
+   */
+  process(data: Data): Promise<object>;
   /**
    * Job data for at most `limit` of the oldest rows that are due, that nobody works on, and for which a job may have been
    * lost.

@@ -34,7 +34,7 @@ export function startQueueWorker(work: QueueWork, { backend, logger, onJob }: Wo
       }
       const cause = requestsBehind(parsed.data);
       try {
-        const result = await work.process({ jobId: job.id, data: parsed.data });
+        const result = await work.process(parsed.data);
         logger.info(
           { queue: work.queue.name, job_id: job.id, ...cause, ...result, duration_ms: report('completed') },
           'job completed',

@@ -1,6 +1,7 @@
 import { Client, escapeIdentifier } from 'pg';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from '#platform/embedded-postgres.ts';
 import { runMigrations } from '#platform/migrations.ts';
+import { isAlive } from '#platform/process-life.ts';
 import { waitFor } from './waiting.ts';
 
 const templateName = 'faults_template';
@@ -69,14 +70,5 @@ export class PostgresServer {
     } finally {
       await client.end();
     }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { CSV_HEADER_LIMIT_BYTES, foldColumnName, readCsvHeader } from './csv-header.ts';
+import { CSV_HEADER_LIMIT_BYTES, readCsvHeader } from './csv-header.ts';
 
 function read(text: string): ReturnType<typeof readCsvHeader> {
   return readCsvHeader(Buffer.from(text), 'utf-8');
@@ -36,7 +36,7 @@ describe('readCsvHeader', () => {
   });
 
   test('two names that differ by case, accents or blanks only are one name', () => {
-    expect(foldColumnName(' Observação ')).toBe('observacao');
+    expect(read('observacao; Observação \n')).toMatchObject({ code: 'duplicate_column' });
     expect(read('raca;Raça\n')).toMatchObject({ code: 'duplicate_column', detail: 'two columns are named Raça' });
     expect(read('a, A\n')).toMatchObject({ code: 'duplicate_column' });
     expect(read(',column_1\n')).toMatchObject({ code: 'duplicate_column' });

@@ -1,4 +1,6 @@
-import { type Charset, decodeRecord } from './charset.ts';
+import { foldName } from '#domains/items/index.ts';
+import type { BodyCharset } from '../body-format.ts';
+import { decodeRecord } from './charset.ts';
 import { parseCsvRecords } from './csv-values.ts';
 import { type CsvDelimiter, makeCsvCutter } from './csv.ts';
 
@@ -27,7 +29,7 @@ export const CSV_HEADER_LIMIT_BYTES = 64 * 1024;
  * {@link CSV_HEADER_LIMIT_BYTES} bytes. The delimiter is the comma, semicolon or tab that is most frequent outside
  * quotes in the header; the comma if there is none. Blank lines before the header are skipped.
  */
-export function readCsvHeader(firstBytes: Buffer, charset: Charset): CsvHeader {
+export function readCsvHeader(firstBytes: Buffer, charset: BodyCharset): CsvHeader {
   const start = skipBlankLines(firstBytes, BYTE_ORDER_MARK.equals(firstBytes.subarray(0, 3)) ? 3 : 0);
   if (start === firstBytes.length) return refuse('csv_header_missing', 'the body has no header line');
   const end = endOfHeader(firstBytes, start);
@@ -44,11 +46,6 @@ export function readCsvHeader(firstBytes: Buffer, charset: Charset): CsvHeader {
   const duplicate = findDuplicate(columns);
   if (duplicate !== undefined) return refuse('duplicate_column', `two columns are named ${duplicate}`);
   return { ok: true, delimiter, columns, byteLength: end, lines: countLines(firstBytes.subarray(0, end)) };
-}
-
-/** The form in which column names are compared: without blanks around, case and accents. `Raça ` is `raca`. */
-export function foldColumnName(name: string): string {
-  return name.trim().normalize('NFD').replaceAll(/\p{M}/gu, '').toLowerCase();
 }
 
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
@@ -121,7 +118,7 @@ function nameColumns(header: string, delimiter: CsvDelimiter): string[] {
 function findDuplicate(columns: readonly string[]): string | undefined {
   const seen = new Set<string>();
   return columns.find((column) => {
-    const folded = foldColumnName(column);
+    const folded = foldName(column);
     if (seen.has(folded)) return true;
     seen.add(folded);
     return false;

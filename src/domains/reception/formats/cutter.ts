@@ -1,14 +1,3 @@
-/**
- * Where a record stands in the body: byte offsets in the whole body, `byteEnd` exclusive and before the line end, and
- * the physical line it starts on (the first line of a body is 1, in CSV usually the header's; null for JSON, which
- * has no lines).
- */
-export interface CutPosition {
-  byteStart: number;
-  byteEnd: number;
-  line: number | null;
-}
-
 /** Why a line of a CSV body is no record. */
 export type BadRecordCode =
   /** A quote inside an unquoted field, or text after a closing quote. */
@@ -16,7 +5,11 @@ export type BadRecordCode =
   /** A quoted field opens on the line and is not properly closed. */
   | 'csv_unterminated_quote';
 
-/** Who is told of each record of a body, in the order of the body. The fields of {@link CutPosition} are spread out. */
+/**
+ * Who is told of each record of a body, in the order of the body, and where it stands: byte offsets in the whole body,
+ * `byteEnd` exclusive and before the line end, and the physical line it starts on (the first line of a body is 1, in CSV
+ * usually the header's; null for JSON, which has no lines).
+ */
 export interface CutListener {
   onRecord: (byteStart: number, byteEnd: number, line: number | null) => void;
   /** Told of a physical line that is rejected as a whole; only CSV has such lines. */

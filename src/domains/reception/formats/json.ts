@@ -23,10 +23,10 @@ export function makeJsonCutter(options: { onRecord: CutListener['onRecord'] }): 
  * looked for. `startOffset` is the place in the body of the first byte pushed.
  */
 export function makeJsonElementsCutter(options: {
-  startOffset?: number;
+  startOffset: number;
   onRecord: CutListener['onRecord'];
 }): RecordCutter {
-  return new JsonElementsCutter(options.startOffset ?? 0, options.onRecord);
+  return new JsonElementsCutter(options.startOffset, options.onRecord);
 }
 
 const QUOTE = 0x22;

@@ -1,14 +1,28 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 
-import type { CutPosition } from './cutter.ts';
-import { type CutFormat, makeCutter } from './make-cutter.ts';
+import type { CutListener, RecordCutter } from './cutter.ts';
+import { makeJsonCutter, makeJsonElementsCutter } from './json.ts';
+import { makeNdjsonCutter } from './ndjson.ts';
 
-function cut(body: Buffer, format: CutFormat, chunkSizes: readonly number[] = [], startOffset = 0): CutPosition[] {
-  const found: CutPosition[] = [];
-  const listener = (byteStart: number, byteEnd: number, line: number | null): number =>
-    found.push({ byteStart, byteEnd, line });
-  const cutter = makeCutter(format, { onRecord: listener, onBadRecord: listener });
+interface Found {
+  byteStart: number;
+  byteEnd: number;
+  line: number | null;
+}
+
+type MakeCutter = (onRecord: CutListener['onRecord']) => RecordCutter;
+
+const ndjson: MakeCutter = (onRecord) => makeNdjsonCutter({ onRecord });
+const json: MakeCutter = (onRecord) => makeJsonCutter({ onRecord });
+const jsonElementsFrom =
+  (startOffset: number): MakeCutter =>
+  (onRecord) =>
+    makeJsonElementsCutter({ startOffset, onRecord });
+
+function cut(body: Buffer, makeCutter: MakeCutter, chunkSizes: readonly number[] = [], startOffset = 0): Found[] {
+  const found: Found[] = [];
+  const cutter = makeCutter((byteStart, byteEnd, line) => found.push({ byteStart, byteEnd, line }));
   let offset = startOffset;
   for (const size of chunkSizes) {
     cutter.push(body.subarray(offset, offset + size));
@@ -19,7 +33,7 @@ function cut(body: Buffer, format: CutFormat, chunkSizes: readonly number[] = []
   return found;
 }
 
-function textsOf(body: Buffer, found: readonly CutPosition[]): string[] {
+function textsOf(body: Buffer, found: readonly Found[]): string[] {
   return found.map(({ byteStart, byteEnd }) => body.toString('utf8', byteStart, byteEnd));
 }
 
@@ -49,7 +63,7 @@ describe('NDJSON cutter', () => {
             .split('\n')
             .map((line, index) => ({ text: line.replace(/\r$/u, ''), line: index + 1 }))
             .filter((line) => content.test(line.text));
-          const found = cut(body, { name: 'ndjson' }, sizes);
+          const found = cut(body, ndjson, sizes);
           expect(textsOf(body, found)).toEqual(expected.map((line) => line.text));
           expect(found.map(({ line }) => line)).toEqual(expected.map(({ line }) => line));
         },
@@ -60,21 +74,22 @@ describe('NDJSON cutter', () => {
 
   test('finds in a slice from a line start what it finds there in the whole body', () => {
     const body = Buffer.from('\uFEFF{"a":1}\r\n\n{"b":2}\n\uFEFF3\n4');
-    const whole = cut(body, { name: 'ndjson' });
+    const whole = cut(body, ndjson);
     expect(textsOf(body, whole)).toEqual(['{"a":1}', '{"b":2}', '\uFEFF3', '4']);
     for (const [index, { byteStart, line }] of whole.entries()) {
-      const slice: CutFormat = { name: 'ndjson', startOffset: byteStart, startLine: Number(line) };
+      const slice: MakeCutter = (onRecord) =>
+        makeNdjsonCutter({ startOffset: byteStart, startLine: Number(line), onRecord });
       expect(cut(body, slice, [1, 1], byteStart)).toEqual(whole.slice(index));
     }
   });
 
   test('takes a byte-order mark only if it is whole', () => {
     const broken = Buffer.from([0xef, 0xbb, 0x0a, 0xef, 0xbb, 0xbf]);
-    expect(cut(broken, { name: 'ndjson' }, [1, 1, 1])).toEqual([
+    expect(cut(broken, ndjson, [1, 1, 1])).toEqual([
       { byteStart: 0, byteEnd: 2, line: 1 },
       { byteStart: 3, byteEnd: 6, line: 2 },
     ]);
-    expect(cut(Buffer.from([0x31, 0xbb, 0xbf]), { name: 'ndjson' }, [1, 1, 1])).toHaveLength(1);
+    expect(cut(Buffer.from([0x31, 0xbb, 0xbf]), ndjson, [1, 1, 1])).toHaveLength(1);
   });
 });
 
@@ -83,13 +98,13 @@ describe('JSON cutters', () => {
     fc.assert(
       fc.property(mark, jsonElements, fc.nat(), chunkSizes, (start, elements, choice, sizes) => {
         const body = Buffer.from(`${start} [${elements.map((parts) => parts.join('')).join(',')}] `);
-        const whole = cut(body, { name: 'json' }, sizes);
+        const whole = cut(body, json, sizes);
         expect(textsOf(body, whole)).toEqual(elements.map(([, element]) => element.trim()));
         fc.pre(whole.length > 0);
         const from = choice % whole.length;
         const startOffset = whole[from]!.byteStart;
         const inside = body.subarray(0, body.lastIndexOf(']'));
-        expect(cut(inside, { name: 'json_elements', startOffset }, sizes, startOffset)).toEqual(whole.slice(from));
+        expect(cut(inside, jsonElementsFrom(startOffset), sizes, startOffset)).toEqual(whole.slice(from));
       }),
       { numRuns: 3000 },
     );
@@ -98,19 +113,11 @@ describe('JSON cutters', () => {
   test('find the one record of a body that is an object', () => {
     const body = Buffer.from(' {"a":[{"b":"}\\""}]} ');
     const found = [{ byteStart: 1, byteEnd: body.length - 1, line: null }];
-    expect(cut(body, { name: 'json' })).toEqual(found);
-    expect(cut(body.subarray(0, -1), { name: 'json_elements', startOffset: 1 }, [], 1)).toEqual(found);
+    expect(cut(body, json)).toEqual(found);
+    expect(cut(body.subarray(0, -1), jsonElementsFrom(1), [], 1)).toEqual(found);
   });
 
   test('refuse a body that is not JSON with the byte position', () => {
-    expect(() => cut(Buffer.from('[{"a":1},'), { name: 'json' })).toThrow('the document ends too early at byte 9');
-  });
-});
-
-describe('makeCutter', () => {
-  test('cuts CSV after its header', () => {
-    const body = Buffer.from('a;b\n1;"2\n3"\n4;5');
-    const csv: CutFormat = { name: 'csv', delimiter: ';', startOffset: 4, startLine: 2 };
-    expect(textsOf(body, cut(body, csv, [], 4))).toEqual(['1;"2\n3"', '4;5']);
+    expect(() => cut(Buffer.from('[{"a":1},'), json)).toThrow('the document ends too early at byte 9');
   });
 });

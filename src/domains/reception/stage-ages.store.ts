@@ -1,6 +1,6 @@
 import type { Queryable } from '#platform/database.ts';
 
-/** Seconds for which the oldest row of each stage has waited; each is one probe of a partial index. */
+/** Seconds for which the oldest row of each stage has waited, 0 where none waits. Reads open rows only. */
 export async function readOldestUnsettled(queryable: Queryable): Promise<Map<string, number>> {
   const { rows } = await queryable.query<{ stage: string; seconds: number }>(`
     select 'settlement' as stage, coalesce(extract(epoch from now() - (
