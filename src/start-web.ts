@@ -1,7 +1,9 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config } from './config.ts';
+import { bootstrapWhenMigrated } from './prepare-database.ts';
 import { makeWeb } from './web-container.ts';
+import { answerUnreadable } from './api/unreadable-request.ts';
 import type { Logger } from '#platform/logger.ts';
 import type { Route } from '#platform/route.ts';
 
@@ -31,6 +33,7 @@ export async function startWeb(config: Config, databaseUrl: string, host?: strin
     { keepAliveTimeout: 75_000, headersTimeout: 20_000, requestTimeout: 600_000, maxHeaderSize: 16_384 },
     app,
   );
+  server.on('clientError', (error, socket) => answerUnreadable(error, socket));
   const { promise: listening, resolve, reject } = Promise.withResolvers<void>();
   // "::" takes IPv4 too; where IPv6 is switched off, Node falls back to 0.0.0.0.
   server.once('error', reject).listen({ port: config.PORT, host }, resolve);
@@ -41,11 +44,15 @@ export async function startWeb(config: Config, databaseUrl: string, host?: strin
     throw error;
   }
   server.on('error', (error) => logger.error({ err: error }, 'listening met an error'));
+  const stopping = new AbortController();
+  const bootstrapped = bootstrapWhenMigrated(config, databaseUrl, stopping.signal);
   return {
     port: (server.address() as AddressInfo).port,
     routes,
     logger,
     async stop() {
+      stopping.abort();
+      await bootstrapped;
       // A client that sends one request after the other would otherwise keep its connection, and us, busy.
       server.prependListener('request', (_request, response) => response.setHeader('connection', 'close'));
       const closed = new Promise((done) => server.close(done));

@@ -17,7 +17,7 @@ const processNames = ['web', 'worker'];
 /** The web process of a start that was killed may hold the port until it notices. */
 const portWaitMs = 10_000;
 /** npm passes Ctrl-C on to us although the terminal sent it to us already: one key press, two signals. */
-const repeatedSignalMs = 1000;
+const repeatedSignalMs = 200;
 /** Any two numbers that nobody else in this database locks: "defa" and "rm" as ASCII. */
 const installationLock = [0x64_65_66_61, 0x72_6d];
 

@@ -41,11 +41,13 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const { database, logger, metrics, backend, bell } = essentials;
   const queues = await findQueues();
   const authentication = makeAuthentication(database, Date.now);
-  const items = makeItemsService({ database, loadTypes: makeTypeRegistryLoader(database, Date.now) });
+  const loadTypes = makeTypeRegistryLoader(database, Date.now);
+  const items = makeItemsService({ database, loadTypes });
   const receipts = makeReceiptsService({
     database,
     bell,
     items,
+    loadTypes,
     observeGroup: (rows) => metrics.groupRows.observe(rows),
   });
   const budget = new BodyBudget({

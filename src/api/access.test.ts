@@ -189,6 +189,27 @@ describe('what another workspace sent', () => {
     }
   });
 
+  test('is not told by the text of a conflict with it: neither its values nor their types', async () => {
+    const rival = { 'x-api-key': await application.createKey({ scope: 'admin', workspace: 'Rivals' }) };
+    const chip = { identifier_type: 'chip', value: '982000000000017' };
+    const own = await application.submit(
+      JSON.stringify({ identifiers: [{ identifier_type: 'sisbov', value: 'BR300000000017' }, chip] }),
+    );
+    await application.settle((await readJson<Receipt>(own)).receipt_id);
+    const body = JSON.stringify({ identifiers: [chip, { identifier_type: 'sisbov', value: 'BR300000000018' }] });
+    const answer = await application.submit(body, { ...rival, prefer: 'wait=20' });
+    const { receipt_id: receiptId } = await readJson<Receipt>(answer);
+    const conflicted = await readJson<{ entries: Entry[] }>(
+      await application.fetch(`/api/receipts/${receiptId}/entries`, { headers: rival }),
+    );
+
+    expect(conflicted.entries[0]).toMatchObject({
+      status: 'conflicted',
+      error: { code: 'identifier_conflict', pointer: '' },
+    });
+    expect(conflicted.entries[0]!.error!.detail).not.toMatch(/sisbov|chip|\d/i);
+  });
+
   test('cannot be reached by naming a workspace in the query, the headers or the body', async () => {
     const { rows } = await application.database.pool.query<{ workspace_id: string }>(
       'select workspace_id from receipts where receipt_id = $1',
@@ -199,5 +220,29 @@ describe('what another workspace sent', () => {
       headers: { ...stranger, 'x-workspace-id': workspaceId },
     });
     expect(await readJson<{ total: number }>(response)).toMatchObject({ total: 0 });
+  });
+});
+
+describe('filters', () => {
+  test.each([
+    ['identifier_type=sisbov', 'value'],
+    ['value=BR300000000001', 'identifier_type'],
+    ['value_chain=WHEAT', 'value_chain'],
+    ['status=gone', 'status'],
+  ])('%s on items is refused by name, rather than ignored', async (query, parameter) => {
+    const response = await application.fetch(`/api/items?${query}`);
+
+    expect(response.status).toBe(400);
+    expect(await readJson<ProblemDocument>(response)).toMatchObject({ errors: [{ pointer: parameter }] });
+  });
+
+  test('take words in any case, value chains by their aliases, and ids in upper case', async () => {
+    const items = await readJson<{ items: { id: string }[]; total: number }>(await application.fetch('/api/items'));
+    const active = await readJson<{ total: number }>(await application.fetch('/api/items?status=ACTIVE'));
+    const generic = await readJson<{ total: number }>(await application.fetch('/api/items?value_chain=Generic'));
+    const one = await application.fetch(`/api/items/${items.items[0]!.id.toUpperCase()}`);
+
+    expect(items.total).toBeGreaterThan(0);
+    expect([active.total, generic.total, one.status]).toEqual([items.total, items.total, 200]);
   });
 });

@@ -106,6 +106,8 @@ function factsOf(response: Response): RequestFacts {
 /** Gives a request its id, and leaves one log line and one measurement when it is over. */
 function observe(request: Request, response: Response, logger: Logger, metrics: Metrics): RequestFacts {
   const startedAt = performance.now();
+  // Pages cut their own prefix off while they work.
+  const { path } = request;
   const sent = request.headers['x-request-id'];
   const facts: RequestFacts = {
     requestId: typeof sent === 'string' && requestIdPattern.test(sent) ? sent : makeId(),
@@ -114,15 +116,16 @@ function observe(request: Request, response: Response, logger: Logger, metrics: 
   response.once('close', () => {
     const durationMs = performance.now() - startedAt;
     metrics.requestSeconds.observe(
-      { method: request.method, route: facts.route, status: response.statusCode },
+      { method: request.method, route: facts.route, status: response.headersSent ? response.statusCode : 499 },
       durationMs / 1000,
     );
     logger.info(
       {
         request_id: facts.requestId,
         method: request.method,
-        path: request.path,
-        status: response.statusCode,
+        path,
+        // 499 as nginx has it: nobody was left to be answered.
+        status: response.headersSent ? response.statusCode : 499,
         duration_ms: Math.round(durationMs * 10) / 10,
         workspace_id: facts.workspaceId,
         ...(response.writableFinished ? {} : { is_aborted: true }),

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { isDatabaseAwayError, Problem, problemDefinitions } from '#platform/errors.ts';
+import { isDatabaseAwayError, isSchemaBehindError, Problem, problemDefinitions } from '#platform/errors.ts';
 
 interface ProblemContext {
   requestId: string;
@@ -41,6 +41,12 @@ export function toProblem(error: unknown): Problem {
   if (isUnreachable(error)) {
     return new Problem('unavailable', 'the database cannot be reached at this moment', {
       headers: { 'retry-after': '2' },
+      cause: error,
+    });
+  }
+  if (isSchemaBehindError(error)) {
+    return new Problem('unavailable', 'the database is not migrated to this version yet', {
+      headers: { 'retry-after': '5' },
       cause: error,
     });
   }

@@ -154,6 +154,10 @@ test('a database that lacks a migration: the process is live, and ready once it 
       reasons: ['the database lacks 1 migrations; run the release command'],
     });
     expect((await fetch(`${application.url}/health/live`)).status).toBe(200);
+    await pool.query('alter table api_keys rename to api_keys_of_another_version');
+    const early = await application.fetch('/api/receipts');
+    expect([early.status, early.headers.get('retry-after')]).toEqual([503, '5']);
+    await pool.query('alter table api_keys_of_another_version rename to api_keys');
     await pool.query('insert into knex_migrations (name, batch, migration_time) values ($1, $2, now())', [
       rows[0]!.name,
       rows[0]!.batch,

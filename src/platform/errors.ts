@@ -25,6 +25,7 @@ export const problemDefinitions = {
   unsupported_media_type: { status: 415, title: 'This kind of content is not taken here' },
   idempotency_key_reused: { status: 422, title: 'This key was used for a different request' },
   invalid_request: { status: 422, title: 'The request breaks a rule' },
+  headers_too_large: { status: 431, title: 'The URL and headers are over the limit' },
   internal_error: { status: 500, title: 'Something went wrong on our side' },
   overloaded: { status: 503, title: 'The service takes no more at this moment' },
   unavailable: { status: 503, title: 'The service cannot keep what you sent at this moment' },
@@ -108,6 +109,11 @@ export function isDataError(error: unknown): boolean {
 export function isDatabaseAwayError(error: unknown): boolean {
   const state = sqlStateOf(error);
   return state !== undefined && ['08', '57', '53'].includes(state.slice(0, 2));
+}
+
+/** True when tables or columns are missing: the release step has not run yet. SQLSTATE 42P01, 42703. */
+export function isSchemaBehindError(error: unknown): boolean {
+  return ['42P01', '42703'].includes(sqlStateOf(error) ?? '');
 }
 
 /** True for failures that a fresh try of the whole transaction may not meet: deadlock, serialization, lock time-out. */

@@ -26,6 +26,11 @@ export const pageQuery = {
   cursor: z.string().max(200).optional().meta({ description: 'next_cursor of the page before' }),
 };
 
+/** A query parameter whose values are lower-case words, taken in any case. */
+export function anyCase<Schema extends z.ZodType>(schema: Schema) {
+  return z.preprocess((sent) => (typeof sent === 'string' ? sent.toLowerCase() : sent), schema);
+}
+
 export interface Page<Row> {
   readonly rows: readonly Row[];
   /** Rows that match in all, counted up to `countedAtMost` + 1. */

@@ -50,7 +50,8 @@ export function normaliseIdentifier(
   const normaliser = type?.normaliser ?? 'free_text';
   const claimType = type?.name ?? unknownTypeName(typeNameAsSent);
   if (claimType === undefined) {
-    return refused('invalid_identifier', 'The name of a type is 1 to 64 characters, none of them a control character.');
+    const detail = 'The name of a type is 1 to 64 characters, none of them a control character.';
+    return { ok: false, code: 'invalid_identifier', detail, isOfTypeName: true };
   }
   const refusal = refusalOfText(raw, normaliser === 'free_text');
   if (refusal) return refusal;

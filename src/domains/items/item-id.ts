@@ -8,5 +8,5 @@ export function itemIdOf(itemNumber: number): string {
 
 /** The number in an item's id; undefined for any other text. */
 export function itemNumberOfId(id: string): number | undefined {
-  return /^defa0000-0000-8000-8000-[0-9a-f]{12}$/.test(id) ? Number.parseInt(id.slice(prefix.length), 16) : undefined;
+  return /^defa0000-0000-8000-8000-[0-9a-f]{12}$/i.test(id) ? Number.parseInt(id.slice(prefix.length), 16) : undefined;
 }

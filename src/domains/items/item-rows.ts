@@ -244,14 +244,7 @@ function completedEntry(
 }
 
 function conflictedEntry(good: GoodRecord, contradictions: readonly Contradiction[]): NewEntry {
-  const own = good.record.identifiers;
-  const types = contradictions.map(({ claimType }) => claimType).filter((type) => type !== '');
-  const named = own.find(({ claimType }) => types.includes(claimType));
-  // Only what the sender itself sent may stand in the text: the other values can belong to another workspace.
-  const detail =
-    types.length > 0
-      ? `an item has one ${types.join(', one ')} only, and the identifiers of this record name another`
-      : 'the record would join items to which others contributed; an administrator has to allow that';
+  const { detail, pointer } = describeContradictions(good.record, contradictions);
   return {
     ...placeOf(good.incoming),
     itemNumber: null,
@@ -262,8 +255,24 @@ function conflictedEntry(good: GoodRecord, contradictions: readonly Contradictio
     error: JSON.stringify({
       code: 'identifier_conflict',
       detail,
-      pointer: (named ?? own[0])?.pointer ?? '',
+      pointer,
       contradictions,
     }),
+  };
+}
+
+/** What the sender may read: neither values nor types that only others sent. */
+function describeContradictions({ identifiers }: JudgedRecord, contradictions: readonly Contradiction[]) {
+  if (contradictions.some(({ claimType }) => claimType === ''))
+    return {
+      detail: 'the record would join items to which others contributed; an administrator has to allow that',
+      pointer: '',
+    };
+  if (contradictions.some(({ isOurs }) => !isOurs))
+    return { detail: 'the identifiers of this record contradict what others sent of the same item', pointer: '' };
+  const types = contradictions.map(({ claimType }) => claimType);
+  return {
+    detail: `an item has one ${types.join(', one ')} only, and the identifiers of this record name another`,
+    pointer: (identifiers.find(({ claimType }) => types.includes(claimType)) ?? identifiers[0])?.pointer ?? '',
   };
 }

@@ -1,7 +1,10 @@
+import { Problem } from '#platform/errors.ts';
 import { listBody } from '#platform/page.ts';
 import { defineRoute, principalOf, type Route } from '#platform/route.ts';
 import { itemDetailsSchema, itemListQuery, itemListSchema, provenanceSchema } from './items.schema.ts';
 import type { ItemsService } from './items.service.ts';
+
+import { parseValueChain, valueChains, type ValueChain } from './value-chain.ts';
 
 const tag = 'Items';
 
@@ -37,7 +40,7 @@ export function itemRoutes(items: ItemsService): Route[] {
             workspaceId: principalOf(request).workspaceId,
             identifierType,
             ...filter,
-            valueChain: valueChain?.toUpperCase(),
+            valueChain: valueChain === undefined ? undefined : readValueChain(valueChain),
             country: filter.country?.toUpperCase(),
           },
           { limit, offset, cursor },
@@ -77,4 +80,13 @@ export function itemRoutes(items: ItemsService): Route[] {
       },
     }),
   ];
+}
+
+function readValueChain(sent: string): ValueChain {
+  const chain = parseValueChain(sent);
+  if (chain) return chain;
+  const detail = `value chains are ${valueChains.join(', ')}`;
+  throw new Problem('invalid_query', `value_chain: ${detail}`, {
+    errors: [{ pointer: 'value_chain', code: 'invalid_query', detail }],
+  });
 }

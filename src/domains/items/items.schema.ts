@@ -1,5 +1,8 @@
 import { z } from 'zod';
-import { listSchema, pageQuery } from '#platform/page.ts';
+import { anyCase, listSchema, pageQuery } from '#platform/page.ts';
+
+const itemStatuses = ['pending', 'active', 'inactive', 'archived', 'merged'] as const;
+const eventStatuses = ['pending', 'processing', 'completed', 'failed'] as const;
 
 export const identifierSchema = z
   .object({
@@ -18,7 +21,7 @@ export const itemSchema = z
     value_chain: z.string(),
     country: z.string(),
     year: z.number().int(),
-    status: z.enum(['pending', 'active', 'inactive', 'archived', 'merged']),
+    status: z.enum(itemStatuses),
     metadata: z.record(z.string(), z.unknown()),
     version: z.number().int(),
     merged_into: z.uuid().nullable(),
@@ -37,7 +40,7 @@ export const eventSchema = z
     source_type: z.string(),
     source_id: z.string(),
     payload: z.unknown(),
-    status: z.enum(['pending', 'processing', 'completed', 'failed']),
+    status: z.enum(eventStatuses),
     visibility: z.string(),
     is_duplicate: z.boolean(),
     item_id: z.uuid(),
@@ -103,7 +106,7 @@ export const itemListQuery = z.object({
   value_chain: z.string().max(40).optional(),
   country: z.string().max(10).optional(),
   year: z.coerce.number().int().optional(),
-  status: z.enum(['pending', 'active', 'inactive', 'archived', 'merged']).optional(),
+  status: anyCase(z.enum(itemStatuses)).optional(),
   circuit_id: z.uuid().optional(),
 });
 
@@ -115,5 +118,5 @@ export const eventListQuery = z.object({
   dfid: z.string().max(100).optional(),
   circuit_id: z.uuid().optional(),
   user_id: z.uuid().optional(),
-  status: z.enum(['pending', 'processing', 'completed', 'failed']).optional(),
+  status: anyCase(z.enum(eventStatuses)).optional(),
 });

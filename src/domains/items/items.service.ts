@@ -74,17 +74,8 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
   };
 
   /** Items that own or mention an identifier; only those that the workspace itself sent it for are shown. */
-  const findByIdentifier = async (
-    workspaceId: string,
-    typeName: string | undefined,
-    value: string,
-  ): Promise<number[]> => {
+  const findByIdentifier = async (workspaceId: string, typeName: string, value: string): Promise<number[]> => {
     const types = await loadTypes();
-    if (typeName === undefined) {
-      throw new Problem('invalid_query', 'value needs identifier_type', {
-        errors: [{ pointer: 'identifier_type', code: 'invalid_query', detail: 'missing beside value' }],
-      });
-    }
     const result = normaliseIdentifier(types.find(typeName), typeName, value);
     if (!result.ok) return [];
     const owner = await findClaimOwner(knex, result.claimType, result.value);
@@ -114,7 +105,10 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
     async list({ dfid, identifierType, value, ...filter }: ListFilter, page: PageRequest) {
       const position = { ...page, after: decodeCursor(page.cursor, 'number') };
       let itemNumbers: number[] | undefined;
-      if (value !== undefined) itemNumbers = await findByIdentifier(filter.workspaceId, identifierType, value);
+      if (value !== undefined && identifierType !== undefined)
+        itemNumbers = await findByIdentifier(filter.workspaceId, identifierType, value);
+      else if (value !== undefined || identifierType !== undefined)
+        throw missingBeside(value === undefined ? 'value' : 'identifier_type');
       if (dfid !== undefined) {
         const itemNumber = itemNumberOf(dfid);
         itemNumbers =
@@ -314,4 +308,10 @@ function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
     processed_at: row.created_at.toISOString(),
     error_message: null,
   };
+}
+
+function missingBeside(parameter: 'value' | 'identifier_type'): Problem {
+  return new Problem('invalid_query', 'identifier_type and value find an item together', {
+    errors: [{ pointer: parameter, code: 'invalid_query', detail: 'missing beside the other' }],
+  });
 }

@@ -158,7 +158,9 @@ function judgeIdentifiers({ identifiers }: SubmittedRecord, { types }: JudgingCo
   for (const { typeName, value, pointer } of identifiers) {
     const type = types.find(typeName);
     const result = normaliseIdentifier(type, typeName, value);
-    if (!result.ok) return refuse(result.code, pointer, result.detail);
+    // The member that names the type stands beside the value, under one of two names.
+    if (!result.ok)
+      return refuse(result.code, result.isOfTypeName ? pointer.replace(/\/value$/, '') : pointer, result.detail);
     const isCanonical = type !== undefined && type.isCanonical && type.subject === 'item';
     canIdentify ||= type === undefined || type.subject === 'item';
     judged.push({ typeName, raw: value, claimType: result.claimType, value: result.value, isCanonical, pointer });

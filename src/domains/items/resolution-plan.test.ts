@@ -195,7 +195,7 @@ describe('a plan', () => {
     const { items, conflicts } = plan([record('sisbov 1', 'sisbov 2')], known);
 
     expect(items).toEqual([]);
-    expect(conflicts.get(0)).toEqual([{ claimType: 'sisbov', values: ['1', '2'], itemNumbers: [3, 7] }]);
+    expect(conflicts.get(0)).toEqual([{ claimType: 'sisbov', values: ['1', '2'], itemNumbers: [3, 7], isOurs: true }]);
   });
 
   test('puts the lowest number first when a record joins items', () => {
@@ -253,7 +253,7 @@ describe('joining items that exist', () => {
     const { items, conflicts } = plan([link], known);
 
     expect(items).toEqual([]);
-    expect(conflicts.get(0)).toEqual([{ claimType: '', values: [], itemNumbers: [1, 2] }]);
+    expect(conflicts.get(0)).toEqual([{ claimType: '', values: [], itemNumbers: [1, 2], isOurs: false }]);
   });
 
   test('is allowed to a workspace that an administrator trusts', () => {

@@ -21,6 +21,8 @@ export interface Contradiction {
   readonly values: readonly string[];
   /** The items that exist and would be joined. */
   readonly itemNumbers: readonly number[];
+  /** False when what contradicts may come from another workspace, which must not learn of it. */
+  readonly isOurs: boolean;
 }
 
 /** A record that showed that what was taken for several things is one. */
@@ -195,10 +197,11 @@ function findContradictions(
   itemNumbers.sort((a, b) => a - b);
   const contradictions: Contradiction[] = [];
   for (const [claimType, values] of valuesByType) {
-    if (values.size > 1) contradictions.push({ claimType, values: [...values].toSorted(), itemNumbers });
+    if (values.size > 1)
+      contradictions.push({ claimType, values: [...values].toSorted(), itemNumbers, isOurs: isOursAlone });
   }
   if (contradictions.length === 0 && itemNumbers.length > 1 && !isOursAlone && !options.mayLinkItems) {
-    contradictions.push({ claimType: '', values: [], itemNumbers });
+    contradictions.push({ claimType: '', values: [], itemNumbers, isOurs: false });
   }
   return contradictions;
 }

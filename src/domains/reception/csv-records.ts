@@ -81,6 +81,11 @@ export function findSharedField(columns: readonly string[], { roles }: CsvColumn
   return undefined;
 }
 
+/** What is wrong with columns that `findSharedField` found. */
+export function sharedFieldDetail(columns: readonly string[]): string {
+  return `the columns ${columns.join(' and ')} name the same field`;
+}
+
 /** A line of a CSV as a record. Values stay the strings they are; an empty cell is an absent field. */
 export function readCsvRecord(values: readonly string[], { roles, pointers }: CsvColumns): SubmittedRecord {
   const identifiers: SubmittedIdentifier[] = [];

@@ -1,7 +1,7 @@
 import { receiptEntriesMax } from '#platform/ids.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { TypeRegistry } from '#domains/items/index.ts';
-import { classifyColumns, findSharedField, type CsvLayout } from './csv-records.ts';
+import { classifyColumns, findSharedField, sharedFieldDetail, type CsvLayout } from './csv-records.ts';
 import { makeCsvCutter } from './formats/csv.ts';
 import { readCsvHeader } from './formats/csv-header.ts';
 import type { RecordCutter } from './formats/cutter.ts';
@@ -109,9 +109,10 @@ async function cutReceipt(
     if (!header.ok) return { ...result, failure: { code: 'invalid_csv_header', detail: header.detail }, collector };
     const classified = classifyColumns(header.columns, types);
     const shared = findSharedField(header.columns, classified);
+    // Reception asked the same, but the table of types may have changed since.
     if (shared) {
-      const detail = `the columns ${shared.join(' and ')} name the same field`;
-      return { ...result, failure: { code: 'invalid_csv_header', detail }, collector };
+      const failure = { code: 'invalid_csv_header', detail: sharedFieldDetail(shared) };
+      return { ...result, failure, collector };
     }
     unclassifiedFields = classified.unclassifiedFields;
     layout = {

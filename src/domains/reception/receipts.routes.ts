@@ -1,5 +1,5 @@
 import { createBlake3Stream } from '#platform/blake3.ts';
-import { listBody } from '#platform/page.ts';
+import { anyCase, listBody } from '#platform/page.ts';
 import { defineRoute, principalOf, type Route } from '#platform/route.ts';
 import { z } from 'zod';
 import { acceptedMediaTypes } from './body-format.ts';
@@ -109,7 +109,7 @@ export function receiptRoutes(receipts: ReceiptsService): Route[] {
       access: 'read',
       tag,
       summary: 'The records with what became of them, as CSV',
-      query: z.object({ status: entryStatus.exclude(['pending']).optional() }),
+      query: z.object({ status: anyCase(entryStatus.exclude(['pending'])).optional() }),
       responses: { 200: { description: 'One line per entry', contentType: 'text/csv' } },
       async handle(request) {
         const raw = await receipts.exportEntries(

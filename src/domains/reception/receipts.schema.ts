@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { listSchema, pageQuery } from '#platform/page.ts';
+import { anyCase, listSchema, pageQuery } from '#platform/page.ts';
 
 export const receiptStatus = z.enum(['received', 'processing', 'completed', 'completed_with_errors', 'failed']);
 export type ReceiptStatus = z.output<typeof receiptStatus>;
@@ -68,9 +68,9 @@ export const submissionQuery = z.object({
 
 export const receiptListQuery = z.object({
   ...pageQuery,
-  status: receiptStatus.optional(),
+  status: anyCase(receiptStatus).optional(),
   received_after: z.iso.datetime({ offset: true }).optional(),
   received_before: z.iso.datetime({ offset: true }).optional(),
 });
 
-export const entryListQuery = z.object({ ...pageQuery, status: entryStatus.optional() });
+export const entryListQuery = z.object({ ...pageQuery, status: anyCase(entryStatus).optional() });

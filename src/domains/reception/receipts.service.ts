@@ -14,6 +14,7 @@ import {
   type EntryStatus,
   type ItemsService,
   type ShownEntry,
+  type TypeRegistry,
 } from '#domains/items/index.ts';
 import { readBodyKind } from './body-format.ts';
 import { makeEntriesCsv } from './entries-csv.ts';
@@ -49,6 +50,7 @@ interface ReceiptsServiceOptions {
   database: Database;
   bell: Bell;
   items: ItemsService;
+  loadTypes(): Promise<TypeRegistry>;
   observeGroup?(rows: number): void;
 }
 
@@ -59,7 +61,7 @@ export type ReceiptsService = ReturnType<typeof makeReceiptsService>;
 const submitOperation = 'POST /api/receipts';
 
 /** Keeps receipts and tells what became of them. */
-export function makeReceiptsService({ database, bell, items, observeGroup }: ReceiptsServiceOptions) {
+export function makeReceiptsService({ database, bell, items, loadTypes, observeGroup }: ReceiptsServiceOptions) {
   const { pool, knex } = database;
   const writer = makeReceiptWriter({
     pool,
@@ -179,7 +181,7 @@ export function makeReceiptsService({ database, bell, items, observeGroup }: Rec
         body: null,
         idempotency,
       });
-      const receive = () => receiveChecked(request, kind);
+      const receive = () => receiveChecked(request, kind, loadTypes);
       if (key !== undefined) return submitOnce(request, makeReceipt, receive, key);
       const body = await receive();
       const receipt = makeReceipt(body, null);

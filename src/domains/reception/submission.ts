@@ -2,8 +2,9 @@ import { blake3Hex, createBlake3Stream } from '#platform/blake3.ts';
 import { Problem } from '#platform/errors.ts';
 import { JsonSyntaxError, makeJsonSyntaxScanner } from '#platform/json/syntax-scanner.ts';
 import type { ReceivedBody, RouteRequest } from '#platform/route.ts';
-import { isCountryCode, parseValueChain } from '#domains/items/index.ts';
+import { isCountryCode, parseValueChain, type TypeRegistry } from '#domains/items/index.ts';
 import type { BodyKind } from './body-format.ts';
+import { classifyColumns, findSharedField, sharedFieldDetail } from './csv-records.ts';
 import { CSV_HEADER_LIMIT_BYTES, readCsvHeader } from './formats/csv-header.ts';
 
 /** Bodies up to this size are stored together with others. */
@@ -21,10 +22,11 @@ export interface CheckedBody extends ReceivedBody {
 export async function receiveChecked(
   request: Pick<RouteRequest, 'receiveBody' | 'headers'>,
   kind: BodyKind,
+  loadTypes: () => Promise<TypeRegistry>,
 ): Promise<CheckedBody> {
   const announced = Number(request.headers['content-length'] ?? Number.NaN);
   const body = announced <= smallBodyBytes ? await receiveSmall(request, kind) : await receiveLarge(request, kind);
-  if (kind.format === 'csv') checkCsvHeader(body, kind);
+  if (kind.format === 'csv') checkCsvHeader(body, kind, await loadTypes());
   return body;
 }
 
@@ -83,7 +85,7 @@ function emptyBody(): Problem {
   return new Problem('empty_body', 'send at least one record');
 }
 
-function checkCsvHeader(body: ReceivedBody, kind: BodyKind): void {
+function checkCsvHeader(body: ReceivedBody, kind: BodyKind, types: TypeRegistry): void {
   const needed: Buffer[] = [];
   let bytes = 0;
   for (const chunk of body.chunks) {
@@ -92,11 +94,13 @@ function checkCsvHeader(body: ReceivedBody, kind: BodyKind): void {
     bytes += chunk.length;
   }
   const header = readCsvHeader(Buffer.concat(needed), kind.charset);
-  if (!header.ok) {
-    throw new Problem('invalid_csv_header', header.detail, {
-      errors: [{ pointer: '', code: header.code, detail: header.detail }],
-    });
-  }
+  if (!header.ok) throw invalidCsvHeader(header.code, header.detail);
+  const shared = findSharedField(header.columns, classifyColumns(header.columns, types));
+  if (shared) throw invalidCsvHeader('invalid_csv_header', sharedFieldDetail(shared));
+}
+
+function invalidCsvHeader(code: string, detail: string): Problem {
+  return new Problem('invalid_csv_header', detail, { errors: [{ pointer: '', code, detail }] });
 }
 
 /** The defaults of a submission, checked before anything is stored. */

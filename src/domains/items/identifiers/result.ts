@@ -14,7 +14,7 @@ export type IdentifierRefusalCode =
  */
 export type NormalisationResult =
   | { ok: true; claimType: string; value: string }
-  | { ok: false; code: IdentifierRefusalCode; detail: string };
+  | { ok: false; code: IdentifierRefusalCode; detail: string; isOfTypeName?: boolean };
 
 /** The result for a value that follows the rules. */
 export function accepted(claimType: string, value: string): NormalisationResult {
