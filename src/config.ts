@@ -122,11 +122,11 @@ export const settings = {
   }),
   BODY_MINIMUM_BYTES_PER_SECOND: setting({
     ...wholeNumber(1, 1_000_000_000, 1024),
-    description: 'A body that arrives slower than this, after a grace of BODY_GRACE_MS, is refused.',
+    description: 'A body that arrives slower than this over any BODY_GRACE_MS is refused.',
   }),
   BODY_GRACE_MS: setting({
     ...wholeNumber(100, 600_000, 10_000),
-    description: 'Milliseconds that a body may take whatever its rate.',
+    description: 'Milliseconds over which the rate of a body is measured.',
   }),
   BODY_RETENTION_DAYS: setting({
     ...wholeNumber(1, 36_500, 90),

@@ -1,7 +1,9 @@
 import { globSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
+import pg from 'pg';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
+import { surviveLostConnections } from '#platform/database.ts';
 import { makeEssentials, type Essentials } from './container.ts';
 import { makeApp } from './api/app.ts';
 import { boardRouter } from './api/bull-board.ts';
@@ -32,6 +34,9 @@ async function findQueues(): Promise<QueueDefinition[]> {
     );
 }
 
+/** Group commits and large bodies, two of each at once. */
+const receptionPoolSize = 4;
+
 /**
  * Makes everything of a web process. Nothing is asked of Postgres or Redis yet.
  * @param furtherRoutes rows of a measurement or a test, served like all others.
@@ -43,8 +48,16 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const authentication = makeAuthentication(database, Date.now);
   const loadTypes = makeTypeRegistryLoader(database, Date.now);
   const items = makeItemsService({ database, loadTypes });
+  // Reads that take long must not keep what arrives waiting for a connection.
+  const receptionPool = new pg.Pool({
+    ...database.pool.options,
+    max: receptionPoolSize,
+    application_name: 'defarm-reception',
+  });
+  surviveLostConnections(receptionPool);
   const receipts = makeReceiptsService({
     database,
+    receptionPool,
     bell,
     items,
     loadTypes,
@@ -95,6 +108,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       receipts.stop();
       await receipts.flush();
       authentication.stop();
+      await receptionPool.end();
       await essentials.close();
     },
   };

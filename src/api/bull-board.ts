@@ -2,7 +2,8 @@ import { createBullBoard } from '@bull-board/api';
 import { BullMQAdapter } from '@bull-board/api/bullMQAdapter';
 import { ExpressAdapter } from '@bull-board/express';
 import { createHash } from 'node:crypto';
-import { Router, type NextFunction, type Request, type Response } from 'express';
+import type { IncomingHttpHeaders } from 'node:http';
+import { Router, type Express, type NextFunction, type Request, type Response } from 'express';
 import helmet from 'helmet';
 import type { Authentication } from '#domains/accounts/index.ts';
 import { Problem } from '#platform/errors.ts';
@@ -56,11 +57,7 @@ export function boardRouter({ backend, queues, authentication, isWritable }: Boa
       return;
     }
     // The board has no protection of its own against requests that another site makes with the browser's credentials.
-    if (
-      request.method !== 'GET' &&
-      request.headers['sec-fetch-site'] !== undefined &&
-      request.headers['sec-fetch-site'] !== 'same-origin'
-    ) {
+    if (request.method !== 'GET' && isFromAnotherSite(request.headers)) {
       refuse(request, response, new Problem('insufficient_scope', 'changes to queues are taken from this site only'));
       return;
     }
@@ -119,7 +116,14 @@ export function boardRouter({ backend, queues, authentication, isWritable }: Boa
         },
       },
     });
-    return adapter.getRouter() as Router;
+    const application = adapter.getRouter() as Express;
+    return application.disable('x-powered-by');
   };
   return router;
+}
+
+/** By `Sec-Fetch-Site`, or by `Origin` where a browser leaves that out, as over plain HTTP. */
+function isFromAnotherSite({ 'sec-fetch-site': site, origin, host }: IncomingHttpHeaders): boolean {
+  if (site !== undefined) return site !== 'same-origin';
+  return origin !== undefined && URL.parse(origin)?.host !== host;
 }

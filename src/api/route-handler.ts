@@ -48,7 +48,7 @@ export async function handleRoute(
     // Bodies that are only hashed pass through and take nothing of the budget.
     const holder = (held = new HeldBytes(
       context.budget,
-      principal?.credentialId ?? 'public',
+      principal?.workspaceId ?? 'public',
       route.rawBody?.[0] !== '*/*',
     ));
     const request: RouteRequest = {
@@ -62,6 +62,7 @@ export async function handleRoute(
       principal,
       body: route.body ? parseBody(route.body, await readJson(message, context.budget, holder)) : undefined,
       receiveBody: (onChunk) => receiveBody(message, context.budget, holder, onChunk),
+      releaseBody: () => holder.release(),
     };
     await answer(response, await route.handle(request));
   } catch (error) {

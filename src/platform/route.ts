@@ -40,6 +40,8 @@ export interface RouteRequest<Query = unknown, Body = unknown> {
    * @param onChunk sees each piece as it arrives, and may throw to refuse the rest.
    */
   receiveBody(onChunk?: (chunk: Buffer) => void): Promise<ReceivedBody>;
+  /** Gives back the memory that the body counts for, when it is not needed any more and the answer has to wait. */
+  releaseBody(): void;
 }
 
 export interface RouteResponse {

@@ -112,7 +112,7 @@ describe('authentication', () => {
     await nowhere.close();
   });
 
-  test('an administrator is known by e-mail in any case and by the exact password', async () => {
+  test('an administrator is known by e-mail in any case and by the exact password, and a flood of guesses is turned away', async () => {
     await database.pool.query('truncate workspaces, users, api_keys');
     await bootstrapInstallation(testDatabase.url, first);
     const authentication = makeAuthentication(database, () => 0);
@@ -122,6 +122,9 @@ describe('authentication', () => {
     expect(await isAdministrator(first.email, '')).toBe(false);
     expect(await isAdministrator('second@example.com', first.password)).toBe(false);
     expect(await isAdministrator('first\u0000@example.com', first.password)).toBe(false);
+    const flood = await Promise.allSettled(Array.from({ length: 200 }, () => isAdministrator(first.email, 'guess')));
+    expect(flood.filter(({ status }) => status === 'rejected').length).toBeGreaterThan(100);
+    expect(await isAdministrator(first.email, first.password)).toBe(true);
     await database.pool.query('update users set is_active = false');
     expect(await isAdministrator(first.email, first.password)).toBe(false);
     authentication.stop();

@@ -1,16 +1,21 @@
 import { argon2, randomBytes, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
+import { Problem } from '#platform/errors.ts';
 
 const deriveKey = promisify(argon2);
 
 /** OWASP Password Storage Cheat Sheet, Argon2id: 19 MiB, two passes, one lane. */
 const cost = { memory: 19_456, passes: 2, parallelism: 1 };
 const concurrentMax = 2;
+/** About a second of guesses; beyond it nobody would be served. */
+const waitingMax = 40;
 let running = 0;
 const waiting: (() => void)[] = [];
 
 /** Each derivation takes 19 MiB and a thread of the pool, so only a few run at once. */
 async function derive(password: string, salt: Buffer): Promise<Buffer> {
+  if (waiting.length >= waitingMax)
+    throw new Problem('overloaded', 'too many passwords are being checked', { headers: { 'retry-after': '5' } });
   if (running >= concurrentMax) await new Promise<void>((resolve) => waiting.push(resolve));
   running += 1;
   try {

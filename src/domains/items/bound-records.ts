@@ -1,7 +1,7 @@
 import { findKnownEventKeys } from '#domains/events/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContentionError, type Absorption } from './absorption.ts';
-import { ContributionState, type FieldHistory } from './contribution-state.ts';
+import { ContributionState, type EntryOrder, type FieldHistory } from './contribution-state.ts';
 import {
   findClaimOwners,
   findContributions,
@@ -164,7 +164,7 @@ async function openStates(
 }
 
 function historyOf(rows: readonly HistoryRow[]): FieldHistory {
-  const history = new Map<string, { order: ReturnType<typeof orderOf>; value: string }[]>();
+  const history = new Map<string, { order: EntryOrder; value: string }[]>();
   for (const row of rows) {
     const order = {
       entryId: row.entry_id,

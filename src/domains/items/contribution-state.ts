@@ -51,8 +51,13 @@ export interface StoredContributionState {
   fields: Record<string, [unknown, number, number]>;
 }
 
-/** Values of one field in the order of their entries, from the entries themselves. */
-export type FieldHistory = ReadonlyMap<string, readonly { order: EntryOrder; value: string }[]>;
+interface OrderedValue {
+  readonly order: EntryOrder;
+  readonly value: string;
+}
+
+/** Values that each field had, from the entries themselves. */
+export type FieldHistory = ReadonlyMap<string, readonly OrderedValue[]>;
 
 /** Comparing so few identifiers with each other is cheaper than a map of them. */
 const comparedIdentifiersMax = 8;
@@ -102,7 +107,9 @@ export class ContributionState {
   }
 
   useHistory(history: FieldHistory): void {
-    this.#history = history;
+    this.#history = new Map(
+      [...history].map(([name, values]) => [name, values.toSorted((a, b) => compareEntryOrder(a.order, b.order))]),
+    );
   }
 
   /** Takes an entry in. True when it changed something: a new identifier, or a value that differs at its place in time. */
@@ -172,7 +179,7 @@ interface Folded {
   readonly fields: Map<string, FieldState>;
   readonly identifiers: Map<string, IdentifierState>;
   /** Values that are not the latest of their field, as far as this process met them: later entries may come right after. */
-  readonly passed: Map<string, { order: EntryOrder; value: string }[]>;
+  readonly passed: Map<string, OrderedValue[]>;
 }
 
 function applyEntry(folded: Folded, history: FieldHistory, order: EntryOrder, content: EntryContent): boolean {
@@ -205,7 +212,7 @@ function applyField(folded: Folded, history: FieldHistory, order: EntryOrder, na
   return before !== value;
 }
 
-function pass({ passed }: Folded, name: string, value: { order: EntryOrder; value: string }): void {
+function pass({ passed }: Folded, name: string, value: OrderedValue): void {
   const values = passed.get(name);
   if (values) values.push(value);
   else passed.set(name, [value]);
@@ -220,12 +227,24 @@ function valueBefore(
 ): string | undefined {
   if (compareEntryOrder(order, field.earliest) < 0) return undefined;
   if (compareEntryOrder(order, field.latest) > 0) return field.value;
-  let before: { order: EntryOrder; value: string } | undefined;
-  for (const candidate of [...(history.get(name) ?? []), ...(passed.get(name) ?? [])]) {
+  let before = lastBefore(history.get(name) ?? [], order);
+  for (const candidate of passed.get(name) ?? []) {
     const isBefore = compareEntryOrder(candidate.order, order) < 0;
     if (isBefore && (!before || compareEntryOrder(candidate.order, before.order) > 0)) before = candidate;
   }
   return before?.value;
+}
+
+/** The last of some values, which stand in their order, that comes before `order`. */
+function lastBefore(values: readonly OrderedValue[], order: EntryOrder): OrderedValue | undefined {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareEntryOrder(values[middle]!.order, order) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return values[low - 1];
 }
 
 function identifierKey({ claimType, value }: JudgedIdentifier): string {

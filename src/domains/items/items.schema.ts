@@ -105,7 +105,7 @@ export const itemListQuery = z.object({
   value: z.string().max(300).optional(),
   value_chain: z.string().max(40).optional(),
   country: z.string().max(10).optional(),
-  year: z.coerce.number().int().optional(),
+  year: z.coerce.number().int().min(1900).max(2100).optional(),
   status: anyCase(z.enum(itemStatuses)).optional(),
   circuit_id: z.uuid().optional(),
 });

@@ -39,7 +39,8 @@ type ListFilter = Omit<ItemFilter, 'itemNumbers'> & {
 };
 
 const detailEventsMax = 200;
-const provenanceEntriesMax = 10_000;
+/** What one answer tells of the past: an item that was sent very often has more. */
+const provenanceMax = { rows: 10_000, bytes: 16_777_216 };
 const mentioningItemsMax = 1000;
 
 export type ItemsService = ReturnType<typeof makeItemsService>;
@@ -145,16 +146,16 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
     async provenance(workspaceId: string, idOrDfid: string) {
       const row = await findOwn(workspaceId, idOrDfid);
       const members = await findMembers(knex, row.item_number);
-      const entries = await listItemEntries(knex, workspaceId, members, provenanceEntriesMax + 1);
+      const { entries, isComplete } = await listItemEntries(knex, workspaceId, members, provenanceMax);
       const others = await countOtherContributors(knex, workspaceId, members);
       return {
         dfid: dfidOf(row),
-        ...foldProvenance(entries.slice(0, provenanceEntriesMax)),
+        ...foldProvenance(entries),
         contributors: [
           { participant: 'you' },
           ...Array.from({ length: others }, () => ({ participant: 'another participant' })),
         ],
-        is_complete: entries.length <= provenanceEntriesMax,
+        is_complete: isComplete,
       };
     },
 

@@ -161,14 +161,15 @@ export async function listItemEntries(
   knex: Knex,
   workspaceId: string,
   itemNumbers: readonly number[],
-  limit: number,
-): Promise<ItemEntryRow[]> {
-  return knex('entries')
+  limits: { rows: number; bytes: number },
+): Promise<{ entries: ItemEntryRow[]; isComplete: boolean }> {
+  const places = ['entries.effective_at', 'entries.received_sequence', 'entries.entry_id'];
+  const oldest = knex('entries')
     .join('receipts', 'receipts.received_sequence', 'entries.received_sequence')
     .where('entries.workspace_id', workspaceId)
     .where('receipts.workspace_id', workspaceId)
     .whereIn('entries.item_number', [...itemNumbers])
-    .select<ItemEntryRow[]>(
+    .select(
       'entries.entry_id',
       'entries.effective_at',
       knex.raw('(extract(epoch from entries.effective_at) * 1000000)::int8 as effective_at_micros'),
@@ -176,9 +177,27 @@ export async function listItemEntries(
       'entries.record',
       'receipts.received_at',
       'receipts.receipt_id',
+      knex.raw(`sum(octet_length(entries.record::text)) over (order by ${places.join(', ')}) as bytes_so_far`),
+      knex.raw('count(*) over () as found'),
     )
-    .orderBy(['entries.effective_at', 'entries.received_sequence', 'entries.entry_id'])
-    .limit(limit);
+    .orderBy(places)
+    .limit(limits.rows)
+    .as('oldest');
+  const rows = await knex
+    .from(oldest)
+    .where('bytes_so_far', '<=', limits.bytes)
+    .orderBy(['effective_at', 'received_sequence', 'entry_id'])
+    .select<(ItemEntryRow & { found: number })[]>(
+      'entry_id',
+      'effective_at',
+      'effective_at_micros',
+      'received_sequence',
+      'record',
+      'received_at',
+      'receipt_id',
+      'found',
+    );
+  return { entries: rows, isComplete: rows.length === (rows[0]?.found ?? 0) };
 }
 
 /** How many other workspaces contributed to items. */

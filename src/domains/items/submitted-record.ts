@@ -110,6 +110,13 @@ export function readJsonRecord(value: unknown): Judgement<SubmittedRecord> {
   };
 }
 
+/** What one record may name; more makes one transaction, and one worker, too large. */
+const membersMax = 1000;
+
+function tooMany(pointer: string, what: string) {
+  return refuse('too_many_members', pointer, `a record has at most ${membersMax} ${what}`);
+}
+
 function findUnknownMember(value: JsonObject, known: ReadonlySet<string>, pointer: string) {
   for (const name in value) {
     if (!known.has(name)) {
@@ -124,6 +131,7 @@ function readIdentifiers(value: unknown): Judgement<SubmittedIdentifier[]> {
   if (!Array.isArray(value)) return refuse('invalid_member', '/identifiers', 'identifiers is an array');
   const identifiers: SubmittedIdentifier[] = [];
   const elements = value as unknown[];
+  if (elements.length > membersMax) return tooMany('/identifiers', 'identifiers');
   for (let index = 0; index < elements.length; index += 1) {
     const element = elements[index];
     const pointer = `/identifiers/${index}`;
@@ -152,12 +160,14 @@ function readFields(value: JsonObject): Judgement<[string, unknown][]> {
   const fields = value[member];
   if (fields == null) return { ok: true, value: [] };
   if (!isObject(fields)) return refuse('invalid_member', `/${member}`, `${member} is an object`);
-  return { ok: true, value: Object.entries(fields) };
+  const entries = Object.entries(fields);
+  return entries.length > membersMax ? tooMany(`/${member}`, 'fields') : { ok: true, value: entries };
 }
 
 function readEvents(value: unknown): Judgement<SubmittedEvent[]> {
   if (value == null) return { ok: true, value: [] };
   if (!Array.isArray(value)) return refuse('invalid_member', '/events', 'events is an array');
+  if (value.length > membersMax) return tooMany('/events', 'events');
   const events: SubmittedEvent[] = [];
   for (const [index, element] of (value as unknown[]).entries()) {
     const pointer = `/events/${index}`;

@@ -193,6 +193,25 @@ describe('a bad record costs only itself', () => {
     ['with an empty identifier', identifier('""'), 'blank_identifier', '/identifiers/0/value'],
     ['with a blank identifier', identifier('" \\t\\u00a0"'), 'blank_identifier', '/identifiers/0/value'],
     ['with 10,000 characters', identifier(`"${'1'.repeat(10_000)}"`), 'identifier_too_long', '/identifiers/0/value'],
+    ['over 1 MiB', record(`"metadata":{"a":"${'a'.repeat(1_048_576)}"}`), 'record_too_large', ''],
+    [
+      'with 1,001 identifiers',
+      `{"identifiers":[${Array.from({ length: 1001 }, (_none, at) => `{"identifier_type":"lote","value":"${at}"}`).join()}]}`,
+      'too_many_members',
+      '/identifiers',
+    ],
+    [
+      'with 1,001 fields',
+      record(`"metadata":{${Array.from({ length: 1001 }, (_none, at) => `"${at}":1`).join()}}`),
+      'too_many_members',
+      '/metadata',
+    ],
+    [
+      'with 1,001 events',
+      record(`"events":[${Array.from({ length: 1001 }, () => '{"event_type":"a"}').join()}]`),
+      'too_many_members',
+      '/events',
+    ],
     ['of an unknown value chain', record('"value_chain":"WHEAT"'), 'unknown_value_chain', '/value_chain'],
     ['of the year 0', record('"year":0'), 'invalid_year', '/year'],
     ['of no country', record('"country":"XX"'), 'invalid_country', '/country'],
@@ -256,6 +275,17 @@ describe('a bad record costs only itself', () => {
       [10, 'completed', undefined],
     ]);
   });
+
+  test.each(['chip,metadata.x\n982000000123477,"a\nb"\r\r\n', 'chip\n"a\n b"\r\r\n', 'chip\n982000000123477\r\r\n'])(
+    'in CSV: strange ends of lines never leave a line without its entry (%j)',
+    async (body) => {
+      const answer = await application.submit(body, { 'content-type': 'text/csv' });
+      const receipt = await application.settle((await readJson<Receipt>(answer)).receipt_id);
+
+      expect(receipt.entries.pending).toBe(0);
+      expect(receipt.entries.completed + receipt.entries.rejected).toBe(receipt.entries.total);
+    },
+  );
 
   test('in CSV: damage by a spreadsheet and wrong cells are rejected with their column', async () => {
     const { entries } = await outcomes(

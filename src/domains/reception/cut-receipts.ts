@@ -1,4 +1,3 @@
-import { receiptEntriesMax } from '#platform/ids.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { TypeRegistry } from '#domains/items/index.ts';
 import { classifyColumns, findSharedField, sharedFieldDetail, type CsvLayout } from './csv-records.ts';
@@ -13,6 +12,8 @@ import { insertChunks, markCut, type CutResult, type NewChunk, type UncutReceipt
 /** Records and bytes of a chunk at most; one larger record is a chunk of its own. */
 export const chunkEntriesMax = 500;
 const chunkBytesMax = 1_048_576;
+/** A line of a CSV takes a dozen bytes at least, so a full body of real records stays below this. */
+const entriesMax = 1_000_000;
 /** Receipts up to this size are served before bulk. */
 const smallLaneEntriesMax = 100;
 
@@ -27,11 +28,17 @@ class ChunkCollector {
   #end = 0;
   #count = 0;
   #firstLine: number | null = null;
+  /** Whether a chunk holds all bytes up to the next record: how a line ends may only show behind it. */
+  readonly #reachesNext: boolean;
+
+  constructor(reachesNext: boolean) {
+    this.#reachesNext = reachesNext;
+  }
 
   add(start: number, end: number, line: number | null): void {
-    if (this.entryTotal === receiptEntriesMax)
-      throw new RangeError(`a receipt holds at most ${receiptEntriesMax} records`);
-    if (this.#count === chunkEntriesMax || (this.#count > 0 && end - this.#start > chunkBytesMax)) this.#close();
+    if (this.entryTotal === entriesMax) throw new RangeError(`a receipt holds at most ${entriesMax} records`);
+    if (this.#count === chunkEntriesMax || (this.#count > 0 && end - this.#start > chunkBytesMax))
+      this.#close(this.#reachesNext ? start : this.#end);
     if (this.#count === 0) {
       this.#start = start;
       this.#firstLine = line;
@@ -41,15 +48,15 @@ class ChunkCollector {
     this.entryTotal += 1;
   }
 
-  finish(): void {
-    if (this.#count > 0) this.#close();
+  finish(bodyBytes: number): void {
+    if (this.#count > 0) this.#close(this.#reachesNext ? bodyBytes : this.#end);
   }
 
-  #close(): void {
+  #close(end: number): void {
     this.chunks.push({
       chunkNumber: this.chunks.length,
       byteStart: this.#start,
-      byteLength: this.#end - this.#start,
+      byteLength: end - this.#start,
       firstPosition: this.entryTotal - this.#count,
       firstLine: this.#firstLine,
       entryCount: this.#count,
@@ -95,7 +102,7 @@ async function cutReceipt(
   wholeBody: Buffer | undefined,
   types: TypeRegistry,
 ) {
-  const collector = new ChunkCollector();
+  const collector = new ChunkCollector(receipt.format !== 'json');
   const result: Pick<CutResult, 'csvLayout' | 'unclassifiedFields' | 'failure'> = {
     csvLayout: null,
     unclassifiedFields: null,
@@ -131,7 +138,7 @@ async function cutReceipt(
       );
     }
     cutter.finish();
-    collector.finish();
+    collector.finish(receipt.size_bytes);
   } catch (error) {
     // Reception refuses what cannot be split; only the number of records is left to find out here.
     if (!(error instanceof RangeError)) throw error;

@@ -71,6 +71,10 @@ describe('maintenance', () => {
     const open = await keepReceipt(null);
     await keepKey('expired', -1);
     await keepKey('valid', 1);
+    await database.pool.query(
+      `insert into work_attempts (receipt_id, chunk_number, attempt, worker, started_at)
+       values (gen_random_uuid(), 0, 1, 'w', now() - interval '8 days'), (gen_random_uuid(), 0, 1, 'w', now())`,
+    );
     await database.pool.query(`insert into maintenance_tasks values ('of another version', now() - interval '1 year')`);
     const work = makeMaintenanceWork({ database, bodyRetentionDays });
 
@@ -78,7 +82,13 @@ describe('maintenance', () => {
     const result = await work.process(due[0]!);
 
     expect(due).toEqual([{ task: 'retention' }]);
-    expect(result).toEqual({ task: 'retention', bodies_erased: 1, idempotency_keys_deleted: 1, is_all_done: true });
+    expect(result).toEqual({
+      task: 'retention',
+      bodies_erased: 1,
+      idempotency_keys_deleted: 1,
+      attempts_deleted: 1,
+      is_all_done: true,
+    });
     expect(await column('select receipt_id as value from receipts where body_erased_at is not null')).toEqual([old]);
     expect(new Set(await column('select receipt_id as value from receipt_bodies'))).toEqual(new Set([young, open]));
     expect(await column('select key as value from idempotency_keys')).toEqual(['valid']);

@@ -2,6 +2,7 @@ import { withTransaction, type Database } from '#platform/database.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
 import { maintenanceQueue } from './maintenance.jobs.ts';
 import { deleteExpiredIdempotencyKeys, eraseOldBodies } from './receipts.store.ts';
+import { deleteOldAttempts } from './work.store.ts';
 
 interface MaintenanceOptions {
   database: Database;
@@ -9,6 +10,8 @@ interface MaintenanceOptions {
 }
 
 const rowsAtOnce = 500;
+/** Tries tell why work is put off; those of the last days are of interest to people. */
+const attemptsKeptDays = 7;
 /** One run does so many steps at most, so that its transaction stays short; what is left is due again at once. */
 const stepsPerRun = 10;
 /** The only task of this version. One that another version put into the table is left to its own workers. */
@@ -31,8 +34,14 @@ export function makeMaintenanceWork({ database, bodyRetentionDays }: Maintenance
       if (task === undefined) return undefined;
       const erased = await repeat(() => eraseOldBodies(client, bodyRetentionDays, rowsAtOnce));
       const deleted = await repeat(() => deleteExpiredIdempotencyKeys(client, rowsAtOnce));
-      const isAllDone = erased.isAllDone && deleted.isAllDone;
-      const result = { bodies_erased: erased.rows, idempotency_keys_deleted: deleted.rows, is_all_done: isAllDone };
+      const forgotten = await repeat(() => deleteOldAttempts(client, attemptsKeptDays, rowsAtOnce));
+      const isAllDone = erased.isAllDone && deleted.isAllDone && forgotten.isAllDone;
+      const result = {
+        bodies_erased: erased.rows,
+        idempotency_keys_deleted: deleted.rows,
+        attempts_deleted: forgotten.rows,
+        is_all_done: isAllDone,
+      };
       await client.query(
         `update maintenance_tasks set next_run_at = now() + make_interval(hours => $3), last_run_at = now(), last_result = $2
          where task = $1`,

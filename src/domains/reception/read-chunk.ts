@@ -21,15 +21,22 @@ import { makeJsonElementsCutter } from './formats/json.ts';
 import { makeNdjsonCutter } from './formats/ndjson.ts';
 import type { DueChunk, ReceiptContext } from './work.store.ts';
 
+/** One record is read into memory as a whole, with everything that it is made of. */
+const recordBytesMax = 1_048_576;
+
 interface Cut {
   readonly start: number;
   readonly end: number;
   readonly line: number | null;
-  readonly badCode?: BadRecordCode;
+  readonly badCode?: RefusalOfCut;
 }
 
-const badRecordDetails: Readonly<Record<BadRecordCode, string>> = {
+type RefusalOfCut = BadRecordCode | 'record_not_found' | 'record_too_large';
+
+const refusalDetails: Readonly<Record<RefusalOfCut, string>> = {
   csv_stray_quote: 'a quote may stand only around a whole field, and doubled inside one (RFC 4180, 2)',
+  record_too_large: `a record has at most ${recordBytesMax} bytes`,
+  record_not_found: 'the record could not be found again where it was counted',
   csv_unterminated_quote: 'the quoted field that opens on this line does not end within 100 lines and 64 KiB',
 };
 
@@ -57,7 +64,7 @@ export async function readChunk(
     types,
     nowMicros: receipt.received_at_micros,
   };
-  const cuts = cutChunk(chunk, receipt, bytes);
+  const cuts = asCounted(cutChunk(chunk, receipt, bytes), chunk);
   const judge = receipt.csv_layout
     ? makeCsvJudge(bytes, chunk, receipt, receipt.csv_layout, context)
     : (some: readonly Cut[]) => some.map((cut) => judgeJson(cut, bytes, chunk, context));
@@ -81,6 +88,18 @@ export async function readChunk(
   return records;
 }
 
+/**
+ * As many records as ingestion counted, whatever is found now: each position of a receipt gets exactly one entry, or the
+ * receipt would never settle.
+ */
+function asCounted(
+  cuts: readonly Cut[],
+  { entry_count: count, byte_start: start, byte_length: length }: DueChunk,
+): Cut[] {
+  const missing = { start: start + length, end: start + length, line: null, badCode: 'record_not_found' } as const;
+  return Array.from({ length: count }, (_none, at) => cuts[at] ?? missing);
+}
+
 function cutChunk(chunk: DueChunk, receipt: ReceiptContext, bytes: Buffer): Cut[] {
   const cuts: Cut[] = [];
   const options = {
@@ -102,6 +121,8 @@ function cutChunk(chunk: DueChunk, receipt: ReceiptContext, bytes: Buffer): Cut[
 }
 
 function judgeJson(cut: Cut, bytes: Buffer, chunk: DueChunk, context: JudgingContext): Judgement<JudgedRecord> {
+  const badCode = cut.end - cut.start > recordBytesMax ? 'record_too_large' : cut.badCode;
+  if (badCode) return refuse(badCode, '', refusalDetails[badCode]);
   const parsed = parseInteroperableJson(bytes, cut.start - chunk.byte_start, cut.end - chunk.byte_start);
   if (!parsed.ok) return parsed;
   const submitted = readJsonRecord(parsed.value);
@@ -125,7 +146,7 @@ function makeCsvJudge(
       layout.delimiter,
     ).values();
     return cuts.map(({ badCode }, at) => {
-      if (badCode) return refuse(badCode, '', badRecordDetails[badCode]);
+      if (badCode) return refuse(badCode, '', refusalDetails[badCode]);
       if (texts[at] === undefined) return refuse('invalid_utf8', '', 'the line is not UTF-8');
       return judgeCsvRow(rows.next().value!, columns, context);
     });

@@ -472,6 +472,14 @@ describe('receipts', () => {
       expect(await countReceipts()).toBe(before);
     });
 
+    test('a body that comes fast at first and then stalls is 408 all the same, and gives its room back', async () => {
+      const outcome = openSubmission(application, { 'content-length': '2000000' });
+      outcome.write(' '.repeat(1_900_000));
+      const { status, problem } = await outcome.answer;
+      expect([status, problem.error]).toEqual([408, 'slow_body']);
+      await waitForBufferedBytes(application, 0);
+    });
+
     test('a body that is cut off in the middle keeps nothing and leaves its key free', async () => {
       const before = await countReceipts();
       const outcome = openSubmission(application, { 'content-length': '100', 'idempotency-key': 'cut-off' });

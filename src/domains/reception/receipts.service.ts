@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import type pg from 'pg';
 import { blake3Hex } from '#platform/blake3.ts';
 import type { Database } from '#platform/database.ts';
 import { withTransaction } from '#platform/database.ts';
@@ -48,6 +49,8 @@ import {
 
 interface ReceiptsServiceOptions {
   database: Database;
+  /** For keeping what arrives, and nothing else. */
+  receptionPool: pg.Pool;
   bell: Bell;
   items: ItemsService;
   loadTypes(): Promise<TypeRegistry>;
@@ -61,10 +64,17 @@ export type ReceiptsService = ReturnType<typeof makeReceiptsService>;
 const submitOperation = 'POST /api/receipts';
 
 /** Keeps receipts and tells what became of them. */
-export function makeReceiptsService({ database, bell, items, loadTypes, observeGroup }: ReceiptsServiceOptions) {
+export function makeReceiptsService({
+  database,
+  receptionPool,
+  bell,
+  items,
+  loadTypes,
+  observeGroup,
+}: ReceiptsServiceOptions) {
   const { pool, knex } = database;
   const writer = makeReceiptWriter({
-    pool,
+    pool: receptionPool,
     onStored: makeIngestionBell(bell),
     ...(observeGroup ? { observeGroup } : {}),
   });
@@ -187,6 +197,7 @@ export function makeReceiptsService({ database, bell, items, loadTypes, observeG
       const receipt = makeReceipt(body, null);
       const stored = await keep(receipt, body);
       if (!stored) throw new Error('a receipt without a key was neither stored nor refused');
+      request.releaseBody();
       return answer(request, receipt, stored.received_at);
     },
 

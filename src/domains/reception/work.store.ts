@@ -269,6 +269,21 @@ export async function insertAttempts(
   });
 }
 
+/** Forgets tries of work that was done long ago. Returns how many. */
+export async function deleteOldAttempts(queryable: Queryable, keptDays: number, limit: number): Promise<number> {
+  const { rowCount } = await queryable.query({
+    text: `delete from work_attempts where ctid = any(array(
+             select attempts.ctid from work_attempts as attempts
+             where started_at < now() - make_interval(days => $1)
+               and not exists (select from receipt_chunks as chunks
+                               where chunks.receipt_id = attempts.receipt_id and chunks.chunk_number = attempts.chunk_number
+                                 and not chunks.is_done)
+             limit $2))`,
+    values: [keptDays, limit],
+  });
+  return rowCount ?? 0;
+}
+
 /** Takes back tries that failed through nobody's fault. */
 export async function deleteAttempts(
   queryable: Queryable,
