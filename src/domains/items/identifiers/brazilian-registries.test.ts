@@ -5,7 +5,6 @@ import {
   normaliseCnpj,
   normaliseCpf,
   normaliseNirf,
-  normaliseStateRegistration,
   normaliseTransitPermit,
 } from './brazilian-registries.ts';
 import { accepted } from './result.ts';
@@ -180,35 +179,34 @@ describe('normaliseCar', () => {
 
 describe('normaliseNirf', () => {
   it.each([
-    ['1.234.567-8', '12345678'],
-    ['12345678', '12345678'],
-    ['1234567-8', '12345678'],
-    ['12ab34c-8', '12AB34C8'],
-    ['OIL2345-K', '0112345K'],
+    ['0.000.001-9', '00000019'],
+    ['9.999.999-4', '99999994'],
+    ['1234567-9', '12345679'],
+    ['A3N8Z4F-Y', 'A3N8Z4FY'],
+    ['a3n8z4fy', 'A3N8Z4FY'],
+    ['OOOOOOI-9', '00000019'],
   ])('reads %s as %s', (raw, value) => {
     expect(normaliseNirf('nirf', raw)).toEqual(accepted('nirf', value));
   });
 
-  it.each(['1234567', '123456789', '1.234.5678', '1.234.56A-8', 'U234567-8', '12-345678', '1234567--8'])(
+  it.each(['1234567', '123456789', '1.234.5679', '1.234.56A-8', 'U234567-8', '12-345679', '1234567--9'])(
     'refuses %s',
     (raw) => {
       expect(normaliseNirf('nirf', raw)).toMatchObject({ ok: false, code: 'invalid_identifier' });
     },
   );
-});
 
-describe('normaliseStateRegistration', () => {
-  it.each([
-    ['110.042.490.114', '110042490114'],
-    ['062.307904/0081', '0623079040081'],
-    ['13 001 3456-7', '1300134567'],
-    ['24000004', '24000004'],
-  ])('reads %s as %s', (raw, value) => {
-    expect(normaliseStateRegistration('ie', raw)).toEqual(accepted('ie', value));
+  it.each(['1.234.567-8', '00000018', 'A3N8Z4F-X', 'A3N8Z4F-Z'])('refuses the wrong check character of %s', (raw) => {
+    expect(normaliseNirf('nirf', raw)).toMatchObject({ ok: false, code: 'wrong_check_digit' });
   });
 
-  it.each(['ISENTO', 'isento', '1234567', '123456789012345', '11004249011A', '..--//'])('refuses %s', (raw) => {
-    expect(normaliseStateRegistration('ie', raw)).toMatchObject({ ok: false, code: 'invalid_identifier' });
+  it('refuses every other last character of a CIB', () => {
+    const others = Array.from('0123456789ABCDEFGHJKMNPQRSTVWXZ');
+    fc.assert(
+      fc.property(fc.constantFrom(...others), (last) => {
+        expect(normaliseNirf('nirf', `A3N8Z4F-${last}`).ok).toBe(false);
+      }),
+    );
   });
 });
 
@@ -216,12 +214,46 @@ describe('normaliseTransitPermit', () => {
   it.each([
     ['123456', '123456'],
     [' mt  e\u00a0123456 ', 'MT E 123456'],
-    ['GO-K-0012', 'GO-K-0012'],
+    ['GO-K-0012', 'GO K 0012'],
+    ['GO/K/0012', 'GO K 0012'],
+    ['GOK0012', 'GO K 0012'],
+    ['K 0012 GO', 'K 0012 GO'],
+    ['XX-K-0012', 'XX-K-0012'],
+    ['GO-K-00.12', 'GO-K-00.12'],
   ])('reads %j as %s', (raw, value) => {
     expect(normaliseTransitPermit('gta', raw)).toEqual(accepted('gta', value));
   });
 
   it.each(['MT E', '-', '１２３', 'nº 12'])('refuses %s', (raw) => {
     expect(normaliseTransitPermit('gta', raw)).toMatchObject({ ok: false, code: 'invalid_identifier' });
+  });
+});
+
+describe('every normaliser of a Brazilian registry', () => {
+  const all = [normaliseCpf, normaliseCnpj, normaliseCar, normaliseNirf, normaliseTransitPermit];
+
+  it('never throws, and gives the same again for what it has taken', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 40 }), fc.constantFrom(...all), (raw, normalise) => {
+        const result = normalise('type', raw);
+        const again = result.ok ? normalise('type', result.value) : result;
+        expect(again).toEqual(result);
+      }),
+    );
+  });
+
+  it.each([
+    ['a control character', '529982247\u000025'],
+    ['a mark of direction', '\u202e52998224725'],
+    ['full-width digits', '５２９９８２２４７２５'],
+    ['ten thousand letters', 'A'.repeat(10_000)],
+    ['ten thousand dashes and an end that fits nothing', `${'-'.repeat(10_000)}!`],
+    ['SQL', "1'; DROP TABLE items; --"],
+    ['HTML', '<img src=x onerror=alert(1)>'],
+    ['letters whose upper case is Latin', '12.ABC.345/01DE-35'.replace('A', 'ſ')],
+    ['a ligature whose upper case is FF', 'MT-5107040-DDF086A46B6E4F0E9C1A2B3C4D5E6Fﬀ'],
+    ['en dashes', 'MT–5107040–DDF086A46B6E4F0E9C1A2B3C4D5E6F70'],
+  ])('refuses %s', (_, raw) => {
+    for (const normalise of all) expect(normalise('type', raw).ok).toBe(false);
   });
 });

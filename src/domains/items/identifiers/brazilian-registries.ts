@@ -1,5 +1,7 @@
 import { accepted, type NormalisationResult, refused } from './result.ts';
 
+export { normaliseStateRegistration } from './state-registrations.ts';
+
 const cpfPattern = /^(?:\d{11}|\d{3}\.\d{3}\.\d{3}-\d{2})$/;
 const cnpjPattern = /^(?:[0-9A-Z]{12}\d{2}|[0-9A-Z]{2}\.[0-9A-Z]{3}\.[0-9A-Z]{3}\/[0-9A-Z]{4}-\d{2})$/;
 const registryPunctuation = /[./-]/g;
@@ -8,9 +10,11 @@ const allEqual = /^(.)\1+$/;
 const carPattern = /^([A-Z]{2})-((\d{2})\d{5})-([0-9A-F]{32}|[0-9A-F]{4}(?:\.[0-9A-F]{4}){7})$/;
 const maskedNirf = /^\d\.\d{3}\.\d{3}-\d$/;
 const cibPattern = /^[0-9A-Z]{7}-?[0-9A-Z]$/;
-const stateRegistrationSeparators = /[\p{Zs}./-]/gu;
-const stateRegistration = /^\d{8,14}$/;
+const cibWeights = [4, 3, 9, 5, 7, 1, 8];
+const cibAlphabet = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+const sevenDigits = /^\d{7}/;
 const transitPermit = /^(?=.*\d)[A-Z0-9 ./-]+$/;
+const seriesPermit = /^([A-Z]{2})[ ./-]*([A-Z])[ ./-]*(\d+)$/;
 const blanks = /\p{Zs}+/gu;
 
 /** The number with which the municipality codes of each state begin (IBGE, Divisão Territorial Brasileira). */
@@ -45,7 +49,7 @@ export function normaliseCpf(claimType: string, raw: string): NormalisationResul
  * 2.229/2024, given out from July 2026); for numbers with digits only that is the older rule.
  */
 export function normaliseCnpj(claimType: string, raw: string): NormalisationResult {
-  const text = raw.trim().toUpperCase();
+  const text = inUpperCase(raw.trim());
   const characters = text.replace(registryPunctuation, '');
   if (!cnpjPattern.test(text) || allEqual.test(characters)) {
     return refused(
@@ -61,7 +65,7 @@ export function normaliseCnpj(claimType: string, raw: string): NormalisationResu
  * digits, the last often in dotted groups of four, which are left out here.
  */
 export function normaliseCar(claimType: string, raw: string): NormalisationResult {
-  const match = carPattern.exec(raw.trim().toUpperCase());
+  const match = carPattern.exec(inUpperCase(raw.trim()));
   if (!match) {
     return refused(
       'invalid_identifier',
@@ -78,39 +82,45 @@ export function normaliseCar(claimType: string, raw: string): NormalisationResul
 /**
  * A rural property at the Receita Federal: the eight digits of a NIRF, bare or as `1.234.567-8`, or a code of the Cadastro
  * Imobiliário Brasileiro that took its place (Instrução Normativa RFB 2.030/2021), `XXXXXXX-X` in the base 32 of Douglas
- * Crockford. That base reads I and L as 1 and O as 0 and has no U.
+ * Crockford. That base reads I and L as 1 and O as 0 and has no U. Seven digits are an old NIRF, with its digit by modulo 11
+ * (1-9 and 9999999-4 are the first and the last, https://www.gov.br/receitafederal, Identificador do Cafir); with letters
+ * among them the check character is the sum by the weights above, modulo 31 (A3N8Z4F-Y).
  */
 export function normaliseNirf(claimType: string, raw: string): NormalisationResult {
-  const text = raw.trim().toUpperCase();
+  const text = inUpperCase(raw.trim());
   const value = text.replace(registryPunctuation, '').replace(/[IL]/g, '1').replace(/O/g, '0');
   if ((!maskedNirf.test(text) && !cibPattern.test(text)) || value.includes('U')) {
     return refused('invalid_identifier', 'A NIRF is 8 digits, bare or as 0.000.000-0; a CIB is XXXXXXX-X without U.');
+  }
+  if (!value.endsWith(cibCheckCharacter(value.slice(0, -1)))) {
+    return refused('wrong_check_digit', 'The last character does not follow from the others.');
   }
   return accepted(claimType, value);
 }
 
 /**
- * A taxpayer of a state. Each state has its own length and check digits (SINTEGRA); here only what all have in common
- * counts: 8 to 14 digits. The word ISENTO, which stands for an exempt party, names nobody.
- */
-export function normaliseStateRegistration(claimType: string, raw: string): NormalisationResult {
-  const digits = raw.replace(stateRegistrationSeparators, '');
-  if (!stateRegistration.test(digits)) {
-    return refused('invalid_identifier', 'A state registration is 8 to 14 digits; an exempt party has none.');
-  }
-  return accepted(claimType, digits);
-}
-
-/**
  * A permit to move animals (Guia de Trânsito Animal, Ministério da Agricultura, Instrução Normativa 18/2006): a number
- * with a series and often the state, which people write in many ways.
+ * with a series and often the state, which people write in many ways. Only state, series letter and number in this order
+ * are certain to be one permit however they are parted: `SP A 123456`. All else stays as it is.
  */
 export function normaliseTransitPermit(claimType: string, raw: string): NormalisationResult {
-  const text = raw.replace(blanks, ' ').trim().toUpperCase();
+  const text = inUpperCase(raw.replace(blanks, ' ').trim());
   if (!transitPermit.test(text)) {
     return refused('invalid_identifier', 'A GTA is letters A to Z and digits, at least one of them a digit.');
   }
-  return accepted(claimType, text);
+  const [, state = '', series = '', number = ''] = seriesPermit.exec(text) ?? [];
+  return accepted(claimType, stateNumbers.has(state) ? `${state} ${series} ${number}` : text);
+}
+
+/** Only a to z: the upper case of some other letters is in A to Z too, and would pass for what was never written. */
+function inUpperCase(text: string): string {
+  return text.replace(/[a-z]+/g, (letters) => letters.toUpperCase());
+}
+
+function cibCheckCharacter(body: string): string {
+  if (sevenDigits.test(body)) return String(moduloElevenDigit(body, 8));
+  const sum = cibWeights.reduce((total, weight, index) => total + weight * cibAlphabet.indexOf(body.charAt(index)), 0);
+  return cibAlphabet.charAt(sum % 31);
 }
 
 function judgedByCheckDigits(claimType: string, value: string, largestWeight: number): NormalisationResult {
