@@ -118,7 +118,7 @@ export const settings = {
   }),
   RECEPTION_KEY_SHARE_PERCENT: setting({
     ...wholeNumber(1, 100, 60),
-    description: 'The part of that buffer which one API key may fill, in percent.',
+    description: 'The part of that buffer which one workspace may fill with all its API keys, in percent.',
   }),
   BODY_MINIMUM_BYTES_PER_SECOND: setting({
     ...wholeNumber(1, 1_000_000_000, 1024),

@@ -7,7 +7,7 @@ interface BodyLimits {
   maxBytes: number;
   /** Bytes that all bodies of the process may take together. */
   budgetBytes: number;
-  /** The part of the budget that one credential may take. */
+  /** The part of the budget that one workspace may take. */
   shareBytes: number;
   minimumBytesPerSecond: number;
   graceMs: number;
@@ -15,7 +15,7 @@ interface BodyLimits {
 
 const retryAfter = { 'retry-after': '2' };
 
-/** Counts the bytes of bodies that are held in memory, in all and per credential. */
+/** Counts the bytes of bodies that are held in memory, in all and per workspace. */
 export class BodyBudget {
   readonly limits: BodyLimits;
   #heldBytes = 0;
