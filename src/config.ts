@@ -104,6 +104,10 @@ export const settings = {
     ...wholeNumber(1, 64, 2),
     description: 'Chunks that one worker process deduplicates at the same time.',
   }),
+  IDENTIFIERS_PER_ITEM_MAX: setting({
+    ...wholeNumber(1, 100_000, 100),
+    description: 'A record that would give an item more distinct identifying identifiers than this waits for a person.',
+  }),
   SWEEP_INTERVAL_MS: setting({
     ...wholeNumber(100, 600_000, 1000),
     description: 'Milliseconds between two looks of a worker for work that no queue announced.',

@@ -14,6 +14,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
     loadTypes: makeTypeRegistryLoader(database, Date.now),
     ingestionConcurrency: config.INGESTION_CONCURRENCY,
     deduplicationConcurrency: config.DEDUPLICATION_CONCURRENCY,
+    identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
     observeRecords: (verdicts) => {
       for (const [key, { length }] of Map.groupBy(verdicts, ({ status, outcome }) => `${status} ${outcome ?? ''}`)) {
         const [status, outcome] = key.split(' ') as [string, string];

@@ -59,6 +59,7 @@ export const problemDefinitions = {
   csv_unterminated_quote: { status: 422, title: 'A quoted field does not end' },
   unprocessable_record: { status: 422, title: 'The database cannot hold this record' },
   identifier_conflict: { status: 422, title: 'The identifiers contradict what is known' },
+  rejected_by_decision: { status: 422, title: 'A person rejected what these identifiers say' },
   processing_failed: { status: 422, title: 'Working on this record failed repeatedly' },
 } as const satisfies Record<string, ProblemDefinition>;
 

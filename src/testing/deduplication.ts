@@ -14,6 +14,8 @@ import {
   type IncomingRecord,
   type Verdict,
 } from '#domains/items/index.ts';
+import { claimKey } from '#domains/items/judge-record.ts';
+import { claimsOfRecord, type StoredRecord } from '#domains/items/stored-record.ts';
 import { seedFingerprintRules, seedIdentifierTypes } from '#domains/items/identifier-types.ts';
 
 /** The identifier types and rules that a new installation has. */
@@ -97,7 +99,13 @@ export function makeAbsorber(database: Database): Absorber {
   const absorbWithin: Absorber['absorbWithin'] = async (client, workspace, records) => {
     const { verdicts, written } = await absorbRecords(
       client,
-      { workspaceId: workspace.id, mayLinkItems: workspace.mayLinkItems, types: seedTypes, takeNumbers },
+      {
+        workspaceId: workspace.id,
+        mayLinkItems: workspace.mayLinkItems,
+        identifiersMax: 100,
+        types: seedTypes,
+        takeNumbers,
+      },
       records.map((record) => judged(workspace, record)),
     );
     await written;
@@ -125,6 +133,10 @@ export function makeAbsorber(database: Database): Absorber {
 
 /** Rules that hold after every commit, as queries for what breaks them. */
 const brokenRules: Readonly<Record<string, string>> = {
+  'an entry waits if and only if it is in an open case':
+    "select e.entry_id from entries e left join conflict_entries c using (entry_id) left join conflicts k using (conflict_id) where (e.status = 'conflicted') <> (k.status is not distinct from 'open')",
+  'a workspace claim leads to an item that exists and is not merged':
+    'select c.* from workspace_claims c left join items i using (item_number) where i.item_number is null or i.merged_into is not null',
   'a claim belongs to an item that exists and is not merged':
     'select c.* from identifier_claims c left join items i using (item_number) where i.item_number is null or i.merged_into is not null',
   'a claim names an entry of its item': `select c.* from identifier_claims c left join entries e using (entry_id) left join items i on i.item_number = e.item_number
@@ -147,7 +159,7 @@ const brokenRules: Readonly<Record<string, string>> = {
   'a contribution comes from an entry': `select c.* from contributions c where not exists (
      select from items i join entries e using (item_number) where (i.item_number = c.item_number or i.merged_into = c.item_number) and e.workspace_id = c.workspace_id)`,
   'an event belongs to an item that exists':
-    'select e.* from events e left join items i using (item_number) where i.item_number is null',
+    'select e.* from events e left join items i using (item_number) where e.item_number is not null and i.item_number is null',
   'an event belongs to an entry of its item': `select v.* from events v left join entries e using (entry_id) left join items i on i.item_number = e.item_number
      join items o on o.item_number = v.item_number
      where v.entry_id is not null and coalesce(i.merged_into, i.item_number) is distinct from coalesce(o.merged_into, o.item_number)`,
@@ -167,7 +179,36 @@ export async function findBrokenRules(database: Database): Promise<object[]> {
       return rows.length === 0 ? [] : [{ rule, rows: rows as unknown[] }];
     }),
   );
-  return found.flat();
+  return [...found.flat(), ...(await findWrongCases(database))];
+}
+
+/** Entries that wait in another case than those they hang together with, by identifiers and items, and vice versa. */
+async function findWrongCases({ pool }: Database): Promise<object[]> {
+  const { rows: waiting } = await pool.query<{ entry_id: string; conflict_id: string | null; record: StoredRecord }>(
+    `select entry_id, conflict_id, record from entries left join conflict_entries using (entry_id) where entries.status = 'conflicted'`,
+  );
+  const { rows: claims } = await pool.query<{ identifier_type: string; value: string; item_number: number }>(
+    `select identifier_type, value, item_number from identifier_claims
+     union all select identifier_type, value, item_number from workspace_claims`,
+  );
+  const parents = new Map<string, string>();
+  const rootOf = (node: string): string => {
+    let root = node;
+    for (let parent = parents.get(root); parent !== undefined && parent !== root; parent = parents.get(root))
+      root = parent;
+    return root;
+  };
+  for (const claim of claims)
+    parents.set(rootOf(claimKey(claim.identifier_type, claim.value)), rootOf(`item ${claim.item_number}`));
+  for (const { entry_id: entryId, record } of waiting)
+    for (const key of claimsOfRecord(record)) parents.set(rootOf(key), rootOf(`entry ${entryId}`));
+  const components = Map.groupBy(waiting, (row) => rootOf(`entry ${row.entry_id}`));
+  const wrong = [...components.values()].filter((rows) => new Set(rows.map((row) => row.conflict_id)).size > 1);
+  const cases = Map.groupBy(waiting, (row) => row.conflict_id);
+  const torn = [...cases.values()].filter(
+    (rows) => new Set(rows.map((row) => rootOf(`entry ${row.entry_id}`))).size > 1,
+  );
+  return [...wrong, ...torn].map((rows) => ({ rule: 'a contested component is one case', rows: rows.slice(0, 3) }));
 }
 
 /** What a database or a model says of records: who belongs together, and what each workspace knows of each item. */

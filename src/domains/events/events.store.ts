@@ -7,7 +7,8 @@ import type { EventVisibility } from './event-visibility.ts';
 export interface NewEvent {
   readonly workspaceId: string;
   readonly eventId: string;
-  readonly itemNumber: number;
+  /** Null for events of a case. */
+  readonly itemNumber: number | null;
   readonly eventType: string;
   readonly entryId: string | null;
   readonly occurredAtMicros: number;
@@ -19,7 +20,7 @@ export interface NewEvent {
 
 export interface EventRow {
   event_id: string;
-  item_number: number;
+  item_number: number | null;
   event_type: string;
   entry_id: string | null;
   occurred_at: Date;

@@ -31,7 +31,8 @@ beforeAll(async () => {
 
 beforeEach(async () => {
   await database.pool.query(
-    'truncate items, identifier_claims, identifier_mentions, contributions, entries, item_merges, events, workspaces cascade',
+    `truncate items, identifier_claims, workspace_claims, identifier_mentions, contributions, entries, item_merges, events,
+     workspaces, conflicts, conflict_entries, conflict_participants, contested_claims, contested_items, item_separations cascade`,
   );
 });
 
@@ -439,7 +440,44 @@ describe('what a workspace sends', () => {
     expect(await contributionsOf(ours)).toEqual(before);
     expect(await contributionsOf(theirs)).toEqual([]);
     expect(await query('select * from item_merges')).toEqual([]);
-    expect(await query('select * from events where workspace_id = $1', [theirs.id])).toEqual([]);
+    expect(await query('select item_number, event_type from events where workspace_id = $1', [theirs.id])).toEqual([
+      { item_number: null, event_type: 'conflict_opened' },
+    ]);
+    expect(await findBrokenRules(database)).toEqual([]);
+  });
+
+  test('leads only itself from an identifier that it adds to an item of others', async () => {
+    const [ours, theirs] = [await createWorkspace(database), await createWorkspace(database)];
+    await absorbOne(ours, record([sisbov(1)]));
+
+    await absorbOne(theirs, record([sisbov(1), chip(1)]));
+    await absorbOne(ours, record([chip(1)]));
+    const verdicts = await absorbOne(theirs, record([chip(1)]));
+
+    expect(await contributionsOf(ours)).toHaveLength(2);
+    expect(verdicts).toEqual([{ status: 'conflicted', outcome: 'conflict' }]);
+    expect(await findBrokenRules(database)).toEqual([]);
+  });
+
+  test('comes back to the item by an identifier that it added itself', async () => {
+    const [ours, theirs] = [await createWorkspace(database), await createWorkspace(database)];
+    await absorbOne(ours, record([sisbov(1)]));
+    await absorbOne(theirs, record([sisbov(1), chip(1)]));
+
+    const verdicts = await absorbOne(theirs, record([chip(1)], { metadata: { weight: 1 } }));
+
+    expect(verdicts).toEqual([{ status: 'completed', outcome: 'enriched' }]);
+    expect(await liveItems()).toHaveLength(1);
+    expect(await findBrokenRules(database)).toEqual([]);
+  });
+
+  test('cannot join two of our animals by having named both before us', async () => {
+    const [ours, theirs] = [await createWorkspace(database), await createWorkspace(database)];
+    await absorbOne(theirs, record([sisbov(1), chip(1)]));
+
+    const verdicts = [...(await absorbOne(ours, record([sisbov(1)]))), ...(await absorbOne(ours, record([chip(1)])))];
+
+    expect(verdicts.map((verdict) => verdict.status)).toEqual(['completed', 'conflicted']);
     expect(await findBrokenRules(database)).toEqual([]);
   });
 

@@ -1,20 +1,26 @@
 import type pg from 'pg';
-import { discardEvents } from '#domains/events/index.ts';
-import { Absorption, ContentionError, type AbsorbContext } from './absorption.ts';
+import { discardEvents, insertEvents, type NewEvent } from '#domains/events/index.ts';
+import { makeId } from '#platform/ids.ts';
+import { Absorption, ContentionError, ownersOf, unowned, type AbsorbContext } from './absorption.ts';
 import { resolveBoundRecords } from './bound-records.ts';
+import { recordFindings } from './conflicts/conflict-cases.ts';
+import { findDecisions } from './conflicts/conflicts.store.ts';
 import { ContributionState } from './contribution-state.ts';
 import {
   discardNewItems,
   findClaimOwners,
+  findReservations,
   insertClaims,
   insertEntries,
   insertMentions,
+  releaseClaims,
   sortClaims,
   type NewClaim,
   type NewEntry,
 } from './deduplication.store.ts';
+import { evidenceHash } from './evidence.ts';
 import { refusedEntry, type GoodRecord, type IncomingRecord, type ItemRows, type Verdict } from './item-rows.ts';
-import { groupBySharedKeys, planResolution } from './resolution-plan.ts';
+import { groupBySharedKeys, planResolution, type PlannedItem } from './resolution-plan.ts';
 
 /** What became of records, and the writes that are still on their way. */
 export interface Absorbed {
@@ -47,7 +53,7 @@ export async function absorbRecords(
     if (judgement.ok) good.push({ incoming, index, record: judgement.value, claims: judgement.value.claims });
     else refused.push(refusedEntry(incoming, judgement.fault));
   });
-  const absorption = new Absorption(client, context, verdicts);
+  const absorption = new Absorption(client, context, verdicts, records);
   absorption.writes.add(insertEntries(client, context.workspaceId, refused));
   try {
     if (good.length > 0) await absorbGoodRecords(absorption, good);
@@ -60,18 +66,29 @@ export async function absorbRecords(
 }
 
 async function absorbGoodRecords(absorption: Absorption, good: readonly GoodRecord[]): Promise<void> {
-  const { client, context, owners, writes } = absorption;
+  const { client, context, owners, privateOwners, writes } = absorption;
   const keys = [...new Set(good.flatMap((record) => record.claims))];
-  for (const [key, owner] of await findClaimOwners(client, keys)) owners.set(key, owner);
-  const groups = groupBySharedKeys(good, (key) => owners.get(key)).map((group) => group.map((index) => good[index]!));
-  const isBound = (group: readonly GoodRecord[]) => group.some(({ claims }) => claims.some((key) => owners.has(key)));
+  const found = await findClaimOwners(client, context.workspaceId, keys);
+  for (const [key, owner] of found.owners) owners.set(key, owner);
+  for (const [key, owner] of found.privateOwners) privateOwners.set(key, owner);
+  const groups = groupBySharedKeys(good, (key) => ownersOf(absorption, key)).map((group) =>
+    group.map((index) => good[index]!),
+  );
+  const isOwned = (key: string) => owners.has(key) || privateOwners.has(key);
+  const isBound = (group: readonly GoodRecord[]) => group.some(({ claims }) => claims.some(isOwned));
   const { fresh = [], bound = [] } = Object.groupBy(groups, (group) => (isBound(group) ? 'bound' : 'fresh'));
 
   const written = await writeNewItems(absorption, inOrder(fresh.flat()));
-  const lost = await claim(absorption, [...written.claims, ...claimsToAdd(bound, owners)]);
+  const remembered = loadDecisions(absorption, bound.flat());
+  const hasLost = await claim(absorption, [...written.claims, ...claimsToAdd(absorption, bound)]);
+  await remembered;
   // Another transaction was faster with a claim of these, so what was written for them is wrong.
-  const contested = lost ? fresh.filter(isBound) : [];
-  if (contested.length > 0) discard(absorption, contested.flat(), written.rows);
+  const contested = hasLost ? fresh.filter(isBound) : [];
+  if (contested.length > 0) {
+    discard(absorption, contested.flat(), written.rows);
+    await loadDecisions(absorption, contested.flat());
+  }
+  releaseUnused(absorption, fresh.filter((group) => !contested.includes(group)).flat());
 
   const { mentions } = written.rows;
   if (bound.length + contested.length > 0) {
@@ -79,6 +96,7 @@ async function absorbGoodRecords(absorption: Absorption, good: readonly GoodReco
     for (const mention of rows.mentions) mentions.push(mention);
   }
   writes.add(insertMentions(client, context.workspaceId, mentions));
+  await openCases(absorption);
 }
 
 /** Plans records of which nobody has heard and writes their items, before anything is claimed. */
@@ -87,8 +105,9 @@ async function writeNewItems(
   fresh: readonly GoodRecord[],
 ): Promise<{ claims: NewClaim[]; rows: ItemRows }> {
   const { client, context, writes } = absorption;
-  const plan = planResolution(fresh, { ownerOf: () => undefined, ...absorption.planOptions });
+  const plan = planResolution(fresh, { ownersOf: () => [], ...absorption.planOptions });
   const numbers = await context.takeNumbers(plan.items.length);
+  const numberOf = new Map(plan.items.map((item, at) => [item, numbers[at]!]));
   const rows = absorption.startRows();
   const claims: NewClaim[] = [];
   plan.items.forEach((item, at) => {
@@ -101,19 +120,25 @@ async function writeNewItems(
     });
     for (const index of item.records) addClaims(claims, fresh[index]!, itemNumber);
   });
-  rows.addConflicts(fresh, plan);
+  const numberOfItem = (item: PlannedItem) => numberOf.get(item)!;
+  rows.addConflicts(fresh, plan, numberOfItem);
+  // Records that wait own nothing, but nobody may take their identifiers before the case is written.
+  for (const index of plan.conflicts.keys()) addClaims(claims, fresh[index]!, unowned);
+  absorption.addFindings(fresh, plan, numberOfItem, () => []);
   writes.add(...rows.write(client));
   return { claims, rows };
 }
 
 /** What records that touch existing items claim beside what these items have. */
-function claimsToAdd(bound: readonly (readonly GoodRecord[])[], owners: ReadonlyMap<string, number>): NewClaim[] {
+function claimsToAdd(absorption: Absorption, bound: readonly (readonly GoodRecord[])[]): NewClaim[] {
   const claims: NewClaim[] = [];
   for (const group of bound) {
-    const itemNumber = Math.min(...group.flatMap((record) => record.claims.flatMap((key) => owners.get(key) ?? [])));
+    const itemNumber = Math.min(
+      ...group.flatMap((record) => record.claims.flatMap((key) => ownersOf(absorption, key))),
+    );
     for (const record of group) addClaims(claims, record, itemNumber);
   }
-  return claims.filter(({ key }) => !owners.has(key));
+  return claims.filter(({ key }) => ownersOf(absorption, key).length === 0);
 }
 
 function addClaims(claims: NewClaim[], { incoming, claims: keys }: GoodRecord, itemNumber: number): void {
@@ -121,19 +146,29 @@ function addClaims(claims: NewClaim[], { incoming, claims: keys }: GoodRecord, i
 }
 
 /**
- * Claims keys, each for the first that asks for it. True when other transactions were faster with some of them; then
- * `owners` knows them afterwards.
+ * Claims keys, each for the first that asks for it. True when other transactions were faster with some of them; then the
+ * owners are known afterwards.
  */
-async function claim({ client, owners, held }: Absorption, claims: readonly NewClaim[]): Promise<boolean> {
-  for (const each of claims) if (!held.has(each.key)) held.set(each.key, each);
-  const lost = await insertClaims(
-    client,
-    sortClaims(held.keys()).map((key) => held.get(key)!),
-  );
-  if (lost.length === 0) return false;
-  const winners = await findClaimOwners(client, lost);
+async function claim(absorption: Absorption, claims: readonly NewClaim[]): Promise<boolean> {
+  const { client, context, owners, privateOwners, held, contestedKeys } = absorption;
+  for (const each of claims) {
+    const before = held.get(each.key);
+    if (!before || before.itemNumber === unowned) held.set(each.key, each);
+  }
+  const sortedKeys = sortClaims(held.keys());
+  const [lost, reservations] = await Promise.all([
+    insertClaims(
+      client,
+      sortedKeys.map((key) => held.get(key)!),
+    ),
+    findReservations(client, context.workspaceId, sortedKeys),
+  ]);
+  for (const key of reservations.contested) contestedKeys.add(key);
+  for (const [key, owner] of reservations.privateOwners) privateOwners.set(key, owner);
+  if (lost.length === 0) return reservations.privateOwners.size > 0;
+  const winners = await findClaimOwners(client, context.workspaceId, lost);
   for (const key of lost) {
-    const winner = winners.get(key);
+    const winner = winners.owners.get(key);
     // Released by its winner a moment ago, so that nobody holds it.
     if (winner === undefined) throw new ContentionError();
     held.delete(key);
@@ -142,14 +177,59 @@ async function claim({ client, owners, held }: Absorption, claims: readonly NewC
   return true;
 }
 
+/** Lets go of claims that were only held for records that wait. */
+function releaseUnused({ client, held, writes }: Absorption, records: readonly GoodRecord[]): void {
+  const keys = new Set(records.flatMap((record) => record.claims));
+  const unused = [...keys].filter((key) => held.get(key)?.itemNumber === unowned);
+  for (const key of unused) held.delete(key);
+  writes.add(releaseClaims(client, unused));
+}
+
+async function loadDecisions(
+  { client, context, decisions }: Absorption,
+  records: readonly GoodRecord[],
+): Promise<void> {
+  const hashes = records.map((record) => evidenceHash(record.claims));
+  for (const row of await findDecisions(client, context.workspaceId, hashes)) {
+    decisions.set(row.evidence_hash.toString('hex'), { itemNumber: row.item_number });
+  }
+}
+
+/** Puts what waits, and what touches open cases, into cases, and tells those who may see them. */
+async function openCases(absorption: Absorption): Promise<void> {
+  const { client, context, contestedKeys, findings, held, privateOwners, writes } = absorption;
+  for (const key of contestedKeys) {
+    const itemNumber = held.get(key)?.itemNumber ?? privateOwners.get(key);
+    if (itemNumber !== undefined)
+      findings.push({ entryId: undefined, keys: [key], itemNumbers: [itemNumber], participants: [] });
+  }
+  const opened = await recordFindings(client, context.workspaceId, findings);
+  const events = opened.flatMap(({ conflictId, workspaceIds }) =>
+    workspaceIds.map((workspaceId): NewEvent => ({
+      workspaceId,
+      eventId: makeId(),
+      itemNumber: null,
+      eventType: 'conflict_opened',
+      entryId: null,
+      occurredAtMicros: absorption.latestReceptionMicros,
+      visibility: 'private',
+      payload: JSON.stringify({ conflict_id: conflictId }),
+      eventKey: null,
+    })),
+  );
+  writes.add(insertEvents(client, events));
+}
+
 /** Takes back what was written for records as new items. */
-function discard({ client, context, writes }: Absorption, records: readonly GoodRecord[], written: ItemRows): void {
+function discard(absorption: Absorption, records: readonly GoodRecord[], written: ItemRows): void {
+  const { client, context, writes } = absorption;
   const entryIds = new Set(records.map(({ incoming }) => incoming.entryId));
   const numbers = new Set(
     written.entries.flatMap((entry) => (entryIds.has(entry.entryId) ? (entry.itemNumber ?? []) : [])),
   );
-  const eventIds = written.events.filter((event) => numbers.has(event.itemNumber)).map((event) => event.eventId);
+  const eventIds = written.events.filter((event) => numbers.has(event.itemNumber!)).map((event) => event.eventId);
   written.dropMentions(numbers);
+  absorption.dropFindings(entryIds);
   writes.add(
     discardNewItems(client, [...numbers], [...entryIds]),
     discardEvents(client, context.workspaceId, eventIds),

@@ -1,13 +1,15 @@
 import { findKnownEventKeys } from '#domains/events/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
-import { ContentionError, type Absorption } from './absorption.ts';
+import { ContentionError, ownersOf, type Absorption } from './absorption.ts';
 import { ContributionState, type EntryOrder, type FieldHistory } from './contribution-state.ts';
 import {
   findClaimOwners,
+  findClaimsOfItems,
   findContributions,
   findHistory,
   findMergedItems,
-  findSingleClaims,
+  findSeparations,
+  insertWorkspaceClaims,
   lockItems,
   lockMerging,
   mergeItems,
@@ -17,13 +19,16 @@ import {
   type HistoryRow,
   type NewClaim,
 } from './deduplication.store.ts';
+import { evidenceHash } from './evidence.ts';
 import { knownEventOf, orderOf, type GoodRecord, type ItemRows } from './item-rows.ts';
 import { claimKey } from './judge-record.ts';
 import {
   groupBySharedKeys,
   planResolution,
+  type Contributor,
   type KnownItem,
   type PlannedItem,
+  type RememberedDecision,
   type ResolutionPlan,
 } from './resolution-plan.ts';
 
@@ -34,31 +39,28 @@ type ContributionsOfItems = ReadonlyMap<number, readonly ContributionRow[]>;
  * @throws ContentionError when an item moved before it was locked.
  */
 export async function resolveBoundRecords(absorption: Absorption, bound: readonly GoodRecord[]): Promise<ItemRows> {
-  const { client, context, held, writes } = absorption;
-  const owners = ownersNotHeld(absorption, bound);
-  const known = await lockKnownItems(absorption, bound, owners);
+  const { client, context, decisions, held, privateOwners, writes } = absorption;
+  const owned = ownersBefore(absorption, bound);
+  const decisionOn = (index: number) =>
+    decisions.size === 0 ? undefined : decisions.get(evidenceHash(bound[index]!.claims).toString('hex'));
+  const known = await lockKnownItems(absorption, bound, owned, decisionOn);
   const plan = planResolution(bound, {
-    ownerOf: (key) => {
-      const owner = owners.get(key);
-      return owner === undefined ? undefined : known.items.get(owner);
-    },
+    ownersOf: (key) => ownersOf(owned, key).map((itemNumber) => known.items.get(itemNumber)!),
+    decisionOn,
+    knownItem: (itemNumber) => known.items.get(itemNumber),
     ...absorption.planOptions,
   });
   const newItems = plan.items.filter((item) => item.itemNumbers.length === 0);
   const numbers = await context.takeNumbers(newItems.length);
   const numberOf = new Map(newItems.map((item, at) => [item, numbers[at]!]));
   const targetOf = (item: PlannedItem) => item.itemNumbers[0] ?? numberOf.get(item)!;
-  const desired = new Map<string, NewClaim>();
-  for (const item of plan.items) {
-    for (const index of item.records) {
-      const { claims, incoming } = bound[index]!;
-      for (const key of claims) {
-        if (!desired.has(key)) desired.set(key, { key, itemNumber: targetOf(item), entryId: incoming.entryId });
-      }
-    }
-  }
-  const { moved, released } = compareClaims(held, bound, desired);
+  const { shared, ownAlone } = claimsOfPlan(plan, bound, owned, targetOf);
+  const { moved, released } = compareClaims(held, bound, shared);
   writes.add(moveClaims(client, moved), releaseClaims(client, released));
+  writes.add(insertWorkspaceClaims(client, context.workspaceId, [...ownAlone.values()]));
+  for (const claim of moved) held.set(claim.key, claim);
+  for (const key of released) held.delete(key);
+  for (const { key, itemNumber } of ownAlone.values()) privateOwners.set(key, itemNumber);
 
   const states = await openStates(absorption, plan, bound, known.contributionsOf);
   const knownEventKeys = await findEventKeysOfItems(absorption, plan, bound);
@@ -67,58 +69,142 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
     const isNew = item.itemNumbers.length === 0;
     rows.addItem(bound, item, { itemNumber: targetOf(item), isNew, state: states.get(item)!, knownEventKeys });
   }
-  rows.addConflicts(bound, plan);
+  rows.addConflicts(bound, plan, targetOf);
+  const contributorsOf = (itemNumber: number) =>
+    (known.contributionsOf.get(itemNumber) ?? []).map((row) => row.workspace_id);
+  absorption.addFindings(bound, plan, targetOf, contributorsOf);
   mergePlannedItems(absorption, plan, bound, known.contributionsOf, rows);
   writes.add(...rows.write(client));
   return rows;
 }
 
+type OwnersBefore = Pick<Absorption, 'owners' | 'privateOwners'>;
+
 /** The owners of the records' claims that were there before this transaction. */
-function ownersNotHeld({ owners, held }: Absorption, bound: readonly GoodRecord[]): Map<string, number> {
-  const found = new Map<string, number>();
+function ownersBefore({ owners, privateOwners, held }: Absorption, bound: readonly GoodRecord[]): OwnersBefore {
+  const before: OwnersBefore = { owners: new Map(), privateOwners: new Map() };
   for (const { claims } of bound) {
-    for (const key of claims) if (!held.has(key)) found.set(key, owners.get(key)!);
+    for (const key of claims) {
+      const owner = owners.get(key);
+      const privateOwner = privateOwners.get(key);
+      if (owner !== undefined && !held.has(key)) before.owners.set(key, owner);
+      if (privateOwner !== undefined) before.privateOwners.set(key, privateOwner);
+    }
   }
-  return found;
+  return before;
 }
 
 /** Locks the items that records name and reads them again, since they may have changed while it waited. */
 async function lockKnownItems(
   { client, context, held, writes }: Absorption,
   bound: readonly GoodRecord[],
-  owners: ReadonlyMap<string, number>,
+  owned: OwnersBefore,
+  decisionOn: (index: number) => RememberedDecision | undefined,
 ) {
-  const keys = [...owners.keys()];
-  const itemNumbers = [...new Set(owners.values())].toSorted((a, b) => a - b);
-  const mayMerge = groupBySharedKeys(bound, (key) => owners.get(key)).some((group) => {
-    const touched = new Set(group.flatMap((index) => bound[index]!.claims.flatMap((key) => owners.get(key) ?? [])));
+  const keys = [...new Set([...owned.owners.keys(), ...owned.privateOwners.keys()])];
+  const decided = bound.flatMap((_record, index) => decisionOn(index)?.itemNumber ?? []);
+  const itemNumbers = [...new Set([...owned.owners.values(), ...owned.privateOwners.values(), ...decided])].toSorted(
+    (a, b) => a - b,
+  );
+  const mayMerge = groupBySharedKeys(bound, (key) => ownersOf(owned, key)).some((group) => {
+    const touched = new Set(group.flatMap((index) => bound[index]!.claims.flatMap((key) => ownersOf(owned, key))));
     return touched.size > 1;
   });
   if (mayMerge) writes.add(lockMerging(client));
-  const [locked, singleClaims, contributions, ownersNow] = await Promise.all([
+  const [locked, claims, contributions, ownersNow, separations] = await Promise.all([
     lockItems(client, itemNumbers, mayMerge),
-    findSingleClaims(client, itemNumbers, context.types.singleClaimTypes),
+    findClaimsOfItems(client, context.workspaceId, itemNumbers),
     findContributions(client, itemNumbers),
-    findClaimOwners(client, keys),
+    findClaimOwners(client, context.workspaceId, keys),
+    mayMerge ? findSeparations(client, itemNumbers) : [],
   ]);
   const mergedInto = new Map(locked.map((row) => [row.item_number, row.merged_into]));
   const isUnmoved =
     itemNumbers.every((itemNumber) => mergedInto.get(itemNumber) === null) &&
-    keys.every((key) => ownersNow.get(key) === owners.get(key));
+    [...owned.owners].every(([key, owner]) => ownersNow.owners.get(key) === owner) &&
+    [...owned.privateOwners].every(([key, owner]) => ownersNow.privateOwners.get(key) === owner);
   if (!isUnmoved) throw new ContentionError();
   // Claims that this transaction took for an item are not facts yet: the plan decides whether they stay.
-  const facts = singleClaims.filter((claim) => !held.has(claimKey(claim.identifier_type, claim.value)));
+  const facts = claims.filter((claim) => !held.has(claimKey(claim.identifier_type, claim.value)));
   const factsOf = Map.groupBy(facts, (claim) => claim.item_number);
   const contributionsOf = Map.groupBy(contributions, (row) => row.item_number);
+  const separatedFrom = separationsOf(separations);
   const items = new Map<number, KnownItem>();
   for (const itemNumber of itemNumbers) {
+    const ofItem = factsOf.get(itemNumber) ?? [];
     items.set(itemNumber, {
       itemNumber,
-      singleClaims: new Map(factsOf.get(itemNumber)?.map((claim) => [claim.identifier_type, claim.value])),
-      isOursAlone: (contributionsOf.get(itemNumber) ?? []).every((row) => row.workspace_id === context.workspaceId),
+      singleClaims: groupSingleClaims(ofItem, context.types.singleClaimTypes),
+      claimCount: ofItem.length,
+      contributors: contributorsOf(contributionsOf.get(itemNumber) ?? [], context.workspaceId),
+      separatedFrom: separatedFrom.get(itemNumber) ?? new Set(),
     });
   }
   return { items, contributionsOf };
+}
+
+function groupSingleClaims(
+  claims: readonly { identifier_type: string; value: string }[],
+  singleClaimTypes: ReadonlySet<string>,
+): Map<string, Set<string>> {
+  const singleClaims = new Map<string, Set<string>>();
+  for (const { identifier_type: claimType, value } of claims) {
+    if (!singleClaimTypes.has(claimType)) continue;
+    const values = singleClaims.get(claimType);
+    if (values) values.add(value);
+    else singleClaims.set(claimType, new Set([value]));
+  }
+  return singleClaims;
+}
+
+/** Who named what of an item; nobody when it is the workspace's alone, as most items are. */
+function contributorsOf(contributions: readonly ContributionRow[], workspaceId: string): Contributor[] {
+  if (contributions.every((row) => row.workspace_id === workspaceId)) return [];
+  return contributions.map(({ workspace_id: contributor, state, is_trusted: isTrusted }) => ({
+    keys: new Set(
+      state.identifiers.flatMap(([, , claimType, value, isCanonical]) =>
+        isCanonical === 1 ? [claimKey(claimType, value)] : [],
+      ),
+    ),
+    isOurs: contributor === workspaceId,
+    isTrusted,
+  }));
+}
+
+function separationsOf(pairs: readonly { one: number; other: number }[]): Map<number, Set<number>> {
+  const separated = new Map<number, Set<number>>();
+  const separate = (one: number, other: number) => {
+    const known = separated.get(one);
+    if (known) known.add(other);
+    else separated.set(one, new Set([other]));
+  };
+  for (const { one, other } of pairs) {
+    separate(one, other);
+    separate(other, one);
+  }
+  return separated;
+}
+
+/** The claims that the plan gives to items: for all, and for the workspace alone where others contributed. */
+function claimsOfPlan(
+  plan: ResolutionPlan,
+  bound: readonly GoodRecord[],
+  owned: OwnersBefore,
+  targetOf: (item: PlannedItem) => number,
+) {
+  const shared = new Map<string, NewClaim>();
+  const ownAlone = new Map<string, NewClaim>();
+  for (const item of plan.items) {
+    for (const index of item.records) {
+      const { claims, incoming } = bound[index]!;
+      for (const key of claims) {
+        if (ownersOf(owned, key).length > 0) continue;
+        const given = item.isGuarded ? ownAlone : shared;
+        if (!given.has(key)) given.set(key, { key, itemNumber: targetOf(item), entryId: incoming.entryId });
+      }
+    }
+  }
+  return { shared, ownAlone };
 }
 
 /** The held claims that the plan gives to another item or entry than they were taken for, and those that it gives to none. */
@@ -218,7 +304,7 @@ async function findEventKeysOfItems(
 
 /** Merges the items that the plan joins, tells all who contributed to them, and joins what the others know. */
 function mergePlannedItems(
-  { client, context, writes }: Absorption,
+  { client, context, findings, writes }: Absorption,
   plan: ResolutionPlan,
   bound: readonly GoodRecord[],
   contributionsOf: ContributionsOfItems,
@@ -231,6 +317,7 @@ function mergePlannedItems(
     const [current, ...merged] = itemNumbers;
     if (current === undefined || merged.length === 0) continue;
     const participants = new Set([workspaceId, ...workspacesOf(itemNumbers)]);
+    findings.push({ entryId: undefined, keys: [], itemNumbers, participants: [...participants] });
     for (const { record, survivor, losers } of joins) {
       if (survivor === undefined || losers.length === 0) continue;
       const linking = bound[record]!;

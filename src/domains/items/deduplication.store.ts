@@ -16,21 +16,98 @@ export function sortClaims(keys: Iterable<string>): string[] {
   return [...keys].toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
-/** Which item owns each of these keys, as far as committed; keys that nobody owns are left out. */
-export async function findClaimOwners(queryable: Queryable, keys: readonly string[]): Promise<Map<string, number>> {
-  if (keys.length === 0) return new Map();
+/** Who owns keys, as far as committed; keys that nobody owns are left out. */
+export interface ClaimOwners {
+  /** For all workspaces. */
+  readonly owners: Map<string, number>;
+  /** For the asking workspace alone. */
+  readonly privateOwners: Map<string, number>;
+}
+
+interface OwnerColumns {
+  ordinals: number[];
+  item_numbers: number[];
+}
+
+export async function findClaimOwners(
+  queryable: Queryable,
+  workspaceId: string,
+  keys: readonly string[],
+): Promise<ClaimOwners> {
+  if (keys.length === 0) return { owners: new Map(), privateOwners: new Map() };
   // Two arrays in one row are a fraction of the work of a row for each key.
-  const { rows } = await queryable.query<{ ordinals: number[]; item_numbers: number[] }>({
+  const { rows } = await queryable.query<{ shared: OwnerColumns; own: OwnerColumns }>({
     name: 'find_claim_owners',
-    text: `select coalesce(to_json(array_agg(wanted.ordinal)), '[]') as ordinals,
-                  coalesce(to_json(array_agg(claims.item_number)), '[]') as item_numbers
-           from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
-           join identifier_claims as claims
-             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"`,
-    values: claimColumns(keys),
+    text: `select (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
+                                            'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
+                   from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
+                   join identifier_claims as claims
+                     on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C") as shared,
+                  (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
+                                            'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
+                   from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
+                   join workspace_claims as claims
+                     on claims.workspace_id = $3 and claims.identifier_type = wanted.identifier_type collate "C"
+                    and claims.value = wanted.value collate "C") as own`,
+    values: [...claimColumns(keys), workspaceId],
   });
-  const { ordinals, item_numbers: itemNumbers } = rows[0]!;
-  return new Map(ordinals.map((ordinal, at) => [keys[ordinal - 1]!, itemNumbers[at]!]));
+  const ownersOf = ({ ordinals, item_numbers: itemNumbers }: OwnerColumns) =>
+    new Map(ordinals.map((ordinal, at) => [keys[ordinal - 1]!, itemNumbers[at]!]));
+  return { owners: ownersOf(rows[0]!.shared), privateOwners: ownersOf(rows[0]!.own) };
+}
+
+/**
+ * What else is known of keys that this transaction holds, so that nobody can change it meanwhile: which of them belong to
+ * an open case, and which lead the workspace to an item since they were looked up.
+ */
+export async function findReservations(
+  queryable: Queryable,
+  workspaceId: string,
+  sortedKeys: readonly string[],
+): Promise<{ contested: ReadonlySet<string>; privateOwners: ReadonlyMap<string, number> }> {
+  if (sortedKeys.length === 0) return { contested: new Set(), privateOwners: new Map() };
+  const { rows } = await queryable.query<{ identifier_type: string; value: string; item_number: number | null }>({
+    name: 'find_reservations',
+    text: `select contested.identifier_type, contested.value, null::int8 as item_number
+           from unnest($1::text[], $2::text[]) as held (identifier_type, value)
+           join contested_claims as contested
+             on contested.identifier_type = held.identifier_type collate "C" and contested.value = held.value collate "C"
+           union all
+           select claims.identifier_type, claims.value, claims.item_number
+           from unnest($1::text[], $2::text[]) as held (identifier_type, value)
+           join workspace_claims as claims
+             on claims.workspace_id = $3 and claims.identifier_type = held.identifier_type collate "C"
+            and claims.value = held.value collate "C"`,
+    values: [...claimColumns(sortedKeys), workspaceId],
+  });
+  const contested = new Set<string>();
+  const privateOwners = new Map<string, number>();
+  for (const { identifier_type: claimType, value, item_number: itemNumber } of rows) {
+    if (itemNumber === null) contested.add(claimKey(claimType, value));
+    else privateOwners.set(claimKey(claimType, value), itemNumber);
+  }
+  return { contested, privateOwners };
+}
+
+/** Lets claims lead one workspace to items. */
+export async function insertWorkspaceClaims(
+  queryable: Queryable,
+  workspaceId: string,
+  claims: readonly NewClaim[],
+): Promise<void> {
+  if (claims.length === 0) return;
+  await queryable.query({
+    name: 'insert_workspace_claims',
+    text: `insert into workspace_claims (workspace_id, identifier_type, value, item_number, entry_id)
+           select $1::uuid, * from unnest($2::text[], $3::text[], $4::int8[], $5::uuid[])
+           on conflict (workspace_id, identifier_type, value) do nothing`,
+    values: [
+      workspaceId,
+      ...claimColumns(claims.map((claim) => claim.key)),
+      int8Array(claims.map((claim) => claim.itemNumber)),
+      uuidArray(claims.map((claim) => claim.entryId)),
+    ],
+  });
 }
 
 export interface NewClaim {
@@ -146,18 +223,41 @@ export async function findMergedItems(
   return rows;
 }
 
-/** The claims of items, of the types of which an item has one at most. */
-export async function findSingleClaims(
+/** All claims of items, those that lead only one workspace to them included (for that workspace). */
+export async function findClaimsOfItems(
+  queryable: Queryable,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+): Promise<{ item_number: number; identifier_type: string; value: string }[]> {
+  const { rows } = await queryable.query<{ item_number: number; identifier_type: string; value: string }>({
+    name: 'find_claims_of_items',
+    text: `select item_number, identifier_type, value from identifier_claims where item_number = any($1::int8[])
+           union all
+           select item_number, identifier_type, value from workspace_claims
+           where item_number = any($1::int8[]) and workspace_id = $2`,
+    values: [int8Array(itemNumbers), workspaceId],
+  });
+  return rows;
+}
+
+/** Pairs of these items that a person keeps apart, be it as members that became them. */
+export async function findSeparations(
   queryable: Queryable,
   itemNumbers: readonly number[],
-  claimTypes: Iterable<string>,
-): Promise<{ item_number: number; identifier_type: string; value: string }[]> {
-  // An item has few claims, a type has millions: the expression keeps the planner from looking the types up in the index.
-  const { rows } = await queryable.query<{ item_number: number; identifier_type: string; value: string }>({
-    name: 'find_single_claims',
-    text: `select item_number, identifier_type, value from identifier_claims
-           where item_number = any($1::int8[]) and identifier_type || '' = any($2::text[])`,
-    values: [int8Array(itemNumbers), textArray([...claimTypes])],
+): Promise<{ one: number; other: number }[]> {
+  const { rows } = await queryable.query<{ one: number; other: number }>({
+    name: 'find_separations',
+    text: `with members as materialized (
+             select item_number as current, item_number as member from unnest($1::int8[]) as wanted (item_number)
+             union all
+             select merged_into, item_number from items where merged_into = any($1::int8[])
+           )
+           select lower.current as one, higher.current as other
+           from members as lower
+           join item_separations as separations on separations.lower_item = lower.member
+           join members as higher on higher.member = separations.higher_item
+           where lower.current <> higher.current`,
+    values: [int8Array(itemNumbers)],
   });
   return rows;
 }
@@ -166,6 +266,8 @@ export interface ContributionRow {
   item_number: number;
   workspace_id: string;
   state: StoredContributionState;
+  /** Whether the workspace may join what others contributed to. */
+  is_trusted: boolean;
 }
 
 /** Who contributed to items, with what they know. */
@@ -175,7 +277,9 @@ export async function findContributions(
 ): Promise<ContributionRow[]> {
   const { rows } = await queryable.query<ContributionRow>({
     name: 'find_contributions',
-    text: 'select item_number, workspace_id, state from contributions where item_number = any($1::int8[])',
+    text: `select item_number, contributions.workspace_id, state, workspaces.may_link_items as is_trusted
+           from contributions join workspaces on workspaces.workspace_id = contributions.workspace_id
+           where item_number = any($1::int8[])`,
     values: [int8Array(itemNumbers)],
   });
   return rows;
@@ -387,7 +491,7 @@ export async function findHistory(
            ) as members
            cross join lateral (
              select entry_id, effective_at, received_sequence, record from entries
-             where entries.item_number = members.member and entries.workspace_id = $2 offset 0
+             where entries.item_number = members.member and entries.workspace_id = $2 and entries.withdrawn_at is null offset 0
            ) as past`,
     values: [int8Array(itemNumbers), workspaceId],
   });
@@ -425,6 +529,11 @@ export async function mergeItems(queryable: Queryable, merge: NewMerge): Promise
     queryable.query({
       name: 'move_claims_to_survivor',
       text: 'update identifier_claims set item_number = $1 where item_number = any($2::int8[])',
+      values: [merge.survivor, losers],
+    }),
+    queryable.query({
+      name: 'move_workspace_claims_to_survivor',
+      text: 'update workspace_claims set item_number = $1 where item_number = any($2::int8[])',
       values: [merge.survivor, losers],
     }),
   ]);

@@ -11,7 +11,7 @@ export interface EntryRow {
   byte_length: number;
   status: EntryStatus;
   outcome: EntryOutcome | null;
-  error: { code: string; detail: string; pointer: string; contradictions?: { itemNumbers: number[] }[] } | null;
+  error: { code: string; detail: string; pointer: string; contested?: number[] } | null;
 }
 
 /** An entry as the API shows it. */

@@ -16,7 +16,7 @@ import {
 } from './deduplication.store.ts';
 import type { JudgedRecord } from './judge-record.ts';
 import type { Contradiction, PlannedItem, ResolutionPlan } from './resolution-plan.ts';
-import { identifierMembers, quoteName } from './stored-json.ts';
+import { completedRecordJson, waitingRecordJson } from './stored-record.ts';
 import type { Judgement, RecordFault } from './submitted-record.ts';
 
 /** One record of a receipt with what was found of it. */
@@ -103,11 +103,16 @@ export class ItemRows {
     this.#newContributions.push(contribution);
   }
 
-  addConflicts(records: readonly GoodRecord[], plan: ResolutionPlan): void {
-    for (const [index, contradictions] of plan.conflicts) {
+  addConflicts(records: readonly GoodRecord[], plan: ResolutionPlan, numberOf: (item: PlannedItem) => number): void {
+    for (const [index, conflict] of plan.conflicts) {
       const good = records[index]!;
       this.#verdicts[good.index] = { status: 'conflicted', outcome: 'conflict' };
-      this.entries.push(conflictedEntry(good, contradictions));
+      this.entries.push(conflictedEntry(good, conflict.contradictions, conflict.contested.map(numberOf)));
+    }
+    for (const index of plan.rejected) {
+      const good = records[index]!;
+      this.#verdicts[good.index] = { status: 'rejected', outcome: null };
+      this.entries.push(rejectedByDecisionEntry(good));
     }
   }
 
@@ -215,17 +220,6 @@ function placeOf({ entryId, receivedSequence, line, byteStart, byteLength }: Inc
   return { entryId, receivedSequence, line, byteStart, byteLength };
 }
 
-/** The record as it entered the fold: what an unmerge, a correction or a provenance is made from. */
-function recordJson({ identifiers, fields }: JudgedRecord): string {
-  let identifiersText = '';
-  for (const identifier of identifiers) {
-    identifiersText += `${identifiersText === '' ? '' : ','}[${identifierMembers(identifier)}]`;
-  }
-  let fieldsText = '';
-  for (const field of fields) fieldsText += `${fieldsText === '' ? '' : ','}${quoteName(field[0])}:${field[1]}`;
-  return `{"identifiers":[${identifiersText}],"fields":{${fieldsText}}}`;
-}
-
 function completedEntry(
   { incoming, record }: GoodRecord,
   order: EntryOrder,
@@ -238,12 +232,16 @@ function completedEntry(
     effectiveAtMicros: order.effectiveAtMicros,
     status: 'completed',
     outcome,
-    record: recordJson(record),
+    record: completedRecordJson(record),
     error: null,
   };
 }
 
-function conflictedEntry(good: GoodRecord, contradictions: readonly Contradiction[]): NewEntry {
+function conflictedEntry(
+  good: GoodRecord,
+  contradictions: readonly Contradiction[],
+  contested: readonly number[],
+): NewEntry {
   const { detail, pointer } = describeContradictions(good.record, contradictions);
   return {
     ...placeOf(good.incoming),
@@ -251,26 +249,40 @@ function conflictedEntry(good: GoodRecord, contradictions: readonly Contradictio
     effectiveAtMicros: orderOf(good).effectiveAtMicros,
     status: 'conflicted',
     outcome: 'conflict',
-    record: recordJson(good.record),
+    record: waitingRecordJson(good.record),
+    error: JSON.stringify({ code: 'identifier_conflict', detail, pointer, contradictions, contested }),
+  };
+}
+
+function rejectedByDecisionEntry(good: GoodRecord): NewEntry {
+  return {
+    ...placeOf(good.incoming),
+    itemNumber: null,
+    effectiveAtMicros: orderOf(good).effectiveAtMicros,
+    status: 'rejected',
+    outcome: null,
+    record: waitingRecordJson(good.record),
     error: JSON.stringify({
-      code: 'identifier_conflict',
-      detail,
-      pointer,
-      contradictions,
+      code: 'rejected_by_decision',
+      detail: 'a record with the same identifiers contradicted what is known, and a person rejected it',
+      pointer: '',
     }),
   };
 }
 
+const contradictionDetails: Readonly<Record<Exclude<Contradiction['reason'], 'values'>, string>> = {
+  strangers: 'the record would join what others contributed to; an administrator has to allow that',
+  separated: 'the record names two items that a person keeps apart',
+  size: 'with this record an item would have more identifiers than one thing is likely to have',
+};
+
 /** What the sender may read: neither values nor types that only others sent. */
 function describeContradictions({ identifiers }: JudgedRecord, contradictions: readonly Contradiction[]) {
-  if (contradictions.some(({ claimType }) => claimType === ''))
-    return {
-      detail: 'the record would join items to which others contributed; an administrator has to allow that',
-      pointer: '',
-    };
-  if (contradictions.some(({ isOurs }) => !isOurs))
+  const [other] = contradictions.flatMap(({ reason }) => (reason === 'values' ? [] : [reason]));
+  if (contradictions.some(({ reason, isOurs }) => reason === 'values' && !isOurs))
     return { detail: 'the identifiers of this record contradict what others sent of the same item', pointer: '' };
-  const types = contradictions.map(({ claimType }) => claimType);
+  const types = contradictions.flatMap(({ reason, claimType }) => (reason === 'values' ? [claimType] : []));
+  if (other && types.length === 0) return { detail: contradictionDetails[other], pointer: '' };
   return {
     detail: `an item has one ${types.join(', one ')} only, and the identifiers of this record name another`,
     pointer: (identifiers.find(({ claimType }) => types.includes(claimType)) ?? identifiers[0])?.pointer ?? '',

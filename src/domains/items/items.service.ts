@@ -10,7 +10,7 @@ import { normaliseIdentifier } from './identifier-normalisers.ts';
 import { itemIdOf, itemNumberOfId } from './item-id.ts';
 import {
   countOtherContributors,
-  findClaimOwner,
+  findClaimOwners,
   findDfidParts,
   findItem,
   findMembers,
@@ -69,9 +69,9 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
   const showEvents = async (rows: readonly EventRow[]) => {
     const parts = await findDfidParts(
       knex,
-      rows.map((row) => row.item_number),
+      rows.flatMap((row) => row.item_number ?? []),
     );
-    return rows.map((row) => showEvent(row, parts.get(row.item_number)));
+    return rows.map((row) => showEvent(row, row.item_number === null ? undefined : parts.get(row.item_number)));
   };
 
   /** Items that own or mention an identifier; only those that the workspace itself sent it for are shown. */
@@ -79,13 +79,10 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
     const types = await loadTypes();
     const result = normaliseIdentifier(types.find(typeName), typeName, value);
     if (!result.ok) return [];
-    const owner = await findClaimOwner(knex, result.claimType, result.value);
-    const owned =
-      owner === undefined
-        ? []
-        : (await isMentionedBy(workspaceId, owner, result.claimType, result.value))
-          ? [owner]
-          : [];
+    const owned: number[] = [];
+    for (const owner of await findClaimOwners(knex, workspaceId, result.claimType, result.value)) {
+      if (await isMentionedBy(workspaceId, owner, result.claimType, result.value)) owned.push(owner);
+    }
     return [
       ...owned,
       ...(await findMentioningItems(knex, workspaceId, result.claimType, result.value, mentioningItemsMax)),
@@ -225,7 +222,7 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
           code: row.error.code,
           detail: row.error.detail,
           pointer: row.error.pointer,
-          ...(row.error.contradictions
+          ...(row.error.contested
             ? { dfids: [...new Set(contestedItems(row).map(currentDfid))].filter((dfid) => dfid !== null) }
             : {}),
         },
@@ -243,7 +240,7 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
 }
 
 function contestedItems({ error }: EntryRow): number[] {
-  return error?.contradictions?.flatMap((contradiction) => contradiction.itemNumbers) ?? [];
+  return error?.contested ?? [];
 }
 
 /** The number of an item by its id or DFID, whether it exists or not. */
@@ -289,18 +286,19 @@ function showIdentifiers(state: StoredContributionState) {
 }
 
 function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
+  const itemId = row.item_number === null ? null : itemIdOf(row.item_number);
   return {
     id: row.event_id,
     event_type: row.event_type,
-    source_type: 'item',
-    source_id: itemIdOf(row.item_number),
+    source_type: itemId === null ? 'conflict' : 'item',
+    source_id: itemId ?? (row.payload as { conflict_id: string }).conflict_id,
     payload: row.payload,
     // A fact that is stored is complete; nothing about it is processed later.
     status: 'completed',
     visibility: row.visibility,
     is_duplicate: false,
-    item_id: itemIdOf(row.item_number),
-    dfid: item ? dfidOf(item) : '',
+    item_id: itemId,
+    dfid: item ? dfidOf(item) : null,
     circuit_id: null,
     user_id: null,
     metadata: row.entry_id === null ? null : { entry_id: row.entry_id },

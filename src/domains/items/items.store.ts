@@ -122,12 +122,23 @@ export async function findMergesOfEntries(
     .orderBy('loser');
 }
 
-/** The item that owns a claim, if one does. */
-export async function findClaimOwner(knex: Knex, claimType: string, value: string): Promise<number | undefined> {
-  const row = await knex('identifier_claims')
-    .where({ identifier_type: claimType, value })
-    .first<{ item_number: number } | undefined>('item_number');
-  return row?.item_number;
+/** The items to which an identifier leads a workspace: at most one for all workspaces and one for it alone. */
+export async function findClaimOwners(
+  knex: Knex,
+  workspaceId: string,
+  claimType: string,
+  value: string,
+): Promise<number[]> {
+  const claim = { identifier_type: claimType, value };
+  const rows = await knex('identifier_claims')
+    .where(claim)
+    .select<{ item_number: number }[]>('item_number')
+    .union(
+      knex('workspace_claims')
+        .where({ ...claim, workspace_id: workspaceId })
+        .select('item_number'),
+    );
+  return rows.map((row) => row.item_number);
 }
 
 /** The items of a workspace that mention a value which identifies nothing, at most `limit`. */

@@ -76,6 +76,13 @@ export function splitClaimKey(key: string): [claimType: string, value: string] {
   return [key.slice(0, at), key.slice(at + 1)];
 }
 
+const fingerprintPrefix = 'fingerprint:';
+
+/** True for the key of a complete contextual set. */
+export function isFingerprint(key: string): boolean {
+  return key.startsWith(fingerprintPrefix);
+}
+
 /** Checks every value of a record and brings it to its normal form, or says what is wrong and where. */
 export function judgeRecord(record: SubmittedRecord, context: JudgingContext): Judgement<JudgedRecord> {
   const valueChain = judgeValueChain(record.valueChain, context);
@@ -96,7 +103,7 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   const claims = canonical.map(({ claimType, value }) => claimKey(claimType, value));
   for (const rule of context.types.fingerprintRules) {
     const fingerprint = fingerprintOf(rule, valueChain.value, year.value, identifiers.value, context.workspaceId);
-    if (fingerprint !== undefined) claims.push(claimKey(`fingerprint:${rule.name}`, fingerprint));
+    if (fingerprint !== undefined) claims.push(claimKey(`${fingerprintPrefix}${rule.name}`, fingerprint));
   }
   return {
     ok: true,

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { claimKey } from './judge-record.ts';
-import { groupBySharedKeys, planResolution, type KnownItem, type PlannedRecord } from './resolution-plan.ts';
+import {
+  groupBySharedKeys,
+  planResolution,
+  type Contributor,
+  type KnownItem,
+  type PlannedRecord,
+} from './resolution-plan.ts';
 
 const singleClaimTypes = new Set(['sisbov', 'chip', 'sgtin']);
 
@@ -21,11 +27,24 @@ function plan(
   mayLinkItems = false,
 ) {
   const byKey = new Map(Object.entries(known).map(([text, item]) => [keyOf(text), item]));
-  return planResolution(records, { ownerOf: (key) => byKey.get(key), singleClaimTypes, mayLinkItems });
+  return planResolution(records, {
+    ownersOf: (key) => (byKey.has(key) ? [byKey.get(key)!] : []),
+    singleClaimTypes,
+    mayLinkItems,
+    identifiersMax: 100,
+  });
 }
 
 function knownItem(itemNumber: number, options: Partial<KnownItem> = {}): KnownItem {
-  return { itemNumber, singleClaims: new Map(), isOursAlone: true, ...options };
+  return { itemNumber, singleClaims: new Map(), claimCount: 0, contributors: [], separatedFrom: new Set(), ...options };
+}
+
+function contributor(...keys: string[]): Contributor {
+  return { keys: new Set(keys.map(keyOf)), isOurs: false, isTrusted: false };
+}
+
+function namedByOthers(...keys: string[]): Partial<KnownItem> {
+  return { contributors: [contributor(...keys)] };
 }
 
 /** Records that are tied together by keys, directly or through others: the definition, computed by repeated passes. */
@@ -107,12 +126,16 @@ function planInChunks(records: readonly PlannedRecord[], order: readonly number[
     const planned = planResolution(
       chunk.map((index) => records[index]!),
       {
-        ownerOf: (key) => {
+        ownersOf: (key) => {
           const owner = owners.get(key);
-          return owner === undefined ? undefined : knownItem(owner, { singleClaims: items.get(owner)! });
+          const singles = [...(items.get(owner ?? 0) ?? [])];
+          return owner === undefined
+            ? []
+            : [knownItem(owner, { singleClaims: new Map(singles.map(([type, value]) => [type, new Set([value])])) })];
         },
         singleClaimTypes,
         mayLinkItems: false,
+        identifiersMax: 100,
       },
     );
     for (const item of planned.items) {
@@ -188,14 +211,17 @@ describe('a plan', () => {
 
   test('names the values that exclude each other and the items they would join', () => {
     const known = {
-      'sisbov 1': knownItem(7, { singleClaims: new Map([['sisbov', '1']]) }),
-      'sisbov 2': knownItem(3, { singleClaims: new Map([['sisbov', '2']]) }),
+      'sisbov 1': knownItem(7, { singleClaims: new Map([['sisbov', new Set(['1'])]]) }),
+      'sisbov 2': knownItem(3, { singleClaims: new Map([['sisbov', new Set(['2'])]]) }),
     };
 
     const { items, conflicts } = plan([record('sisbov 1', 'sisbov 2')], known);
 
     expect(items).toEqual([]);
-    expect(conflicts.get(0)).toEqual([{ claimType: 'sisbov', values: ['1', '2'], itemNumbers: [3, 7], isOurs: true }]);
+    expect(conflicts.get(0)?.contradictions).toEqual([
+      { reason: 'values', claimType: 'sisbov', values: ['1', '2'], isOurs: true },
+    ]);
+    expect(conflicts.get(0)?.contested.map((item) => item.itemNumbers)).toEqual([[7], [3]]);
   });
 
   test('puts the lowest number first when a record joins items', () => {
@@ -246,30 +272,109 @@ describe('joining items that exist', () => {
     ['both', false, false],
   ])('waits as a conflict when others contributed to %s', (_name, firstIsOurs, secondIsOurs) => {
     const known = {
-      'sisbov 1': knownItem(1, { isOursAlone: firstIsOurs }),
-      'chip 1': knownItem(2, { isOursAlone: secondIsOurs }),
+      'sisbov 1': knownItem(1, firstIsOurs ? {} : namedByOthers('sisbov 1')),
+      'chip 1': knownItem(2, secondIsOurs ? {} : namedByOthers('chip 1')),
     };
 
     const { items, conflicts } = plan([link], known);
 
     expect(items).toEqual([]);
-    expect(conflicts.get(0)).toEqual([{ claimType: '', values: [], itemNumbers: [1, 2], isOurs: false }]);
+    expect(conflicts.get(0)?.contradictions).toEqual([
+      { reason: 'strangers', claimType: '', values: [], isOurs: false },
+    ]);
   });
 
   test('is allowed to a workspace that an administrator trusts', () => {
-    const known = { 'sisbov 1': knownItem(1, { isOursAlone: false }), 'chip 1': knownItem(2) };
+    const known = { 'sisbov 1': knownItem(1, namedByOthers('sisbov 1')), 'chip 1': knownItem(2) };
     expect(plan([link], known, true).items.map((item) => item.itemNumbers)).toEqual([[1, 2]]);
   });
 
   test('is forbidden too when an earlier record of the chunk made one of them ours', () => {
-    const known = { 'sisbov 1': knownItem(1, { isOursAlone: false }), 'chip 1': knownItem(2) };
+    const known = { 'sisbov 1': knownItem(1, namedByOthers('sisbov 1')), 'chip 1': knownItem(2) };
     const { conflicts } = plan([record('sisbov 1'), link], known);
     expect([...conflicts.keys()]).toEqual([1]);
   });
 
-  test('adds a new identifier to an item of others, since that joins nothing', () => {
-    const { items } = plan([link], { 'sisbov 1': knownItem(1, { isOursAlone: false }) });
+  test('adds a new identifier to an item of others for the workspace alone', () => {
+    const { items } = plan([link], { 'sisbov 1': knownItem(1, namedByOthers('sisbov 1')) });
+    expect(items.map(({ itemNumbers, isGuarded }) => ({ itemNumbers, isGuarded }))).toEqual([
+      { itemNumbers: [1], isGuarded: true },
+    ]);
+  });
+
+  test('waits when only a stranger said that the record and what we sent before are one thing', () => {
+    const known = knownItem(1, {
+      contributors: [contributor('sisbov 1', 'chip 1'), { ...contributor('sisbov 1'), isOurs: true }],
+    });
+
+    const { conflicts } = plan([record('chip 1')], { 'sisbov 1': known, 'chip 1': known });
+
+    expect(conflicts.get(0)?.contradictions.map(({ reason }) => reason)).toEqual(['strangers']);
+  });
+
+  test('joins what a trusted workspace said is one thing', () => {
+    const known = knownItem(1, {
+      contributors: [
+        { ...contributor('sisbov 1', 'chip 1'), isTrusted: true },
+        { ...contributor('sisbov 1'), isOurs: true },
+      ],
+    });
+
+    const { items } = plan([record('chip 1')], { 'sisbov 1': known, 'chip 1': known });
+
     expect(items.map((item) => item.itemNumbers)).toEqual([[1]]);
+  });
+
+  test('joins what we said is one thing ourselves', () => {
+    const known = knownItem(1, {
+      contributors: [contributor('sisbov 1'), { ...contributor('sisbov 1', 'chip 1'), isOurs: true }],
+    });
+
+    const { items } = plan([record('chip 1')], { 'sisbov 1': known, 'chip 1': known });
+
+    expect(items.map((item) => item.itemNumbers)).toEqual([[1]]);
+  });
+
+  test('waits when a person keeps two of the items apart', () => {
+    const known = {
+      'sisbov 1': knownItem(1, { separatedFrom: new Set([2]) }),
+      'chip 1': knownItem(2, { separatedFrom: new Set([1]) }),
+    };
+
+    const { conflicts } = plan([link], known);
+
+    expect(conflicts.get(0)?.contradictions.map(({ reason }) => reason)).toEqual(['separated']);
+  });
+
+  test('waits when the item would have more identifiers than one thing is likely to have', () => {
+    const many = record(...Array.from({ length: 101 }, (_nothing, at) => `other ${at}`));
+    const { conflicts } = plan([link, many], { 'sisbov 1': knownItem(1, { claimCount: 100 }) });
+    expect([...conflicts.values()].map(({ contradictions }) => contradictions.map(({ reason }) => reason))).toEqual([
+      ['size'],
+      ['size'],
+    ]);
+  });
+
+  test('follows what a person decided when the same identifiers came before', () => {
+    const one = knownItem(1, { separatedFrom: new Set([2]) });
+    const known = new Map([
+      [keyOf('sisbov 1'), one],
+      [keyOf('chip 1'), knownItem(2, { separatedFrom: new Set([1]) })],
+    ]);
+
+    const { items, rejected } = planResolution([link, record('sisbov 1', 'chip 1')], {
+      ownersOf: (key) => [known.get(key)!],
+      singleClaimTypes,
+      mayLinkItems: false,
+      identifiersMax: 100,
+      decisionOn: (index) => ({ itemNumber: index === 0 ? 1 : null }),
+      knownItem: () => one,
+    });
+
+    expect(items.map((item) => ({ itemNumbers: item.itemNumbers, records: item.records }))).toEqual([
+      { itemNumbers: [1], records: [0] },
+    ]);
+    expect(rejected).toEqual([1]);
   });
 });
 
@@ -285,7 +390,7 @@ describe('groups of records', () => {
             claims: claims.flatMap((key) => (owners.has(key) ? [key, `owner ${owners.get(key)}`] : [key])),
           }));
 
-          const groups = groupBySharedKeys(records, (key) => owners.get(key));
+          const groups = groupBySharedKeys(records, (key) => (owners.has(key) ? [owners.get(key)!] : []));
 
           expect(groups.map((group) => group.toSorted((a, b) => a - b)).toSorted((a, b) => a[0]! - b[0]!)).toEqual(
             connectedSets(withOwners),

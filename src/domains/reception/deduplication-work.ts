@@ -186,6 +186,7 @@ async function workChunks(
   const absorbContext: AbsorbContext = {
     workspaceId: chunks[0]!.workspace_id,
     mayLinkItems: [...receipts.values()].every((receipt) => receipt.may_link_items),
+    identifiersMax: context.identifiersPerItemMax,
     types: context.types,
     takeNumbers: context.takeItemNumbers,
   };

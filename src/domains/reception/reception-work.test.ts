@@ -50,6 +50,7 @@ function startWorker() {
     loadTypes: async () => seedTypes,
     ingestionConcurrency: 1,
     deduplicationConcurrency: 1,
+    identifiersPerItemMax: 100,
   });
   stopWorkers.push(async () => {
     await work.close();

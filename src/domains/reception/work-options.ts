@@ -11,6 +11,8 @@ export interface ReceptionWorkOptions {
   loadTypes(): Promise<TypeRegistry>;
   ingestionConcurrency: number;
   deduplicationConcurrency: number;
+  /** A record that would give an item more distinct identifying identifiers waits for a person. */
+  identifiersPerItemMax: number;
   /** Told how many records a committed transaction settled. */
   observeRecords?(verdicts: readonly Verdict[]): void;
 }

@@ -1,0 +1,109 @@
+import { makeId } from '#platform/ids.ts';
+import type { Queryable } from '#platform/database.ts';
+import {
+  findCasesTouching,
+  findWorkspaceLinks,
+  insertCases,
+  insertCaseParts,
+  joinCases,
+  lockCases,
+  type CaseParts,
+  type TouchedCase,
+} from './conflicts.store.ts';
+
+/** Something that belongs to a contested component. */
+export interface Finding {
+  /** The entry that waits; undefined when a complete one ties identifiers or items to a case. */
+  readonly entryId: string | undefined;
+  readonly keys: readonly string[];
+  readonly itemNumbers: readonly number[];
+  /** Workspaces that contributed to the items. */
+  readonly participants: readonly string[];
+}
+
+/** A case that was opened, for those who have to be told. */
+export interface OpenedCase {
+  readonly conflictId: string;
+  readonly workspaceIds: readonly string[];
+}
+
+interface CaseDraft extends CaseParts {
+  readonly known: Set<string>;
+}
+
+/**
+ * Puts findings into open cases, one for each contested component: findings that share an identifier, an item or a case
+ * are one, and cases that they tie together become one. The caller holds the claims and the rows of the items.
+ */
+export async function recordFindings(
+  queryable: Queryable,
+  workspaceId: string,
+  findings: readonly Finding[],
+): Promise<OpenedCase[]> {
+  if (findings.length === 0) return [];
+  const links = await findWorkspaceLinks(
+    queryable,
+    findings.flatMap((finding) => finding.keys),
+    findings.flatMap((finding) => finding.itemNumbers),
+  );
+  const widened = [...findings, ...links.map(findingOfLink)];
+  const keys = [...new Set(widened.flatMap((finding) => finding.keys))];
+  const itemNumbers = [...new Set(widened.flatMap((finding) => finding.itemNumbers))];
+  // What makes items or identifiers contested holds their locks, so what we hold cannot become contested now.
+  const isWaiting = findings.some(({ entryId }) => entryId !== undefined);
+  if (!isWaiting && (await findCasesTouching(queryable, keys, itemNumbers)).length === 0) return [];
+  await lockCases(queryable);
+  const touched = await findCasesTouching(queryable, keys, itemNumbers);
+  const opened: OpenedCase[] = [];
+  const parts: CaseParts[] = [];
+  const joined: { from: string[]; into: string }[] = [];
+  for (const draft of draftCases(workspaceId, widened, touched)) {
+    const [first, ...others] = [...draft.known].toSorted();
+    // A complete entry alone contests nothing; it only widens a case that is open.
+    if (first === undefined && draft.entries.length === 0) continue;
+    const conflictId = first ?? makeId();
+    if (first === undefined) opened.push({ ...draft, conflictId });
+    if (others.length > 0) joined.push({ from: others, into: conflictId });
+    parts.push({ ...draft, conflictId });
+  }
+  await insertCases(
+    queryable,
+    opened.map((each) => each.conflictId),
+  );
+  await joinCases(queryable, joined);
+  await insertCaseParts(queryable, workspaceId, parts);
+  return opened;
+}
+
+/** What leads one workspace from an identifier to an item ties the two for a case as well. */
+function findingOfLink({ key, itemNumber }: { key: string; itemNumber: number }): Finding {
+  return { entryId: undefined, keys: [key], itemNumbers: [itemNumber], participants: [] };
+}
+
+/** The components that findings and the cases they touch form together. */
+function draftCases(
+  workspaceId: string,
+  findings: readonly Finding[],
+  touched: readonly TouchedCase[],
+): (CaseDraft & { conflictId: string })[] {
+  const drafts = new Map<string | number, CaseDraft & { conflictId: string }>();
+  const touching = Map.groupBy(touched, (each) => each.key ?? each.itemNumber!);
+  for (const finding of findings) {
+    const nodes = [...finding.keys, ...finding.itemNumbers];
+    const cases = nodes.flatMap((node) => touching.get(node) ?? []).map((each) => each.conflictId);
+    const all = [...nodes, ...cases];
+    const met = new Set(all.flatMap((node) => drafts.get(node) ?? []));
+    const draft = {
+      conflictId: '',
+      keys: [...new Set([...finding.keys, ...[...met].flatMap((each) => each.keys)])],
+      itemNumbers: [...new Set([...finding.itemNumbers, ...[...met].flatMap((each) => each.itemNumbers)])],
+      entries: [...[...met].flatMap((each) => each.entries), ...(finding.entryId ? [finding.entryId] : [])],
+      workspaceIds: [
+        ...new Set([workspaceId, ...finding.participants, ...[...met].flatMap((each) => each.workspaceIds)]),
+      ],
+      known: new Set([...cases, ...[...met].flatMap((each) => [...each.known])]),
+    };
+    for (const node of [...draft.keys, ...draft.itemNumbers, ...draft.known]) drafts.set(node, draft);
+  }
+  return [...new Set(drafts.values())];
+}

@@ -1,0 +1,100 @@
+import { canonicalJson } from '#platform/json/canonical.ts';
+import {
+  claimKey,
+  isFingerprint,
+  splitClaimKey,
+  type JudgedEvent,
+  type JudgedIdentifier,
+  type JudgedRecord,
+} from './judge-record.ts';
+import { identifierMembers, quoteName } from './stored-json.ts';
+import type { ValueChain } from './value-chain.ts';
+
+/** `[type as sent, value as sent, claim type, normal value, is canonical]` */
+export type StoredRecordIdentifier = [string, string, string, string, 0 | 1];
+
+/** The JSON of `entries.record`: what an unmerge, a correction or a provenance is made from. */
+export interface StoredRecord {
+  identifiers: StoredRecordIdentifier[];
+  fields: Record<string, unknown>;
+  /** Fingerprints of complete contextual sets, as `[claim type, value]`. */
+  fingerprints?: [string, string][];
+  /** What an entry that waits brings beside: a complete one has it in the rows of its item and events. */
+  waiting?: StoredWaiting;
+}
+
+interface StoredWaiting {
+  value_chain: ValueChain;
+  country: string;
+  year: number;
+  events: StoredWaitingEvent[];
+}
+
+/** `[type, occurred at in microseconds, visibility, key as hex, payload]` */
+type StoredWaitingEvent = [string, number | null, JudgedEvent['visibility'], string | null, unknown];
+
+/** The record of an entry that is part of an item. */
+export function completedRecordJson(record: JudgedRecord): string {
+  return `${openRecordJson(record)}}`;
+}
+
+/** The record of an entry that waits for a person: with it the entry can become part of an item later. */
+export function waitingRecordJson(record: JudgedRecord): string {
+  const { valueChain, country, year } = record;
+  const events = record.events.map((event) => {
+    const { eventType, occurredAtMicros, visibility, eventKey } = event;
+    const members = JSON.stringify([eventType, occurredAtMicros, visibility, eventKey?.toString('hex') ?? null]);
+    return `${members.slice(0, -1)},${event.payload}]`;
+  });
+  const head = `"value_chain":${JSON.stringify(valueChain)},"country":${JSON.stringify(country)},"year":${year}`;
+  return `${openRecordJson(record)},"waiting":{${head},"events":[${events.join(',')}]}}`;
+}
+
+function openRecordJson({ identifiers, fields, claims }: JudgedRecord): string {
+  let identifiersText = '';
+  for (const identifier of identifiers) {
+    identifiersText += `${identifiersText === '' ? '' : ','}[${identifierMembers(identifier)}]`;
+  }
+  let fieldsText = '';
+  for (const field of fields) fieldsText += `${fieldsText === '' ? '' : ','}${quoteName(field[0])}:${field[1]}`;
+  const fingerprints = claims.filter(isFingerprint);
+  const fingerprintsText =
+    fingerprints.length === 0 ? '' : `,"fingerprints":${JSON.stringify(fingerprints.map(splitClaimKey))}`;
+  return `{"identifiers":[${identifiersText}],"fields":{${fieldsText}}${fingerprintsText}`;
+}
+
+/** The identifiers of a stored record. */
+export function identifiersOfRecord({ identifiers }: StoredRecord): JudgedIdentifier[] {
+  return identifiers.map(([typeName, raw, claimType, value, isCanonical]) => ({
+    typeName,
+    raw,
+    claimType,
+    value,
+    isCanonical: isCanonical === 1,
+    pointer: '',
+  }));
+}
+
+/** The keys of what identifies the item in a stored record. */
+export function claimsOfRecord({ identifiers, fingerprints = [] }: StoredRecord): string[] {
+  const canonical = identifiers.flatMap(([, , claimType, value, isCanonical]) =>
+    isCanonical === 1 ? [claimKey(claimType, value)] : [],
+  );
+  return [...new Set([...canonical, ...fingerprints.map(([claimType, value]) => claimKey(claimType, value))])];
+}
+
+/** The fields of a stored record, with their values in canonical JSON. */
+export function fieldsOfRecord({ fields }: StoredRecord): [name: string, value: string][] {
+  return Object.entries(fields).map(([name, value]) => [name, canonicalJson(value)]);
+}
+
+/** The events that a waiting entry brings. */
+export function eventsOfRecord({ waiting }: StoredRecord): JudgedEvent[] {
+  return (waiting?.events ?? []).map(([eventType, occurredAtMicros, visibility, eventKey, payload]) => ({
+    eventType,
+    occurredAtMicros,
+    visibility,
+    eventKey: eventKey === null ? null : Buffer.from(eventKey, 'hex'),
+    payload: canonicalJson(payload),
+  }));
+}
