@@ -105,10 +105,10 @@ export async function up(knex: Knex): Promise<void> {
     create index item_relationships_primary_idx on item_relationships (primary_item);
     create index item_relationships_related_idx on item_relationships (related_item);
 
-    alter table item_merges add column decided_by text, add column reason text, add column strategy text,
+    alter table item_merges add column decided_by text, add column reason text, add column strategy text, add column overrides json,
       add column undone_at timestamptz, add column undone_by text;
     -- Events about a case belong to no item: who sees the case may not know the item.
-    alter table events alter column item_number drop not null;
+    alter table events alter column item_number drop not null, add column withdrawn_at timestamptz;
     alter table entries add column withdrawn_at timestamptz, add column withdrawn_by text, add column withdrawal_reason text;
   `);
 }
@@ -116,9 +116,9 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     delete from events where item_number is null;
-    alter table events alter column item_number set not null;
+    alter table events alter column item_number set not null, drop column withdrawn_at;
     alter table entries drop column withdrawn_at, drop column withdrawn_by, drop column withdrawal_reason;
-    alter table item_merges drop column decided_by, drop column reason, drop column strategy, drop column undone_at,
+    alter table item_merges drop column decided_by, drop column reason, drop column strategy, drop column overrides, drop column undone_at,
       drop column undone_by;
     drop table item_relationships; drop table entry_divisions; drop table workspace_claims; drop table item_separations;
     drop table remembered_decisions; drop table contested_items; drop table contested_claims; drop table conflict_participants;

@@ -46,6 +46,15 @@ export async function createWorkspace(database: Database, mayLinkItems = false):
   return { id, mayLinkItems };
 }
 
+/** Forgets all that was absorbed, and the workspaces. */
+export async function emptyIdentityTables({ pool }: Database): Promise<void> {
+  await pool.query(
+    `truncate items, identifier_claims, workspace_claims, identifier_mentions, contributions, entries, entry_divisions, item_merges,
+              item_relationships, events, workspaces, conflicts, conflict_entries, conflict_participants, contested_claims,
+              contested_items, remembered_decisions, item_separations cascade`,
+  );
+}
+
 let lastSequence = 0;
 
 /** The records of one receipt that arrived now. */

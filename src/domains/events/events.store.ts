@@ -68,6 +68,62 @@ export async function discardEvents(
   });
 }
 
+export interface RemovedEvent {
+  entry_id: string;
+  event_type: string;
+  occurred_at_micros: number;
+  visibility: EventVisibility;
+  payload: unknown;
+  event_key: Buffer | null;
+}
+
+/** Takes away the events of entries that are not part of an item any longer, and gives what they were. */
+export async function removeEventsOfEntries(
+  queryable: Queryable,
+  entryIds: readonly string[],
+): Promise<RemovedEvent[]> {
+  if (entryIds.length === 0) return [];
+  const { rows } = await queryable.query<RemovedEvent>({
+    name: 'remove_events_of_entries',
+    text: `delete from events using entries
+           where entries.entry_id = any($1::uuid[]) and events.item_number = entries.item_number and events.entry_id = entries.entry_id
+           returning events.entry_id, event_type, (extract(epoch from occurred_at) * 1000000)::int8 as occurred_at_micros, visibility,
+                     payload, event_key`,
+    values: [uuidArray(entryIds)],
+  });
+  return rows;
+}
+
+/** Takes the events of entries that were withdrawn out of sight; they may be sent again. */
+export async function withdrawEventsOfEntries(queryable: Queryable, entryIds: readonly string[]): Promise<void> {
+  if (entryIds.length === 0) return;
+  await queryable.query({
+    name: 'withdraw_events_of_entries',
+    text: `update events set withdrawn_at = now(), event_key = null from entries
+           where entries.entry_id = any($1::uuid[]) and events.item_number = entries.item_number and events.entry_id = entries.entry_id`,
+    values: [uuidArray(entryIds)],
+  });
+}
+
+/** Gives the events of entries to the items that the entries belong to now. */
+export async function rehomeEvents(
+  queryable: Queryable,
+  rehomed: readonly { entryId: string; from: number; to: number }[],
+): Promise<void> {
+  if (rehomed.length === 0) return;
+  await queryable.query({
+    name: 'rehome_events',
+    text: `update events set item_number = rehomed.new_item
+           from unnest($1::uuid[], $2::int8[], $3::int8[]) as rehomed (entry_id, old_item, new_item)
+           where events.item_number = rehomed.old_item and events.entry_id = rehomed.entry_id`,
+    values: [
+      uuidArray(rehomed.map(({ entryId }) => entryId)),
+      int8Array(rehomed.map(({ from }) => from)),
+      int8Array(rehomed.map(({ to }) => to)),
+    ],
+  });
+}
+
 /** Which of these submitted events a workspace's items have already. */
 export async function findKnownEventKeys(
   queryable: Queryable,
@@ -115,7 +171,7 @@ export async function listEvents(
   filter: EventFilter,
   position: PagePosition,
 ): Promise<Omit<Page<EventRow>, 'nextPosition'>> {
-  const matching = knex('events').where('workspace_id', filter.workspaceId);
+  const matching = knex('events').where('workspace_id', filter.workspaceId).whereNull('withdrawn_at');
   if (filter.eventType !== undefined) void matching.andWhere('event_type', filter.eventType);
   if (filter.itemNumbers !== undefined) void matching.whereIn('item_number', [...filter.itemNumbers]);
   const counted = await knex.count<{ count: number }[]>('*').from(
@@ -135,6 +191,7 @@ export async function findEvent(knex: Knex, workspaceId: string, eventId: string
   return knex('events')
     .select(shownColumns)
     .where({ workspace_id: workspaceId, event_id: eventId })
+    .whereNull('withdrawn_at')
     .first<EventRow | undefined>();
 }
 
@@ -148,6 +205,7 @@ export async function listEventsOfItems(
   return knex('events')
     .select<EventRow[]>(shownColumns)
     .where('workspace_id', workspaceId)
+    .whereNull('withdrawn_at')
     .whereIn('item_number', [...itemNumbers])
     .orderBy('event_id')
     .limit(limit);

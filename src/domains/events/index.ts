@@ -6,6 +6,10 @@ export {
   insertEvents,
   listEvents,
   listEventsOfItems,
+  rehomeEvents,
+  removeEventsOfEntries,
+  withdrawEventsOfEntries,
   type EventRow,
   type NewEvent,
+  type RemovedEvent,
 } from './events.store.ts';

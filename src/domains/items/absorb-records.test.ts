@@ -6,6 +6,7 @@ import {
   beginTransaction,
   computeOutcome,
   createWorkspace,
+  emptyIdentityTables,
   findBrokenRules,
   makeAbsorber,
   readOutcome,
@@ -29,12 +30,7 @@ beforeAll(async () => {
   absorber = makeAbsorber(database);
 });
 
-beforeEach(async () => {
-  await database.pool.query(
-    `truncate items, identifier_claims, workspace_claims, identifier_mentions, contributions, entries, item_merges, events,
-     workspaces, conflicts, conflict_entries, conflict_participants, contested_claims, contested_items, item_separations cascade`,
-  );
-});
+beforeEach(() => emptyIdentityTables(database));
 
 afterAll(async () => {
   await absorber.close();

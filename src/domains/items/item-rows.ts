@@ -14,7 +14,7 @@ import {
   type NewMention,
   type WrittenContribution,
 } from './deduplication.store.ts';
-import type { JudgedRecord } from './judge-record.ts';
+import type { JudgedEvent, JudgedRecord } from './judge-record.ts';
 import type { Contradiction, PlannedItem, ResolutionPlan } from './resolution-plan.ts';
 import { completedRecordJson, waitingRecordJson } from './stored-record.ts';
 import type { Judgement, RecordFault } from './submitted-record.ts';
@@ -82,12 +82,12 @@ export class ItemRows {
       const good = records[index]!;
       const order = orderOf(good);
       const hasNewContent = state.apply(order, good.record);
-      const hasNewEvents = this.#addSubmittedEvents(good, order, target);
+      const { hasNew: hasNewEvents, repeated } = this.#addSubmittedEvents(good, order, target);
       const isJoining = item.joins.some((join) => join.record === index);
       const outcome = isFirst ? 'created' : hasNewContent || hasNewEvents || isJoining ? 'enriched' : 'duplicate';
       isFirst = false;
       this.#verdicts[good.index] = { status: 'completed', outcome };
-      this.entries.push(completedEntry(good, order, itemNumber, outcome));
+      this.entries.push(completedEntry(good, order, itemNumber, outcome, repeated));
       this.#addMentions(good.record, itemNumber);
       if (outcome === 'duplicate') continue;
       isNewVersion = true;
@@ -159,12 +159,16 @@ export class ItemRows {
     ];
   }
 
-  /** True when the record brings an event that the item does not have. */
-  #addSubmittedEvents({ record, incoming }: GoodRecord, order: EntryOrder, target: ItemTarget): boolean {
+  /** Whether the record brings an event that the item does not have, and those that it has. */
+  #addSubmittedEvents({ record, incoming }: GoodRecord, order: EntryOrder, target: ItemTarget) {
     let hasNew = false;
+    const repeated: JudgedEvent[] = [];
     for (const event of record.events) {
       const knownAs = event.eventKey && knownEventOf(target.itemNumber, event.eventKey);
-      if (knownAs && target.knownEventKeys.has(knownAs)) continue;
+      if (knownAs && target.knownEventKeys.has(knownAs)) {
+        repeated.push(event);
+        continue;
+      }
       if (knownAs) target.knownEventKeys.add(knownAs);
       hasNew = true;
       this.events.push({
@@ -179,7 +183,7 @@ export class ItemRows {
         eventKey: event.eventKey,
       });
     }
-    return hasNew;
+    return { hasNew, repeated };
   }
 
   #addMentions({ identifiers }: JudgedRecord, itemNumber: number): void {
@@ -225,6 +229,7 @@ function completedEntry(
   order: EntryOrder,
   itemNumber: number,
   outcome: EntryOutcome,
+  repeated: readonly JudgedEvent[],
 ): NewEntry {
   return {
     ...placeOf(incoming),
@@ -232,7 +237,7 @@ function completedEntry(
     effectiveAtMicros: order.effectiveAtMicros,
     status: 'completed',
     outcome,
-    record: completedRecordJson(record),
+    record: completedRecordJson(record, repeated),
     error: null,
   };
 }

@@ -19,35 +19,56 @@ export interface StoredRecord {
   fields: Record<string, unknown>;
   /** Fingerprints of complete contextual sets, as `[claim type, value]`. */
   fingerprints?: [string, string][];
+  /** Events that the entry brought when its item had them already. */
+  repeated?: StoredEvent[];
   /** What an entry that waits brings beside: a complete one has it in the rows of its item and events. */
   waiting?: StoredWaiting;
 }
 
-interface StoredWaiting {
+export interface StoredWaiting {
   value_chain: ValueChain;
   country: string;
   year: number;
-  events: StoredWaitingEvent[];
+  events: StoredEvent[];
 }
 
 /** `[type, occurred at in microseconds, visibility, key as hex, payload]` */
-type StoredWaitingEvent = [string, number | null, JudgedEvent['visibility'], string | null, unknown];
+type StoredEvent = [string, number | null, JudgedEvent['visibility'], string | null, unknown];
 
 /** The record of an entry that is part of an item. */
-export function completedRecordJson(record: JudgedRecord): string {
-  return `${openRecordJson(record)}}`;
+export function completedRecordJson(record: JudgedRecord, repeated: readonly JudgedEvent[]): string {
+  const repeatedText = repeated.length === 0 ? '' : `,"repeated":${eventsJson(repeated)}`;
+  return `${openRecordJson(record)}${repeatedText}}`;
 }
 
 /** The record of an entry that waits for a person: with it the entry can become part of an item later. */
 export function waitingRecordJson(record: JudgedRecord): string {
   const { valueChain, country, year } = record;
-  const events = record.events.map((event) => {
-    const { eventType, occurredAtMicros, visibility, eventKey } = event;
-    const members = JSON.stringify([eventType, occurredAtMicros, visibility, eventKey?.toString('hex') ?? null]);
-    return `${members.slice(0, -1)},${event.payload}]`;
-  });
   const head = `"value_chain":${JSON.stringify(valueChain)},"country":${JSON.stringify(country)},"year":${year}`;
-  return `${openRecordJson(record)},"waiting":{${head},"events":[${events.join(',')}]}}`;
+  return `${openRecordJson(record)},"waiting":{${head},"events":${eventsJson(record.events)}}}`;
+}
+
+function eventsJson(events: readonly JudgedEvent[]): string {
+  const texts = events.map(({ eventType, occurredAtMicros, visibility, eventKey, payload }) => {
+    const members = JSON.stringify([eventType, occurredAtMicros, visibility, eventKey?.toString('hex') ?? null]);
+    return `${members.slice(0, -1)},${payload}]`;
+  });
+  return `[${texts.join(',')}]`;
+}
+
+/** The record of an entry that does not wait any longer. Events that others may bring again are kept in mind. */
+export function finishedRecord({ waiting, ...record }: StoredRecord): StoredRecord {
+  const repeated = [...(record.repeated ?? []), ...(waiting?.events ?? []).filter(([, , , key]) => key !== null)];
+  return { ...record, ...(repeated.length === 0 ? {} : { repeated }) };
+}
+
+/** The record of an entry that waits from now on. */
+export function waitingRecord(
+  { repeated: _repeated, ...record }: StoredRecord,
+  nature: Omit<StoredWaiting, 'events'>,
+  events: readonly JudgedEvent[],
+): StoredRecord {
+  return { ...record, waiting: { ...nature, events: JSON.parse(eventsJson(events)) as StoredEvent[] } };
 }
 
 function openRecordJson({ identifiers, fields, claims }: JudgedRecord): string {
@@ -88,9 +109,9 @@ export function fieldsOfRecord({ fields }: StoredRecord): [name: string, value: 
   return Object.entries(fields).map(([name, value]) => [name, canonicalJson(value)]);
 }
 
-/** The events that a waiting entry brings. */
-export function eventsOfRecord({ waiting }: StoredRecord): JudgedEvent[] {
-  return (waiting?.events ?? []).map(([eventType, occurredAtMicros, visibility, eventKey, payload]) => ({
+/** Events as they were judged. */
+export function eventsOfRecord(stored: readonly StoredEvent[] = []): JudgedEvent[] {
+  return stored.map(([eventType, occurredAtMicros, visibility, eventKey, payload]) => ({
     eventType,
     occurredAtMicros,
     visibility,

@@ -1,0 +1,141 @@
+import type pg from 'pg';
+import { ContentionError } from '../absorption.ts';
+import { findContributions, lockItems, lockMerging, type ContributionRow } from '../deduplication.store.ts';
+import { claimKey } from '../judge-record.ts';
+import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';
+import type { EvidenceEntry, EvidenceMerge } from './refold-plan.ts';
+import {
+  findDivisions,
+  findEntriesOfItems,
+  findItemsWithMembers,
+  findKeysOfItems,
+  findMerges,
+  findSeparationsOf,
+  lockEntries,
+  type EvidenceEntryRow,
+  type EvidenceItemRow,
+  type MergeRow,
+  type OwnedKey,
+} from './refold.store.ts';
+
+/** Identifiers of an entry that belong to another item than the rest of it. */
+export interface Division {
+  readonly entryId: string;
+  readonly itemNumber: number;
+  readonly keys: readonly string[];
+}
+
+/** Everything that is known of items that may come apart or together, read under their locks. */
+export interface Evidence {
+  readonly items: readonly EvidenceItemRow[];
+  readonly merges: readonly (EvidenceMerge & { row: MergeRow })[];
+  readonly separations: readonly [number, number][];
+  readonly keys: readonly OwnedKey[];
+  readonly contributions: readonly ContributionRow[];
+  readonly divisions: readonly Division[];
+  /** Each piece of evidence with the row that it stands for. */
+  readonly rows: ReadonlyMap<EvidenceEntry, EvidenceEntryRow>;
+}
+
+interface EvidenceQuestion {
+  /** Items that exist and are not merged, as far as the caller knows. */
+  readonly roots: readonly number[];
+  /** Entries that wait and shall become part of them. */
+  readonly waiting: readonly string[];
+  /** Keys that the caller claimed for the waiting entries. */
+  readonly claimed: ReadonlySet<string>;
+}
+
+/**
+ * Locks items and reads all that tells what they are.
+ * @throws ContentionError when one of the roots is merged by now, or an entry does not wait any longer.
+ */
+export async function gatherEvidence(client: pg.ClientBase, question: EvidenceQuestion): Promise<Evidence> {
+  await lockMerging(client);
+  const roots = question.roots.toSorted((a, b) => a - b);
+  const locked = await lockItems(client, roots, true);
+  if (locked.filter(({ merged_into: mergedInto }) => mergedInto === null).length !== roots.length)
+    throw new ContentionError();
+  const items = await findItemsWithMembers(client, roots);
+  const numbers = items.map((row) => row.item_number);
+  const [complete, divided, merges, separations, keys, contributions, waiting] = await Promise.all([
+    findEntriesOfItems(client, numbers),
+    findDivisions(client, numbers),
+    findMerges(client, numbers),
+    findSeparationsOf(client, numbers),
+    findKeysOfItems(client, numbers),
+    findContributions(client, numbers),
+    lockEntries(client, question.waiting),
+  ]);
+  if (waiting.some(({ status }) => status !== 'conflicted')) throw new ContentionError();
+  const nodes = nodesOf(keys, question.claimed);
+  const rows = new Map<EvidenceEntry, EvidenceEntryRow>();
+  for (const row of complete) rows.set(evidenceOf(row, row.item_number!, nodes), row);
+  for (const row of waiting) rows.set(evidenceOf(row, undefined, nodes), row);
+  for (const row of divided) {
+    if (!numbers.includes(row.division_item)) continue;
+    const record = onlyIdentifiers(row.record, new Set(row.claims.map(([type, value]) => claimKey(type, value))));
+    const division = { ...row, record };
+    rows.set({ ...evidenceOf(division, row.division_item, nodes), isCreation: false, isDivision: true }, division);
+  }
+  return {
+    items,
+    merges: merges.map((row) => ({ survivor: row.survivor, loser: row.loser, entryId: row.entry_id, row })),
+    separations,
+    keys,
+    contributions,
+    divisions: divided.map(({ entry_id: entryId, division_item: itemNumber, claims }) => ({
+      entryId,
+      itemNumber,
+      keys: claims.map(([type, value]) => claimKey(type, value)),
+    })),
+    rows,
+  };
+}
+
+/** The part of a record that a division is. */
+export function onlyIdentifiers(record: StoredRecord, keys: ReadonlySet<string>): StoredRecord {
+  return {
+    fields: {},
+    identifiers: record.identifiers.filter(([, , claimType, value]) => keys.has(claimKey(claimType, value))),
+    fingerprints: (record.fingerprints ?? []).filter(([claimType, value]) => keys.has(claimKey(claimType, value))),
+  };
+}
+
+const ownSeparator = '\u0001';
+
+/** How a key stands in a plan: one that leads one workspace alone is not the same as that key of others. */
+export function nodeOf({ key, workspaceId }: Pick<OwnedKey, 'key' | 'workspaceId'>): string {
+  return workspaceId === null ? key : `${workspaceId}${ownSeparator}${key}`;
+}
+
+/** The key that stands in a plan as `node`. */
+export function keyOfNode(node: string): Pick<OwnedKey, 'key' | 'workspaceId'> {
+  const at = node.indexOf(ownSeparator);
+  return at < 0 ? { key: node, workspaceId: null } : { key: node.slice(at + 1), workspaceId: node.slice(0, at) };
+}
+
+function nodesOf(keys: readonly OwnedKey[], claimed: ReadonlySet<string>): ReadonlySet<string> {
+  return new Set([...keys.map(nodeOf), ...claimed]);
+}
+
+/** Only what leads to these items ties entries together; what leads to another item ties them to nothing here. */
+function evidenceOf(row: EvidenceEntryRow, home: number | undefined, nodes: ReadonlySet<string>): EvidenceEntry {
+  const keys = claimsOfRecord(row.record).flatMap((key) => {
+    const node = nodeOf({ key, workspaceId: row.workspace_id });
+    if (nodes.has(key)) return [key];
+    return nodes.has(node) ? [node] : [];
+  });
+  return {
+    entryId: row.entry_id,
+    order: {
+      entryId: row.entry_id,
+      effectiveAtMicros: row.effective_at_micros,
+      receivedSequence: row.received_sequence,
+    },
+    home,
+    isCreation: row.outcome === 'created',
+    isDivision: false,
+    keys,
+  };
+}

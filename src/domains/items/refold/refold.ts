@@ -1,0 +1,368 @@
+import type pg from 'pg';
+import { rehomeEvents, removeEventsOfEntries, withdrawEventsOfEntries } from '#domains/events/index.ts';
+import { makeId } from '#platform/ids.ts';
+import { insertItems, upsertContributions, type WrittenContribution } from '../deduplication.store.ts';
+import type { StoredContributionState } from '../contribution-state.ts';
+import { claimsOfRecord, finishedRecord } from '../stored-record.ts';
+import { restoreEvents, waitingAgain } from './entry-events.ts';
+import {
+  chooseValues,
+  overridesOf,
+  statesOf,
+  visiblePart,
+  type MergeStrategy,
+  type Override,
+} from './refold-contents.ts';
+import { gatherEvidence, keyOfNode, nodeOf, type Division, type Evidence } from './refold-evidence.ts';
+import { planRefold, type RefoldDecisions, type RefoldedItem, type RefoldPlan } from './refold-plan.ts';
+import {
+  deleteContributions,
+  insertDivisions,
+  insertMerges,
+  insertSeparations,
+  rehomeEntries,
+  rewriteMentions,
+  undoMerges,
+  withdrawEntries,
+  writeCurrentItems,
+  writeFinishedEntries,
+  writeKeys,
+  type EvidenceEntryRow,
+  type FinishedEntry,
+  type GivenKey,
+  type OwnedKey,
+} from './refold.store.ts';
+
+/** Who decides, and why. */
+export interface Decision {
+  readonly workspaceId: string;
+  /** The credential that decided. */
+  readonly by: string;
+  readonly reason: string | null;
+}
+
+export interface RefoldContext {
+  readonly decision: Decision;
+  readonly nowMicros: number;
+  takeNumbers(count: number): Promise<number[]>;
+}
+
+/** What a person wants to be believed from now on about items that are not merged into others. */
+export interface RefoldRequest {
+  /** Items that exist; where several become one, the first of them stays. */
+  readonly roots: readonly number[];
+  /** An item to take out of the one that it became. */
+  readonly unmerged?: number;
+  /** Items to make part of the first root, and how their values join. */
+  readonly united?: { readonly losers: readonly number[]; readonly strategy: MergeStrategy };
+  /** Entries that shall not count any longer. */
+  readonly withdrawn?: readonly string[];
+  /** Waiting entries, and the item that each shall belong to, which may be new. */
+  readonly placed?: ReadonlyMap<string, number>;
+  /** Keys that the caller claimed for the placed entries. */
+  readonly claimed?: ReadonlySet<string>;
+  /** Keys that leave the first root for a new item. */
+  readonly leaving?: { readonly keys: ReadonlySet<string>; readonly itemNumber: number };
+  /** Items to keep apart from now on. */
+  readonly separated?: readonly (readonly [number, number])[];
+}
+
+/** An entry whose state changed after its receipt was settled. */
+export interface ResettledEntry {
+  readonly entryId: string;
+  readonly from: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
+  readonly to: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
+}
+
+/** An entry that waits now, and what it ties together. */
+export interface ContestedEntry {
+  readonly entryId: string;
+  readonly workspaceId: string;
+  readonly keys: readonly string[];
+  readonly itemNumbers: readonly number[];
+}
+
+/** What a refold changed. */
+export interface Refolded {
+  /** Items that were not there before. */
+  readonly created: readonly number[];
+  readonly conflicted: readonly ContestedEntry[];
+  readonly resettled: readonly ResettledEntry[];
+  /** What each item is now; itself when it is not merged. */
+  readonly currentOf: ReadonlyMap<number, number>;
+  /** The workspaces that contribute to each item that is not merged. */
+  readonly participantsOf: ReadonlyMap<number, readonly string[]>;
+}
+
+/** A planned item with the number that it goes by. */
+interface NumberedItem extends RefoldedItem {
+  readonly root: number;
+  readonly isNew: boolean;
+}
+
+/**
+ * Tells items anew from their entries and from what persons decided, inside the caller's transaction, which holds the
+ * claims of what is placed. Everything that follows is written: which item each entry and identifier belongs to, what
+ * each workspace knows, what became of entries that name things which stay apart.
+ * @throws ContentionError when a root is merged by now.
+ */
+export async function refold(client: pg.ClientBase, context: RefoldContext, request: RefoldRequest): Promise<Refolded> {
+  const { placed = new Map<string, number>(), claimed = new Set<string>(), separated = [] } = request;
+  const evidence = await gatherEvidence(client, { roots: request.roots, waiting: [...placed.keys()], claimed });
+  const decisions = decisionsOf(request, evidence);
+  const existing = evidence.items.map((row) => row.item_number);
+  const plan = planRefold(
+    {
+      items: [...new Set([...existing, ...placed.values()])],
+      merges: evidence.merges,
+      separations: [...evidence.separations, ...separated],
+      entries: [...evidence.rows.keys()],
+    },
+    decisions,
+  );
+  const items = await numberItems(context, request, evidence, plan);
+  await writeItems(client, items, evidence);
+  await insertSeparations(client, separated, context.decision);
+  const overrides = await writeMerges(client, context, request, evidence, items);
+  await writeKeys(client, ...keysToWrite(evidence, items, claimed));
+  const divisions = [...evidence.divisions, ...newDivisions(evidence, decisions, items)];
+  await insertDivisions(client, divisions.slice(evidence.divisions.length));
+  const resettled = await writeEntries(client, placed, evidence, plan, items);
+  await withdrawEntries(client, request.withdrawn ?? [], context.decision);
+  await withdrawEventsOfEntries(client, request.withdrawn ?? []);
+  await rewriteMentions(client, [...existing, ...items.map(({ root }) => root)]);
+  await restoreEvents(
+    client,
+    items.map((item) => ({ ...item, rows: wholeEntriesOf(item, evidence) })),
+  );
+  const participantsOf = await writeContributions(client, evidence, items, divisions, overrides);
+  const currentOf = new Map(items.flatMap(({ root, itemNumbers }) => itemNumbers.map((number) => [number, root])));
+  return {
+    created: items.filter(({ isNew }) => isNew).map(({ root }) => root),
+    conflicted: plan.conflicted.map(({ entry, itemNumbers }) => {
+      const row = evidence.rows.get(entry)!;
+      return {
+        entryId: entry.entryId,
+        workspaceId: row.workspace_id,
+        keys: claimsOfRecord(row.record),
+        itemNumbers: [...new Set(itemNumbers.map((number) => currentOf.get(number)!))],
+      };
+    }),
+    resettled,
+    currentOf,
+    participantsOf,
+  };
+}
+
+function decisionsOf(request: RefoldRequest, { merges }: Evidence): RefoldDecisions {
+  const { unmerged, united, withdrawn = [], placed = new Map<string, number>(), leaving, roots } = request;
+  return {
+    undone: merges.filter(({ loser }) => loser === unmerged),
+    united: united?.losers.map((loser) => [roots[0]!, loser] as const) ?? [],
+    withdrawn: new Set(withdrawn),
+    placed,
+    leaving: leaving && { ...leaving, from: roots[0]! },
+  };
+}
+
+async function numberItems(
+  { takeNumbers }: RefoldContext,
+  { roots, unmerged }: RefoldRequest,
+  { items }: Evidence,
+  plan: RefoldPlan,
+): Promise<NumberedItem[]> {
+  const existing = new Set(items.map((row) => row.item_number));
+  const preferred = [...roots, ...(unmerged === undefined ? [] : [unmerged])];
+  const numberless = plan.items.filter(({ itemNumbers }) => itemNumbers.length === 0);
+  const numbers = await takeNumbers(numberless.length);
+  return plan.items.map((item) => {
+    const number = item.itemNumbers[0] ?? numbers[numberless.indexOf(item)]!;
+    const root = preferred.find((each) => item.itemNumbers.includes(each)) ?? number;
+    const itemNumbers = item.itemNumbers.length === 0 ? [root] : item.itemNumbers;
+    return { ...item, itemNumbers, root, isNew: !existing.has(root) };
+  });
+}
+
+/** Creates items that are new, and makes the others point at what they are now. */
+async function writeItems(client: pg.ClientBase, items: readonly NumberedItem[], evidence: Evidence): Promise<void> {
+  const created = items.filter(({ isNew }) => isNew);
+  await insertItems(
+    client,
+    created.map((item) => ({ itemNumber: item.root, ...natureOf(item, evidence) })),
+  );
+  const current = items.flatMap(({ root, itemNumbers }) =>
+    itemNumbers.map((number): [number, number | null] => [number, number === root ? null : root]),
+  );
+  await writeCurrentItems(client, new Map(current));
+}
+
+/** What a new item is: what its waiting entry says, else the same as the item that it came out of. */
+function natureOf(item: NumberedItem, { rows, items }: Evidence) {
+  const [waiting] = item.entries.flatMap((entry) => rows.get(entry)!.record.waiting ?? []);
+  const home = item.entries.flatMap((entry) => entry.home ?? [])[0];
+  const nature = waiting ?? items.find((row) => row.item_number === home) ?? items[0]!;
+  return { valueChain: nature.value_chain, country: nature.country, year: nature.year };
+}
+
+/** Undoes merges that do not hold and writes those that do; gives what merges by hand chose as values. */
+async function writeMerges(
+  client: pg.ClientBase,
+  { decision, nowMicros }: RefoldContext,
+  { roots, united, unmerged }: RefoldRequest,
+  { contributions, merges }: Evidence,
+  items: readonly NumberedItem[],
+): Promise<Map<NumberedItem, Override[]>> {
+  const overrides = new Map(items.map((item): [NumberedItem, Override[]] => [item, []]));
+  const itemOf = (number: number) => items.find(({ itemNumbers }) => itemNumbers.includes(number))!;
+  const isUndone = ({ survivor, loser }: { survivor: number; loser: number }) =>
+    loser === unmerged || itemOf(survivor) !== itemOf(loser);
+  const [undone, holding] = [merges.filter(isUndone), merges.filter((merge) => !isUndone(merge))];
+  await undoMerges(
+    client,
+    undone.map(({ row }) => row.merge_id),
+    decision.by,
+  );
+  for (const { loser, row } of holding) overrides.get(itemOf(loser))!.push(...overridesOf(row));
+  const stateOf = (itemNumber: number) =>
+    contributions.find((row) => row.item_number === itemNumber && row.workspace_id === decision.workspaceId)?.state;
+  for (const item of items) {
+    for (const loser of item.itemNumbers) {
+      if (loser === item.root || holding.some((merge) => merge.loser === loser)) continue;
+      const isByHand = united?.losers.includes(loser) === true;
+      const values = isByHand ? chooseValues(united.strategy, stateOf(roots[0]!), stateOf(loser)) : {};
+      const hasValues = Object.keys(values).length > 0;
+      const mergeId = makeId();
+      if (hasValues)
+        overrides.get(item)!.push({ workspaceId: decision.workspaceId, mergeId, atMicros: nowMicros, values });
+      await insertMerges(client, [
+        {
+          mergeId,
+          survivor: item.root,
+          loser,
+          workspaceId: decision.workspaceId,
+          entryId: isByHand ? null : (item.joins.find((join) => join.itemNumbers.includes(loser))?.entryId ?? null),
+          decidedBy: isByHand ? decision.by : null,
+          reason: isByHand ? decision.reason : null,
+          strategy: isByHand ? united.strategy : null,
+          overrides: hasValues ? JSON.stringify({ [decision.workspaceId]: values }) : null,
+        },
+      ]);
+    }
+  }
+  return overrides;
+}
+
+function keysToWrite(
+  { keys }: Evidence,
+  items: readonly NumberedItem[],
+  claimed: ReadonlySet<string>,
+): [given: GivenKey[], released: OwnedKey[]] {
+  const given = items.flatMap(({ root, keys: named }) =>
+    [...named].map(([node, entryId]): GivenKey => ({ ...keyOfNode(node), itemNumber: root, entryId })),
+  );
+  const named = new Set(given.map(nodeOf));
+  const before: OwnedKey[] = [...keys, ...[...claimed].map((key) => ({ key, workspaceId: null, itemNumber: 0 }))];
+  return [given, before.filter((owned) => !named.has(nodeOf(owned)))];
+}
+
+/** Identifiers that stay behind when the rest of their entry leaves. */
+function newDivisions({ rows }: Evidence, { leaving }: RefoldDecisions, items: readonly NumberedItem[]): Division[] {
+  if (!leaving) return [];
+  const target = items.find(({ root }) => root === leaving.itemNumber)!;
+  const source = items.find(({ itemNumbers }) => itemNumbers.includes(leaving.from))!;
+  return target.entries.flatMap((entry) => {
+    const kept = entry.keys.filter((node) => source.keys.has(node)).map((node) => keyOfNode(node).key);
+    const isWhole = rows.get(entry)!.status === 'completed' && !entry.isDivision;
+    return kept.length === 0 || !isWhole ? [] : [{ entryId: entry.entryId, itemNumber: source.root, keys: kept }];
+  });
+}
+
+/** The entries that an item has as a whole, with the item that each was sent for or is given to. */
+function wholeEntriesOf(item: NumberedItem, { rows }: Evidence): EvidenceEntryRow[] {
+  return item.entries.filter(({ isDivision }) => !isDivision).map((entry) => rows.get(entry)!);
+}
+
+/** Gives entries to their items, finishes those that waited, and lets those wait that name things which stay apart. */
+async function writeEntries(
+  client: pg.ClientBase,
+  placed: ReadonlyMap<string, number>,
+  { items: itemRows, rows }: Evidence,
+  plan: RefoldPlan,
+  items: readonly NumberedItem[],
+): Promise<ResettledEntry[]> {
+  const finished: FinishedEntry[] = [];
+  const resettled: ResettledEntry[] = [];
+  const finish = (row: EvidenceEntryRow, to: Omit<FinishedEntry, 'entryId'>) => {
+    finished.push({ entryId: row.entry_id, ...to });
+    resettled.push({ entryId: row.entry_id, from: row, to });
+  };
+  const rehomed: { entryId: string; from: number; to: number }[] = [];
+  for (const item of items) {
+    const whole = item.entries.filter(({ isDivision }) => !isDivision);
+    whole.forEach((entry, at) => {
+      const row = rows.get(entry)!;
+      if (placed.has(entry.entryId)) {
+        const outcome = item.isNew && at === 0 ? 'created' : 'enriched';
+        const record = JSON.stringify(finishedRecord(row.record));
+        finish(row, { itemNumber: item.root, status: 'completed', outcome, record, error: null });
+      } else if (!item.itemNumbers.includes(entry.home!))
+        rehomed.push({ entryId: entry.entryId, from: entry.home!, to: item.root });
+    });
+  }
+  await rehomeEntries(client, rehomed);
+  await rehomeEvents(client, rehomed);
+  const apart = plan.conflicted.map(({ entry }) => rows.get(entry)!);
+  const removed = await removeEventsOfEntries(
+    client,
+    apart.map((row) => row.entry_id),
+  );
+  for (const row of apart) {
+    const { value_chain, country, year } = itemRows.find((item) => item.item_number === row.item_number)!;
+    finish(row, {
+      itemNumber: null,
+      status: 'conflicted',
+      outcome: 'conflict',
+      record: JSON.stringify(waitingAgain(row, removed, { value_chain, country, year })),
+      error: JSON.stringify(separatedError),
+    });
+  }
+  await writeFinishedEntries(client, finished);
+  return resettled;
+}
+
+const separatedError = {
+  code: 'identifier_conflict',
+  detail: 'the record names two items that a person keeps apart',
+  pointer: '',
+  contradictions: [{ reason: 'separated', claimType: '', values: [], isOurs: true }],
+};
+
+/** Writes what each workspace knows of each item now; gives who contributes to which. */
+async function writeContributions(
+  client: pg.ClientBase,
+  evidence: Evidence,
+  items: readonly NumberedItem[],
+  divisions: readonly Division[],
+  overrides: ReadonlyMap<NumberedItem, readonly Override[]>,
+): Promise<Map<number, readonly string[]>> {
+  const before = Map.groupBy(evidence.contributions, (row) => row.item_number);
+  const participantsOf = new Map<number, readonly string[]>();
+  const written: WrittenContribution[] = [];
+  for (const item of items) {
+    const states = statesOf(item, evidence, divisions, overrides.get(item)!);
+    participantsOf.set(item.root, [...states.keys()]);
+    const known = before.get(item.root) ?? [];
+    for (const [workspaceId, folded] of states) {
+      const state = folded.toJson();
+      const row = known.find((each) => each.workspace_id === workspaceId);
+      const isNewVersion = !row || visiblePart(JSON.parse(state) as StoredContributionState) !== visiblePart(row.state);
+      written.push({ itemNumber: item.root, workspaceId, state, isNewVersion });
+    }
+  }
+  await upsertContributions(client, written);
+  const gone = items.flatMap(({ root }) =>
+    (before.get(root) ?? []).filter((row) => !participantsOf.get(root)!.includes(row.workspace_id)),
+  );
+  await deleteContributions(client, gone);
+  return participantsOf;
+}
