@@ -9,6 +9,7 @@ import { makeApp } from './api/app.ts';
 import { boardRouter } from './api/bull-board.ts';
 import { BodyBudget } from './api/body-reader.ts';
 import { documentationRouter } from './api/documentation.ts';
+import { makeIdempotentAnswers } from './api/idempotent-answers.ts';
 import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
@@ -96,6 +97,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     metrics,
     authentication,
     budget,
+    idempotentAnswers: makeIdempotentAnswers(database.pool),
   });
   return {
     app,

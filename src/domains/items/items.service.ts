@@ -1,9 +1,12 @@
-import type { Database } from '#platform/database.ts';
+import { withTransaction, type Database } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
+import { keepIdempotencyKey, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { isUuid, positionOfEntry } from '#platform/ids.ts';
 import { decodeCursor, type Page } from '#platform/page.ts';
+import type { RouteResponse } from '#platform/route.ts';
 import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
 import type { StoredContributionState } from './contribution-state.ts';
+import { takeItemNumbers } from './deduplication.store.ts';
 import { formatDfid, parseDfid } from './dfid.ts';
 import type { EntryRow, ShownEntry } from './entries.store.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
@@ -232,12 +235,17 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       }));
     },
 
-    /** A DFID with a fresh number; it belongs to no item. */
-    async generateDfid(parts: { valueChain: ValueChain; country: string; year: number }): Promise<string> {
-      const { rows } = await database.pool.query<{ item_number: number }>(
-        `select nextval('item_numbers') as item_number`,
-      );
-      return formatDfid({ ...parts, sequence: rows[0]!.item_number });
+    /** A DFID with a fresh number; it belongs to no item. A request with a key gets the same one again. */
+    async generateDfid(
+      parts: { valueChain: ValueChain; country: string; year: number },
+      idempotency: IdempotencyClaim | undefined,
+    ): Promise<RouteResponse> {
+      return withTransaction(database.pool, async (client) => {
+        const [sequence] = await takeItemNumbers(client, 1);
+        const answer = { status: 200, body: { dfid: formatDfid({ ...parts, sequence: sequence! }) } };
+        await keepIdempotencyKey(client, idempotency, { answer });
+        return answer;
+      });
     },
   };
 }

@@ -30,7 +30,6 @@ export function receiptRoutes(receipts: ReceiptsService): Route[] {
       query: submissionQuery,
       rawBody: acceptedMediaTypes,
       requestHeaders: {
-        'Idempotency-Key': 'Makes repeating the request safe for 24 hours',
         Prefer: 'wait=N waits up to N seconds, at most 30, for the receipt to settle',
       },
       responses: {
@@ -44,11 +43,11 @@ export function receiptRoutes(receipts: ReceiptsService): Route[] {
         'unsupported_media_type',
         'body_too_large',
         'slow_body',
-        'idempotency_key_in_use',
-        'idempotency_key_reused',
         'overloaded',
         'unavailable',
       ],
+      isIdempotent: true,
+      recall: receipts.recall,
       handle: (request) => receipts.submit(request),
     }),
     defineRoute({
