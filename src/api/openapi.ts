@@ -63,12 +63,24 @@ function describeRoute(route: Route): ZodOpenApiOperationObject {
       ? {}
       : { security: [{ apiKey: [] }, { bearer: [] }], description: `Needs the scope \`${route.access}\`.` }),
     requestParams: { path: parameters, header: headers, ...(route.query ? { query: route.query } : {}) },
-    ...(route.body ? { requestBody: { required: true, content: { 'application/json': { schema: route.body } } } } : {}),
+    ...(route.body
+      ? {
+          requestBody: {
+            required: true,
+            content: { 'application/json': { schema: route.describedBody ?? route.body } },
+          },
+        }
+      : {}),
     ...(route.rawBody
       ? {
           requestBody: {
             required: true,
-            content: Object.fromEntries(route.rawBody.map((type) => [type, { schema: z.unknown() }])),
+            content: Object.fromEntries(
+              route.rawBody.map((type) => [
+                type,
+                { schema: (type.endsWith('json') && route.describedBody) || z.unknown() },
+              ]),
+            ),
           },
         }
       : {}),

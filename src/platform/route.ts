@@ -76,6 +76,8 @@ export interface Route {
   readonly summary: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
+  /** What the documents say of a JSON body that the handler judges itself. */
+  readonly describedBody?: z.ZodType;
   /** Media types of a raw body. */
   readonly rawBody?: readonly string[];
   readonly requestHeaders?: Readonly<Record<string, string>>;

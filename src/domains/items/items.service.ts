@@ -7,10 +7,11 @@ import type { RouteResponse } from '#platform/route.ts';
 import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
 import type { StoredContributionState } from './contribution-state.ts';
 import { takeItemNumbers } from './deduplication.store.ts';
-import { formatDfid, parseDfid } from './dfid.ts';
+import { formatDfid } from './dfid.ts';
 import type { EntryRow, ShownEntry } from './entries.store.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
-import { itemIdOf, itemNumberOfId } from './item-id.ts';
+import { itemIdOf } from './item-id.ts';
+import { dfidOf, itemNumberOf } from './item-names.ts';
 import {
   countOtherContributors,
   findClaimOwner,
@@ -254,19 +255,6 @@ function contestedItems({ error }: EntryRow): number[] {
   return error?.contradictions?.flatMap((contradiction) => contradiction.itemNumbers) ?? [];
 }
 
-/** The number of an item by its id or DFID, whether it exists or not. */
-function itemNumberOf(idOrDfid: string): number | undefined {
-  if (!idOrDfid.startsWith('DFID-')) return itemNumberOfId(idOrDfid);
-  const reading = parseDfid(idOrDfid);
-  if (!reading.valid || reading.generation !== 'current') return undefined;
-  const sequence = Number(reading.components?.sequence);
-  return Number.isSafeInteger(sequence) ? sequence : undefined;
-}
-
-function dfidOf(row: Omit<DfidPartsRow, 'merged_into'>): string {
-  return formatDfid({ valueChain: row.value_chain, country: row.country, year: row.year, sequence: row.item_number });
-}
-
 function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
   return {
     id: itemIdOf(row.item_number),
@@ -296,7 +284,8 @@ function showIdentifiers(state: StoredContributionState) {
   }));
 }
 
-function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
+/** An event as the API shows it, with the DFID of the item that it was sent for. */
+export function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
   return {
     id: row.event_id,
     event_type: row.event_type,

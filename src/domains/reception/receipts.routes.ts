@@ -14,6 +14,7 @@ import {
   submissionQuery,
   verificationSchema,
 } from './receipts.schema.ts';
+import { recordSchema } from './item-submission.schema.ts';
 import { showReceipt, type ReceiptsService } from './receipts.service.ts';
 
 const tag = 'Receipts';
@@ -29,6 +30,7 @@ export function receiptRoutes(receipts: ReceiptsService): Route[] {
       summary: 'Submit records',
       query: submissionQuery,
       rawBody: acceptedMediaTypes,
+      describedBody: z.union([recordSchema, z.array(recordSchema)]),
       requestHeaders: {
         Prefer: 'wait=N waits up to N seconds, at most 30, for the receipt to settle',
       },
