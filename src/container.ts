@@ -1,4 +1,5 @@
 import type { Config } from './config.ts';
+import type { Verdict } from '#domains/items/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { flushLogPeriodically, makeLogger, type Logger } from '#platform/logger.ts';
 import { makeMetrics, type Metrics } from '#platform/metrics.ts';
@@ -15,6 +16,14 @@ export interface Essentials {
   backend: QueueBackend;
   bell: Bell;
   close(): Promise<void>;
+}
+
+/** Counts records whose transaction was committed, by what became of them. */
+export function countRecords({ records }: Metrics, verdicts: readonly Verdict[]): void {
+  for (const [key, { length }] of Map.groupBy(verdicts, ({ status, outcome }) => `${status} ${outcome ?? ''}`)) {
+    const [status, outcome] = key.split(' ') as [string, string];
+    records.inc({ status, outcome }, length);
+  }
 }
 
 /** Makes the clients of a process. Nothing is asked of Postgres or Redis yet. */

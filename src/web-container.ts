@@ -3,17 +3,33 @@ import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
-import { surviveLostConnections } from '#platform/database.ts';
-import { makeEssentials, type Essentials } from './container.ts';
+import { openDatabase, surviveLostConnections } from '#platform/database.ts';
+import { countRecords, makeEssentials, type Essentials } from './container.ts';
 import { makeApp } from './api/app.ts';
 import { boardRouter } from './api/bull-board.ts';
 import { BodyBudget } from './api/body-reader.ts';
 import { documentationRouter } from './api/documentation.ts';
+import { makeIdempotentAnswers } from './api/idempotent-answers.ts';
 import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
-import { dfidRoutes, eventRoutes, itemRoutes, makeItemsService, makeTypeRegistryLoader } from '#domains/items/index.ts';
-import { makeReceiptsService, readOldestUnsettled, receiptRoutes } from '#domains/reception/index.ts';
+import {
+  dfidRoutes,
+  eventRoutes,
+  itemRoutes,
+  makeItemChanges,
+  makeItemNumberSource,
+  makeItemsService,
+  makeTypeRegistryLoader,
+} from '#domains/items/index.ts';
+import {
+  itemSubmissionRoutes,
+  makeItemSubmissions,
+  makeReceiptsService,
+  makeRecordSubmitter,
+  readOldestUnsettled,
+  receiptRoutes,
+} from '#domains/reception/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
 import type { Route } from '#platform/route.ts';
@@ -36,6 +52,8 @@ async function findQueues(): Promise<QueueDefinition[]> {
 
 /** Group commits and large bodies, two of each at once. */
 const receptionPoolSize = 4;
+/** Records that requests have absorbed at the same time. */
+const submissionPoolSize = 3;
 
 /**
  * Makes everything of a web process. Nothing is asked of Postgres or Redis yet.
@@ -48,6 +66,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const authentication = makeAuthentication(database, Date.now);
   const loadTypes = makeTypeRegistryLoader(database, Date.now);
   const items = makeItemsService({ database, loadTypes });
+  const itemChanges = makeItemChanges({ database, loadTypes });
   // Reads that take long must not keep what arrives waiting for a connection.
   const receptionPool = new pg.Pool({
     ...database.pool.options,
@@ -63,6 +82,21 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     loadTypes,
     observeGroup: (rows) => metrics.groupRows.observe(rows),
   });
+  const submissionDatabase = openDatabase({
+    url: databaseUrl,
+    poolSize: submissionPoolSize,
+    applicationName: 'defarm-submission',
+    isWorker: true,
+    answersRequests: true,
+  });
+  const submitter = makeRecordSubmitter({
+    submissionPool: submissionDatabase.pool,
+    takeItemNumbers: makeItemNumberSource(database.pool),
+    identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
+    loadTypes,
+    observeRecords: (verdicts) => countRecords(metrics, verdicts),
+  });
+  const submissions = makeItemSubmissions({ reads: database.pool, items, submitter });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,
@@ -81,8 +115,9 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       readMetrics: () => readMetrics(essentials, queues, budget),
     }),
     ...receiptRoutes(receipts),
-    ...itemRoutes(items),
-    ...eventRoutes(items),
+    ...itemSubmissionRoutes(submissions),
+    ...itemRoutes(items, itemChanges),
+    ...eventRoutes(items, itemChanges),
     ...dfidRoutes(items),
     ...furtherRoutes,
   ];
@@ -96,6 +131,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     metrics,
     authentication,
     budget,
+    idempotentAnswers: makeIdempotentAnswers(database.pool),
   });
   return {
     app,
@@ -109,6 +145,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       await receipts.flush();
       authentication.stop();
       await receptionPool.end();
+      await submissionDatabase.close();
       await essentials.close();
     },
   };

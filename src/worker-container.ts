@@ -1,5 +1,5 @@
 import type { Config } from './config.ts';
-import { makeEssentials } from './container.ts';
+import { countRecords, makeEssentials } from './container.ts';
 import { makeTypeRegistryLoader } from '#domains/items/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
 
@@ -15,12 +15,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
     ingestionConcurrency: config.INGESTION_CONCURRENCY,
     deduplicationConcurrency: config.DEDUPLICATION_CONCURRENCY,
     identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
-    observeRecords: (verdicts) => {
-      for (const [key, { length }] of Map.groupBy(verdicts, ({ status, outcome }) => `${status} ${outcome ?? ''}`)) {
-        const [status, outcome] = key.split(' ') as [string, string];
-        metrics.records.inc({ status, outcome }, length);
-      }
-    },
+    observeRecords: (verdicts) => countRecords(metrics, verdicts),
   });
   return {
     ...essentials,

@@ -43,7 +43,8 @@ export function makeApp({ routes, pages, logger, metrics, ...context }: AppOptio
     ...context,
     onError: (error, requestId) => logger.error({ err: error, request_id: requestId }, 'request failed'),
   };
-  for (const [path, sharing] of Map.groupBy(routes, (route) => route.path)) mountPath(app, path, sharing, routeContext);
+  for (const [path, sharing] of Map.groupBy(literalsFirst(routes), (route) => route.path))
+    mountPath(app, path, sharing, routeContext);
   for (const page of pages) app.use(page);
 
   app.use((request: Request, response: Response) => {
@@ -61,6 +62,12 @@ export function makeApp({ routes, pages, logger, metrics, ...context }: AppOptio
     answerProblem(response, problem, { requestId: factsOf(response).requestId, path: request.path });
   });
   return app;
+}
+
+/** `/api/items/bulk` is not the item `bulk`, whatever the order of the tables. */
+function literalsFirst(routes: readonly Route[]): Route[] {
+  const rank = ({ path }: Route) => path.replaceAll(/\{\w+\}/g, '\uffff');
+  return routes.toSorted((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : 0));
 }
 
 function mountPath(app: Express, path: string, routes: readonly Route[], context: RouteContext): void {

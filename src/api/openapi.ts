@@ -43,15 +43,16 @@ export function describeApi(routes: readonly Route[], version: string): object {
   });
 }
 
+const idempotencyHeader = { 'Idempotency-Key': 'Makes repeating the request safe for 24 hours' };
+
 function describeRoute(route: Route): ZodOpenApiOperationObject {
   const names = [...route.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]!);
   const parameters = z.object(Object.fromEntries(names.map((name) => [name, z.string()])));
   const headers = z.object(
     Object.fromEntries(
-      Object.entries(route.requestHeaders ?? {}).map(([name, description]) => [
-        name,
-        z.string().optional().meta({ description }),
-      ]),
+      Object.entries({ ...(route.isIdempotent ? idempotencyHeader : {}), ...route.requestHeaders }).map(
+        ([name, description]) => [name, z.string().optional().meta({ description })],
+      ),
     ),
   );
   return {
@@ -62,12 +63,24 @@ function describeRoute(route: Route): ZodOpenApiOperationObject {
       ? {}
       : { security: [{ apiKey: [] }, { bearer: [] }], description: `Needs the scope \`${route.access}\`.` }),
     requestParams: { path: parameters, header: headers, ...(route.query ? { query: route.query } : {}) },
-    ...(route.body ? { requestBody: { required: true, content: { 'application/json': { schema: route.body } } } } : {}),
+    ...(route.body
+      ? {
+          requestBody: {
+            required: true,
+            content: { 'application/json': { schema: route.describedBody ?? route.body } },
+          },
+        }
+      : {}),
     ...(route.rawBody
       ? {
           requestBody: {
             required: true,
-            content: Object.fromEntries(route.rawBody.map((type) => [type, { schema: z.unknown() }])),
+            content: Object.fromEntries(
+              route.rawBody.map((type) => [
+                type,
+                { schema: (type.endsWith('json') && route.describedBody) || z.unknown() },
+              ]),
+            ),
           },
         }
       : {}),
@@ -91,6 +104,8 @@ function describeResponses(route: Route): ZodOpenApiOperationObject['responses']
     for (const code of ['empty_body', 'malformed_json', 'invalid_request', 'body_too_large', 'slow_body'] as const)
       codes.add(code);
   if (route.body || route.rawBody) codes.add('unsupported_media_type');
+  if (route.isIdempotent)
+    for (const code of ['invalid_header', 'idempotency_key_in_use', 'idempotency_key_reused'] as const) codes.add(code);
   if (route.path.includes('{')) codes.add('not_found');
   const byStatus = Map.groupBy(codes, (code) => problemDefinitions[code].status);
   for (const [status, grouped] of [...byStatus].toSorted(([a], [b]) => a - b)) {

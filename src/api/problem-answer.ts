@@ -1,5 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import { isDatabaseAwayError, isSchemaBehindError, Problem, problemDefinitions } from '#platform/errors.ts';
+import {
+  isDatabaseAwayError,
+  isSchemaBehindError,
+  isTransientConflict,
+  Problem,
+  problemDefinitions,
+} from '#platform/errors.ts';
 
 interface ProblemContext {
   requestId: string;
@@ -50,6 +56,12 @@ export function toProblem(error: unknown): Problem {
       cause: error,
     });
   }
+  if (isTransientConflict(error)) {
+    return new Problem('unavailable', 'other requests change the same things at this moment; send it again', {
+      headers: { 'retry-after': '1' },
+      cause: error,
+    });
+  }
   return new Problem('internal_error', 'the request could not be answered; the request id helps to find out why', {
     cause: error,
   });
@@ -67,6 +79,7 @@ export function problemDocument(problem: Problem, { requestId, path }: ProblemCo
     error: problem.code,
     message: problem.message,
     ...(problem.errors.length > 0 ? { errors: problem.errors } : {}),
+    ...problem.members,
   };
 }
 

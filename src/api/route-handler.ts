@@ -3,17 +3,21 @@ import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import type { z } from 'zod';
 import type { Authentication } from '#domains/accounts/index.ts';
+import { blake3Hex, createBlake3Stream } from '#platform/blake3.ts';
 import { Problem, type ProblemLocation } from '#platform/errors.ts';
+import type { IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { parseInteroperableJson } from '#platform/json/interoperable-json.ts';
 import { jsonPointer } from '#platform/json/pointer.ts';
-import type { Route, RouteRequest, RouteResponse } from '#platform/route.ts';
+import type { ReceivedBody, Route, RouteRequest, RouteResponse } from '#platform/route.ts';
 import { authenticate } from './authenticate.ts';
 import { BodyAborted, HeldBytes, receiveBody, type BodyBudget } from './body-reader.ts';
+import { readIdempotencyKey, type IdempotentAnswers } from './idempotent-answers.ts';
 import { answerProblem, toProblem } from './problem-answer.ts';
 
 export interface RouteContext {
   authentication: Authentication;
   budget: BodyBudget;
+  idempotentAnswers: IdempotentAnswers;
   onError(error: unknown, requestId: string): void;
 }
 
@@ -51,7 +55,7 @@ export async function handleRoute(
       principal?.workspaceId ?? 'public',
       route.rawBody?.[0] !== '*/*',
     ));
-    const request: RouteRequest = {
+    const request: UnreadRequest = {
       id: facts.requestId,
       method: message.method ?? '',
       path,
@@ -60,11 +64,10 @@ export async function handleRoute(
       rawQuery,
       headers: message.headers,
       principal,
-      body: route.body ? parseBody(route.body, await readJson(message, context.budget, holder)) : undefined,
       receiveBody: (onChunk) => receiveBody(message, context.budget, holder, onChunk),
       releaseBody: () => holder.release(),
     };
-    await answer(response, await route.handle(request));
+    await answer(response, await respond(route, request, context.idempotentAnswers));
   } catch (error) {
     if (error instanceof BodyAborted) return;
     const problem = toProblem(error);
@@ -74,6 +77,44 @@ export async function handleRoute(
   } finally {
     held?.release();
   }
+}
+
+/** A request whose body is still on its way. */
+type UnreadRequest = Omit<RouteRequest, 'body' | 'bodyBytes' | 'idempotency'>;
+
+async function respond(
+  route: Route,
+  request: UnreadRequest,
+  idempotentAnswers: IdempotentAnswers,
+): Promise<RouteResponse> {
+  const { principal } = request;
+  const key = route.isIdempotent ? readIdempotencyKey(request.headers) : undefined;
+  if (key === undefined || !principal) return route.handle(await withBody(route, request, undefined));
+  const scope = { workspaceId: principal.workspaceId, operation: `${request.method} ${request.path}`, key };
+  let received: ReceivedBody = { chunks: [], sizeBytes: 0 };
+  const readFingerprint = async () => {
+    const hash = await createBlake3Stream();
+    if (route.body || route.rawBody) received = await request.receiveBody((chunk) => hash.update(chunk));
+    const parts = [request.rawQuery, request.headers['content-type'], hash.digestHex()];
+    return Buffer.from(blake3Hex(JSON.stringify(parts)), 'hex');
+  };
+  const receiveAgain: RouteRequest['receiveBody'] = async (onChunk) => {
+    if (onChunk) for (const chunk of received.chunks) onChunk(chunk);
+    return received;
+  };
+  return idempotentAnswers.answerOnce(route, scope, readFingerprint, async (claim) =>
+    route.handle(await withBody(route, { ...request, receiveBody: receiveAgain }, claim)),
+  );
+}
+
+async function withBody(
+  route: Route,
+  request: UnreadRequest,
+  idempotency: IdempotencyClaim | undefined,
+): Promise<RouteRequest> {
+  const bodyBytes = route.body ? await receiveJson(request) : noBytes;
+  const body = route.body ? parseBody(route.body, readJson(bodyBytes)) : undefined;
+  return { ...request, body, bodyBytes, idempotency };
 }
 
 function splitUrl(url: string): [path: string, query: string] {
@@ -135,13 +176,18 @@ function invalidQuery(errors: ProblemLocation[]): Problem {
   });
 }
 
-async function readJson(message: IncomingMessage, budget: BodyBudget, held: HeldBytes): Promise<unknown> {
-  const mediaType = (message.headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
+const noBytes = Buffer.alloc(0);
+
+async function receiveJson({ headers, receiveBody: receive }: UnreadRequest): Promise<Buffer> {
+  const mediaType = (headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
   if (mediaType !== 'application/json')
     throw new Problem('unsupported_media_type', 'send application/json', { headers: { accept: 'application/json' } });
-  const { chunks, sizeBytes } = await receiveBody(message, budget, held, undefined);
+  const { chunks, sizeBytes } = await receive();
   if (sizeBytes === 0) throw new Problem('empty_body', 'send a JSON object');
-  const bytes = Buffer.concat(chunks);
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}
+
+function readJson(bytes: Buffer): unknown {
   const parsed = parseInteroperableJson(bytes, 0, bytes.length);
   if (parsed.ok) return parsed.value;
   const { code, detail, pointer } = parsed.fault;

@@ -21,6 +21,8 @@ interface DatabaseOptions {
   applicationName: string;
   /** True for workers: plans are kept, and never a hash join or a full scan on tables without statistics. */
   isWorker?: boolean;
+  /** True when requests wait for what runs here, so that nothing may wait long. All but workers do, unless told otherwise. */
+  answersRequests?: boolean;
 }
 
 /**
@@ -79,7 +81,12 @@ export function surviveLostConnections(pool: pg.Pool, onError: (error: Error) =>
 /** Opens a pool on first use; making it does not need the database to be there. */
 export function openDatabase(options: DatabaseOptions): Database {
   const isWorker = options.isWorker === true;
-  const session = { ...sessionSettings, ...(isWorker ? workerSettings : webSettings) };
+  const { answersRequests = !isWorker } = options;
+  const session = {
+    ...sessionSettings,
+    ...(isWorker ? workerSettings : {}),
+    ...(answersRequests ? webSettings : {}),
+  };
   const pool = new pg.Pool({
     connectionString: options.url,
     max: options.poolSize,
@@ -90,7 +97,8 @@ export function openDatabase(options: DatabaseOptions): Database {
     options: Object.entries(session)
       .map(([name, value]) => `-c ${name}=${value}`)
       .join(' '),
-    ...(isWorker ? { pipeline: true } : { query_timeout: webQueryTimeoutMs }),
+    ...(isWorker ? { pipeline: true } : {}),
+    ...(answersRequests ? { query_timeout: webQueryTimeoutMs } : {}),
   });
   surviveLostConnections(pool);
   // What fails is thrown to the caller too; knex would also print it, between the lines of the log.
@@ -110,10 +118,12 @@ export function openDatabase(options: DatabaseOptions): Database {
  * Runs `work` in one transaction on a connection of its own: commits when it returns, rolls back when it throws. `work`
  * may leave statements on their way; the caller then waits for them, and only if they succeed too is the work done: a
  * commit after a failed statement rolls back. A connection whose roll-back fails is thrown away.
+ * @param end `rollback` only looks at what the work would do.
  */
 export async function withTransaction<Result>(
   pool: pg.Pool,
   work: (client: pg.PoolClient) => Promise<Result>,
+  end: 'commit' | 'rollback' = 'commit',
 ): Promise<Result> {
   const client = await pool.connect();
   let broken: Error | undefined;
@@ -126,7 +136,7 @@ export async function withTransaction<Result>(
     begun.catch(() => {});
     const result = await work(client);
     await begun;
-    await client.query('commit');
+    await client.query(end);
     return result;
   } catch (error) {
     // A server that did not answer in time would not answer this either.

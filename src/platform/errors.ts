@@ -13,14 +13,18 @@ export const problemDefinitions = {
   invalid_header: { status: 400, title: 'A header is not valid' },
   empty_body: { status: 400, title: 'The body is empty' },
   malformed_json: { status: 400, title: 'The body is not valid JSON' },
+  invalid_form: { status: 400, title: 'The form cannot be used' },
   invalid_csv_header: { status: 400, title: 'The header line of the CSV cannot be used' },
   unauthenticated: { status: 401, title: 'Credentials are missing or not valid' },
   insufficient_scope: { status: 403, title: 'These credentials do not allow this' },
   not_found: { status: 404, title: 'There is nothing here that you may see' },
   method_not_allowed: { status: 405, title: 'This path does not take this method' },
   slow_body: { status: 408, title: 'The body arrived too slowly' },
+  item_merged: { status: 409, title: 'The item was merged into another, which takes its place' },
+  record_conflicted: { status: 409, title: 'The record contradicts what is known, and waits for review' },
   idempotency_key_in_use: { status: 409, title: 'The first request with this key is still being worked on' },
   body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
+  precondition_failed: { status: 412, title: 'What you refer to has changed meanwhile' },
   body_too_large: { status: 413, title: 'The body is over the limit' },
   unsupported_media_type: { status: 415, title: 'This kind of content is not taken here' },
   idempotency_key_reused: { status: 422, title: 'This key was used for a different request' },
@@ -76,6 +80,8 @@ export interface ProblemLocation {
 interface ProblemOptions {
   errors?: readonly ProblemLocation[];
   headers?: Readonly<Record<string, string>>;
+  /** Further members of the problem document (RFC 9457, 3.2), with snake_case names. */
+  members?: Readonly<Record<string, unknown>>;
   cause?: unknown;
 }
 
@@ -85,6 +91,7 @@ export class Problem extends Error {
   readonly status: number;
   readonly errors: readonly ProblemLocation[];
   readonly headers: Readonly<Record<string, string>>;
+  readonly members: Readonly<Record<string, unknown>>;
 
   constructor(code: ProblemCode, detail: string, options: ProblemOptions = {}) {
     super(detail, { cause: options.cause });
@@ -93,6 +100,7 @@ export class Problem extends Error {
     this.status = problemDefinitions[code].status;
     this.errors = options.errors ?? [];
     this.headers = options.headers ?? {};
+    this.members = options.members ?? {};
   }
 }
 

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import type { z } from 'zod';
 import type { ProblemCode } from '#platform/errors.ts';
+import type { IdempotencyClaim } from '#platform/idempotency.store.ts';
 
 /** What credentials may do; each scope includes the ones before it. */
 export const scopes = ['read', 'write', 'admin'] as const;
@@ -35,6 +36,10 @@ export interface RouteRequest<Query = unknown, Body = unknown> {
   readonly principal: Principal | undefined;
   /** The checked JSON body of routes with a `body` schema. */
   readonly body: Body;
+  /** The bytes of that JSON body, as sent; empty on all other routes. */
+  readonly bodyBytes: Buffer;
+  /** To be kept with `keepIdempotencyKey` in the transaction of the effect, on routes that are `isIdempotent`. */
+  readonly idempotency: IdempotencyClaim | undefined;
   /**
    * The bytes of routes that take a raw body; may be called once.
    * @param onChunk sees each piece as it arrives, and may throw to refuse the rest.
@@ -51,6 +56,8 @@ export interface RouteResponse {
   readonly body?: unknown;
   /** Sent as it is, with the Content-Type of `headers`. */
   readonly raw?: Buffer | string | Readable;
+  /** True when `recall` tells this answer word for word, so that it need not be kept beside an idempotency key. */
+  readonly isRecallable?: boolean;
 }
 
 interface ResponseDescription {
@@ -69,12 +76,18 @@ export interface Route {
   readonly summary: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
+  /** What the documents say of a JSON body that the handler judges itself. */
+  readonly describedBody?: z.ZodType;
   /** Media types of a raw body. */
   readonly rawBody?: readonly string[];
   readonly requestHeaders?: Readonly<Record<string, string>>;
   readonly responses: Readonly<Record<number, ResponseDescription>>;
   /** Problems that this route may answer beside those that every route may. */
   readonly problems?: readonly ProblemCode[];
+  /** Whether it honours `Idempotency-Key`, as every POST that creates something does. */
+  readonly isIdempotent?: boolean;
+  /** The answer to an earlier request that kept its key with this receipt, but whose answer was not kept. */
+  recall?(workspaceId: string, receiptId: string): Promise<RouteResponse>;
   handle(request: RouteRequest): Promise<RouteResponse>;
 }
 

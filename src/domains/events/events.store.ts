@@ -125,15 +125,15 @@ export async function rehomeEvents(
 }
 
 /** Which of these submitted events a workspace's items have already. */
-export async function findKnownEventKeys(
+export async function findKnownEvents(
   queryable: Queryable,
   workspaceId: string,
   itemNumbers: readonly number[],
   eventKeys: readonly Buffer[],
-): Promise<{ item_number: number; event_key: Buffer }[]> {
-  const { rows } = await queryable.query<{ item_number: number; event_key: Buffer }>({
-    name: 'find_known_event_keys',
-    text: `select item_number, event_key from events
+): Promise<{ item_number: number; event_key: Buffer; event_id: string }[]> {
+  const { rows } = await queryable.query<{ item_number: number; event_key: Buffer; event_id: string }>({
+    name: 'find_known_events',
+    text: `select item_number, event_key, event_id from events
            where item_number = any($1::int8[]) and workspace_id = $2 and event_key = any($3::bytea[])`,
     values: [int8Array(itemNumbers), workspaceId, byteaArray(eventKeys)],
   });

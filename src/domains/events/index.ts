@@ -2,7 +2,7 @@ export { eventVisibilities, parseEventVisibility, type EventVisibility } from '.
 export {
   discardEvents,
   findEvent,
-  findKnownEventKeys,
+  findKnownEvents,
   insertEvents,
   listEvents,
   listEventsOfItems,

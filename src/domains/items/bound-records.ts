@@ -1,4 +1,4 @@
-import { findKnownEventKeys } from '#domains/events/index.ts';
+import { findKnownEvents } from '#domains/events/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContentionError, ownersOf, type Absorption } from './absorption.ts';
 import { ContributionState, type EntryOrder, type FieldHistory } from './contribution-state.ts';
@@ -249,7 +249,8 @@ async function openStates(
   return states;
 }
 
-function historyOf(rows: readonly HistoryRow[]): FieldHistory {
+/** What each field was, from the entries of an item. */
+export function historyOf(rows: readonly HistoryRow[]): FieldHistory {
   const history = new Map<string, { order: EntryOrder; value: string }[]>();
   for (const row of rows) {
     const order = {
@@ -298,7 +299,7 @@ async function findEventKeysOfItems(
   for (const member of await findMergedItems(client, [...currentNumbers.keys()])) {
     currentNumbers.set(member.item_number, currentNumbers.get(member.merged_into)!);
   }
-  const known = await findKnownEventKeys(client, context.workspaceId, [...currentNumbers.keys()], keys);
+  const known = await findKnownEvents(client, context.workspaceId, [...currentNumbers.keys()], keys);
   return new Set(known.map((event) => knownEventOf(currentNumbers.get(event.item_number)!, event.event_key)));
 }
 

@@ -44,14 +44,9 @@ export function dfidRoutes(items: ItemsService): Route[] {
       summary: 'Take a number and spell it as a DFID; no item gets it',
       body: generateBody,
       responses: { 200: { description: 'A DFID that nobody else has', schema: generateAnswer } },
-      async handle({ body }) {
-        return {
-          status: 200,
-          body: {
-            dfid: await items.generateDfid({ valueChain: body.value_chain, country: body.country, year: body.year }),
-          },
-        };
-      },
+      isIdempotent: true,
+      handle: ({ body, idempotency }) =>
+        items.generateDfid({ valueChain: body.value_chain, country: body.country, year: body.year }, idempotency),
     }),
     defineRoute({
       method: 'post',

@@ -1,4 +1,4 @@
-import type { Knex } from '#platform/database.ts';
+import type { Knex, Queryable } from '#platform/database.ts';
 import { countedAtMost, type Page } from '#platform/page.ts';
 import { entryIdAt, receiptEntriesMax } from '#platform/ids.ts';
 import type { EntryOutcome, EntryStatus } from './deduplication.store.ts';
@@ -34,6 +34,16 @@ function entriesOf(knex: Knex, receiptId: string, status: EntryStatus | undefine
     entryIdAt(receiptId, receiptEntriesMax - 1),
   ]);
   return status === undefined ? query : query.andWhere('status', status);
+}
+
+/** An entry that exists, also one that the caller's transaction wrote. */
+export async function findEntry(queryable: Queryable, entryId: string): Promise<EntryRow> {
+  const { rows } = await queryable.query<EntryRow>({
+    name: 'find_entry',
+    text: `select ${columns.join(', ')} from entries where entry_id = $1`,
+    values: [entryId],
+  });
+  return rows[0]!;
 }
 
 /** The entries of a receipt in their order. The caller has checked that the receipt may be seen. */

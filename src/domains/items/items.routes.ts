@@ -1,7 +1,16 @@
 import { Problem } from '#platform/errors.ts';
 import { listBody } from '#platform/page.ts';
-import { defineRoute, principalOf, type Route } from '#platform/route.ts';
-import { itemDetailsSchema, itemListQuery, itemListSchema, provenanceSchema } from './items.schema.ts';
+import { defineRoute, principalOf, type Route, type RouteRequest, type RouteResponse } from '#platform/route.ts';
+import { itemTagOf, type ItemChange } from './hold-item.ts';
+import type { ItemChanges } from './item-changes.service.ts';
+import {
+  itemDetailsSchema,
+  itemListQuery,
+  itemListSchema,
+  itemSchema,
+  provenanceSchema,
+  updateItemStatusBody,
+} from './items.schema.ts';
 import type { ItemsService } from './items.service.ts';
 
 import { parseValueChain, valueChains, type ValueChain } from './value-chain.ts';
@@ -9,7 +18,7 @@ import { parseValueChain, valueChains, type ValueChain } from './value-chain.ts'
 const tag = 'Items';
 
 /** The routes under /api/items. */
-export function itemRoutes(items: ItemsService): Route[] {
+export function itemRoutes(items: ItemsService, changes: ItemChanges): Route[] {
   return [
     defineRoute({
       method: 'get',
@@ -60,9 +69,41 @@ export function itemRoutes(items: ItemsService): Route[] {
         const survivor = details.item.merged_into_dfid;
         return {
           status: 200,
-          headers: survivor ? { link: `</api/items/${survivor}>; rel="canonical"` } : {},
+          headers: {
+            etag: itemTagOf(details.item),
+            ...(survivor ? { link: `</api/items/${survivor}>; rel="canonical"` } : {}),
+          },
           body: details,
         };
+      },
+    }),
+    defineRoute({
+      method: 'delete',
+      path: '/api/items/{id}',
+      access: 'write',
+      tag,
+      summary: 'Archive an item for your workspace; nothing is erased',
+      requestHeaders: ifMatchHeader,
+      responses: { 204: { description: 'It is archived' } },
+      problems: changeProblems,
+      async handle(request) {
+        await changes.archive(changeOf(request));
+        return { status: 204 };
+      },
+    }),
+    defineRoute({
+      method: 'put',
+      path: '/api/items/{id}/status',
+      access: 'write',
+      tag,
+      summary: 'Set the status that an item has for your workspace',
+      body: updateItemStatusBody,
+      requestHeaders: ifMatchHeader,
+      responses: { 200: { description: 'The item with that status', schema: itemSchema } },
+      problems: changeProblems,
+      async handle(request) {
+        await changes.changeStatus(changeOf(request), request.body.status);
+        return itemAnswer(items, request);
       },
     }),
     defineRoute({
@@ -80,6 +121,25 @@ export function itemRoutes(items: ItemsService): Route[] {
       },
     }),
   ];
+}
+
+/** How a change may depend on what was read before. */
+export const ifMatchHeader = { 'If-Match': 'The ETag that the item must still have; * for any' };
+/** What a change of one item may be refused with, beside what every route may answer. */
+export const changeProblems = ['not_found', 'item_merged', 'precondition_failed', 'invalid_header'] as const;
+
+type ItemRequest = Pick<RouteRequest, 'principal' | 'parameters' | 'headers'>;
+
+/** The change that a request to a path under `/api/items/{id}` asks for. */
+export function changeOf(request: ItemRequest): ItemChange {
+  const { workspaceId, credentialId: changedBy } = principalOf(request);
+  return { workspaceId, changedBy, idOrDfid: request.parameters['id']!, headers: request.headers };
+}
+
+/** The answer to a change: the item as it is after it. */
+export async function itemAnswer(items: ItemsService, request: ItemRequest): Promise<RouteResponse> {
+  const { item } = await items.get(principalOf(request).workspaceId, request.parameters['id']!);
+  return { status: 200, headers: { etag: itemTagOf(item) }, body: item };
 }
 
 function readValueChain(sent: string): ValueChain {

@@ -1,7 +1,11 @@
 import { z } from 'zod';
+import { eventVisibilities } from '#domains/events/index.ts';
 import { anyCase, listSchema, pageQuery } from '#platform/page.ts';
 
-const itemStatuses = ['pending', 'active', 'inactive', 'archived', 'merged'] as const;
+/** What a workspace may make of an item; `merged` is what deduplication makes of it. */
+const changeableStatuses = ['pending', 'active', 'inactive', 'archived'] as const;
+export type ChangeableStatus = (typeof changeableStatuses)[number];
+const itemStatuses = [...changeableStatuses, 'merged'] as const;
 const eventStatuses = ['pending', 'processing', 'completed', 'failed'] as const;
 
 export const identifierSchema = z
@@ -63,6 +67,52 @@ export const itemDetailsSchema = z
     events: z.array(eventSchema),
   })
   .meta({ id: 'ItemDetails' });
+
+/** Who asks is told by the credentials; these members of a body are taken and say nothing. */
+export const ignoredMembers = {
+  user_id: z.unknown().optional().meta({ description: 'Ignored: credentials tell who asks' }),
+  ip_address: z.unknown().optional().meta({ description: 'Ignored' }),
+};
+
+/** An object of a body that is judged further on. What passes is the object itself, so that no member name is special. */
+export const jsonObject = z.custom<Readonly<Record<string, unknown>>>(
+  (value) => typeof value === 'object' && value !== null && !Array.isArray(value),
+  'an object',
+);
+
+export const updateItemBody = z
+  .strictObject({
+    metadata: jsonObject.meta({ override: { type: 'object', description: 'Fields to set; others stay as they are' } }),
+    ...ignoredMembers,
+  })
+  .meta({ id: 'UpdateItemRequest' });
+
+export const updateItemStatusBody = z
+  .strictObject({ status: anyCase(z.enum(changeableStatuses)), ...ignoredMembers })
+  .meta({ id: 'UpdateItemStatusRequest' });
+
+export const createEventBody = z
+  .strictObject({
+    dfid: z.string().optional(),
+    item_id: z.string().optional(),
+    event_type: z.unknown().meta({ override: { type: 'string', description: 'snake_case, such as weight_measured' } }),
+    occurred_at: z
+      .unknown()
+      .optional()
+      .meta({ override: { type: 'string', format: 'date-time', description: 'RFC 3339; without it, now' } }),
+    payload: z.unknown().optional(),
+    visibility: z
+      .unknown()
+      .optional()
+      .meta({ override: { type: 'string', enum: [...eventVisibilities], description: 'Without it, private' } }),
+    event_key: z
+      .unknown()
+      .optional()
+      .meta({ override: { type: 'string', description: 'The same key is the same event of the item' } }),
+    circuit_id: z.uuid().nullish(),
+    ...ignoredMembers,
+  })
+  .meta({ id: 'CreateEventRequest' });
 
 const sourceSchema = z.object({
   entry_id: z.uuid().nullable(),

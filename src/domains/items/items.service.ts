@@ -1,13 +1,17 @@
-import type { Database } from '#platform/database.ts';
+import { withTransaction, type Database } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
+import { keepIdempotencyKey, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { isUuid, positionOfEntry } from '#platform/ids.ts';
 import { decodeCursor, type Page } from '#platform/page.ts';
+import type { RouteResponse } from '#platform/route.ts';
 import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
 import type { StoredContributionState } from './contribution-state.ts';
-import { formatDfid, parseDfid } from './dfid.ts';
+import { takeItemNumbers } from './deduplication.store.ts';
+import { formatDfid } from './dfid.ts';
 import type { EntryRow, ShownEntry } from './entries.store.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
-import { itemIdOf, itemNumberOfId } from './item-id.ts';
+import { itemIdOf } from './item-id.ts';
+import { dfidOf, itemNumberOf } from './item-names.ts';
 import {
   countOtherContributors,
   findClaimOwners,
@@ -229,31 +233,23 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       }));
     },
 
-    /** A DFID with a fresh number; it belongs to no item. */
-    async generateDfid(parts: { valueChain: ValueChain; country: string; year: number }): Promise<string> {
-      const { rows } = await database.pool.query<{ item_number: number }>(
-        `select nextval('item_numbers') as item_number`,
-      );
-      return formatDfid({ ...parts, sequence: rows[0]!.item_number });
+    /** A DFID with a fresh number; it belongs to no item. A request with a key gets the same one again. */
+    async generateDfid(
+      parts: { valueChain: ValueChain; country: string; year: number },
+      idempotency: IdempotencyClaim | undefined,
+    ): Promise<RouteResponse> {
+      return withTransaction(database.pool, async (client) => {
+        const [sequence] = await takeItemNumbers(client, 1);
+        const answer = { status: 200, body: { dfid: formatDfid({ ...parts, sequence: sequence! }) } };
+        await keepIdempotencyKey(client, idempotency, { answer });
+        return answer;
+      });
     },
   };
 }
 
 function contestedItems({ error }: EntryRow): number[] {
   return error?.contested ?? [];
-}
-
-/** The number of an item by its id or DFID, whether it exists or not. */
-function itemNumberOf(idOrDfid: string): number | undefined {
-  if (!idOrDfid.startsWith('DFID-')) return itemNumberOfId(idOrDfid);
-  const reading = parseDfid(idOrDfid);
-  if (!reading.valid || reading.generation !== 'current') return undefined;
-  const sequence = Number(reading.components?.sequence);
-  return Number.isSafeInteger(sequence) ? sequence : undefined;
-}
-
-function dfidOf(row: Omit<DfidPartsRow, 'merged_into'>): string {
-  return formatDfid({ valueChain: row.value_chain, country: row.country, year: row.year, sequence: row.item_number });
 }
 
 function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
@@ -285,7 +281,8 @@ function showIdentifiers(state: StoredContributionState) {
   }));
 }
 
-function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
+/** An event as the API shows it, with the DFID of the item that it was sent for. */
+export function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
   const itemId = row.item_number === null ? null : itemIdOf(row.item_number);
   return {
     id: row.event_id,

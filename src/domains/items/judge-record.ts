@@ -182,7 +182,8 @@ function judgeIdentifiers({ identifiers }: SubmittedRecord, { types }: JudgingCo
   return { ok: true, value: judged };
 }
 
-function judgeFields({ fields }: SubmittedRecord): Judgement<[string, string][]> {
+/** Checks the names of fields and brings their values to canonical JSON. */
+export function judgeFields({ fields }: Pick<SubmittedRecord, 'fields'>): Judgement<[string, string][]> {
   const judged: [string, string][] = [];
   for (const [name, value] of fields) {
     if (name.length > fieldNameMax)
@@ -195,7 +196,8 @@ function judgeFields({ fields }: SubmittedRecord): Judgement<[string, string][]>
 const eventTypePattern = /^[a-z][a-z0-9_]{0,63}$/;
 const eventKeyMax = 256;
 
-function judgeEvents(
+/** Checks events and says what makes each the same event when it is sent again. */
+export function judgeEvents(
   events: readonly SubmittedEvent[],
   recordOccurredAt: number | null,
   context: JudgingContext,

@@ -35,8 +35,10 @@ export interface StoredWaiting {
 /** `[type, occurred at in microseconds, visibility, key as hex, payload]` */
 type StoredEvent = [string, number | null, JudgedEvent['visibility'], string | null, unknown];
 
+type RecordContent = Pick<JudgedRecord, 'identifiers' | 'fields' | 'claims'>;
+
 /** The record of an entry that is part of an item. */
-export function completedRecordJson(record: JudgedRecord, repeated: readonly JudgedEvent[]): string {
+export function completedRecordJson(record: RecordContent, repeated: readonly JudgedEvent[]): string {
   const repeatedText = repeated.length === 0 ? '' : `,"repeated":${eventsJson(repeated)}`;
   return `${openRecordJson(record)}${repeatedText}}`;
 }
@@ -71,7 +73,7 @@ export function waitingRecord(
   return { ...record, waiting: { ...nature, events: JSON.parse(eventsJson(events)) as StoredEvent[] } };
 }
 
-function openRecordJson({ identifiers, fields, claims }: JudgedRecord): string {
+function openRecordJson({ identifiers, fields, claims }: RecordContent): string {
   let identifiersText = '';
   for (const identifier of identifiers) {
     identifiersText += `${identifiersText === '' ? '' : ','}[${identifierMembers(identifier)}]`;

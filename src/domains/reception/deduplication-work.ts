@@ -17,6 +17,7 @@ import { bulkLane, chunkEntriesMax, smallLane } from './cut-receipts.ts';
 import { readChunk } from './read-chunk.ts';
 import { bodyPartBytes, findUnsettled, readBodyRange, readSmallBodies, settleReceipts } from './receipts.store.ts';
 import { deduplicationQueue, nameSome, type DeduplicationJob } from './reception.jobs.ts';
+import { countVerdicts } from './verdict-counts.ts';
 import { countTry, postponeAfter, wholeTriesMax } from './work-attempts.ts';
 import {
   claimChunks,
@@ -244,15 +245,6 @@ async function readSlices(client: pg.ClientBase, chunks: readonly DueChunk[]): P
     );
   }
   return slices;
-}
-
-function countVerdicts(verdicts: readonly Verdict[]): ChunkCounts {
-  const counts: ChunkCounts = { completed: 0, rejected: 0, failed: 0, conflicted: 0, created: 0, enriched: 0 };
-  for (const { status, outcome } of verdicts) {
-    counts[status] += 1;
-    if (outcome === 'created' || outcome === 'enriched') counts[outcome] += 1;
-  }
-  return counts;
 }
 
 function describeWork(worked: WorkedChunks | undefined): object {

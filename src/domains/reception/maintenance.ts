@@ -1,7 +1,8 @@
 import { withTransaction, type Database } from '#platform/database.ts';
+import { deleteExpiredIdempotencyKeys } from '#platform/idempotency.store.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
 import { maintenanceQueue } from './maintenance.jobs.ts';
-import { deleteExpiredIdempotencyKeys, eraseOldBodies } from './receipts.store.ts';
+import { eraseOldBodies } from './receipts.store.ts';
 import { deleteOldAttempts } from './work.store.ts';
 
 interface MaintenanceOptions {

@@ -22,7 +22,7 @@ import { makeNdjsonCutter } from './formats/ndjson.ts';
 import type { DueChunk, ReceiptContext } from './work.store.ts';
 
 /** One record is read into memory as a whole, with everything that it is made of. */
-const recordBytesMax = 1_048_576;
+export const recordBytesMax = 1_048_576;
 
 interface Cut {
   readonly start: number;

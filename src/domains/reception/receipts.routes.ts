@@ -14,6 +14,7 @@ import {
   submissionQuery,
   verificationSchema,
 } from './receipts.schema.ts';
+import { recordSchema } from './item-submission.schema.ts';
 import { showReceipt, type ReceiptsService } from './receipts.service.ts';
 
 const tag = 'Receipts';
@@ -29,8 +30,8 @@ export function receiptRoutes(receipts: ReceiptsService): Route[] {
       summary: 'Submit records',
       query: submissionQuery,
       rawBody: acceptedMediaTypes,
+      describedBody: z.union([recordSchema, z.array(recordSchema)]),
       requestHeaders: {
-        'Idempotency-Key': 'Makes repeating the request safe for 24 hours',
         Prefer: 'wait=N waits up to N seconds, at most 30, for the receipt to settle',
       },
       responses: {
@@ -44,11 +45,11 @@ export function receiptRoutes(receipts: ReceiptsService): Route[] {
         'unsupported_media_type',
         'body_too_large',
         'slow_body',
-        'idempotency_key_in_use',
-        'idempotency_key_reused',
         'overloaded',
         'unavailable',
       ],
+      isIdempotent: true,
+      recall: receipts.recall,
       handle: (request) => receipts.submit(request),
     }),
     defineRoute({

@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
 import type pg from 'pg';
-import { blake3Hex } from '#platform/blake3.ts';
 import type { Database } from '#platform/database.ts';
 import { withTransaction } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
+import { IdempotencyKeyTaken } from '#platform/idempotency.store.ts';
 import { entryIdAt, isUuid, makeReceiptId, positionOfEntry } from '#platform/ids.ts';
 import { decodeCursor, type Page } from '#platform/page.ts';
 import { principalOf, type RouteRequest, type RouteResponse } from '#platform/route.ts';
@@ -25,27 +25,18 @@ import { makeReceiptWaiter } from './receipt-waiter.ts';
 import { makeReceiptWriter } from './receipt-writer.ts';
 import {
   bodyPartBytes,
-  findIdempotencyKey,
   findReceipt,
-  keepAnswer,
   listPendingPositions,
   listReceipts,
   readBodyRange,
-  type IdempotencyRow,
   type NewReceipt,
   type ReceiptFilter,
   type ReceiptRow,
+  type StoredReceipt,
 } from './receipts.store.ts';
 import type { ReceiptStatus } from './receipts.schema.ts';
 import { deduplicationQueue } from './reception.jobs.ts';
-import {
-  readDefaults,
-  readIdempotencyKey,
-  readWaitSeconds,
-  receiveChecked,
-  smallBodyBytes,
-  type CheckedBody,
-} from './submission.ts';
+import { readDefaults, readWaitSeconds, receiveChecked, smallBodyBytes, type CheckedBody } from './submission.ts';
 
 interface ReceiptsServiceOptions {
   database: Database;
@@ -60,8 +51,6 @@ interface ReceiptsServiceOptions {
 type PageRequest = { limit: number; offset: number; cursor?: string | undefined };
 
 export type ReceiptsService = ReturnType<typeof makeReceiptsService>;
-
-const submitOperation = 'POST /api/receipts';
 
 /** Keeps receipts and tells what became of them. */
 export function makeReceiptsService({
@@ -79,7 +68,6 @@ export function makeReceiptsService({
     ...(observeGroup ? { observeGroup } : {}),
   });
   const waiter = makeReceiptWaiter(pool);
-  const keysInUse = new Set<string>();
 
   const getReceipt = async (workspaceId: string, receiptId: string): Promise<ReceiptRow> => {
     const row = isUuid(receiptId) ? await findReceipt(knex, workspaceId, receiptId) : undefined;
@@ -100,71 +88,23 @@ export function makeReceiptsService({
     return { rows, total, nextPosition: rows.length === page.limit ? rows.at(-1)!.entry_id : undefined };
   };
 
-  const keep = (receipt: NewReceipt, body: CheckedBody) =>
-    body.sizeBytes <= smallBodyBytes
-      ? writer.keep({ ...receipt, body: joined(body.chunks) })
-      : writer.keepLarge(receipt, body.chunks);
+  const keep = async (receipt: NewReceipt, body: CheckedBody): Promise<StoredReceipt> => {
+    const stored =
+      body.sizeBytes <= smallBodyBytes
+        ? await writer.keep({ ...receipt, body: joined(body.chunks) })
+        : await writer.keepLarge(receipt, body.chunks);
+    if (!stored) throw new IdempotencyKeyTaken();
+    return stored;
+  };
 
   const answer = async (request: RouteRequest, receipt: NewReceipt, receivedAt: Date): Promise<RouteResponse> => {
     const waitSeconds = readWaitSeconds(request.headers['prefer']);
-    const location = { location: `/api/receipts/${receipt.receiptId}` };
-    if (waitSeconds === 0) return { status: 202, headers: location, body: acknowledgement(receipt, receivedAt) };
-    const headers = { ...location, 'preference-applied': `wait=${waitSeconds}` };
+    const acknowledged = acknowledge(acknowledgement(receipt, receivedAt));
+    if (waitSeconds === 0) return acknowledged;
+    const headers = { ...acknowledged.headers, 'preference-applied': `wait=${waitSeconds}` };
     const isFinished = await waiter.waitUntilFinished(receipt.receiptId, waitSeconds * 1000);
-    if (!isFinished) return { status: 202, headers, body: acknowledgement(receipt, receivedAt) };
+    if (!isFinished) return { ...acknowledged, headers, isRecallable: false };
     return { status: 200, headers, body: showReceipt(await getReceipt(receipt.workspaceId, receipt.receiptId)) };
-  };
-
-  const replay = async (workspaceId: string, known: IdempotencyRow, fingerprint: Buffer): Promise<RouteResponse> => {
-    if (!known.fingerprint.equals(fingerprint)) {
-      throw new Problem(
-        'idempotency_key_reused',
-        'another body, query or content type was sent with this key; a key stands for one request',
-      );
-    }
-    const headers = { location: `/api/receipts/${known.receipt_id}`, 'idempotency-replayed': 'true' };
-    if (known.answer) return { status: known.answer.status, headers, body: known.answer.body };
-    return { status: 202, headers, body: showAcknowledgement(await getReceipt(workspaceId, known.receipt_id)) };
-  };
-
-  const submitOnce = async (
-    request: RouteRequest,
-    makeReceipt: (body: CheckedBody, idempotency: NewReceipt['idempotency']) => NewReceipt,
-    receive: () => Promise<CheckedBody>,
-    key: string,
-  ) => {
-    const { workspaceId } = principalOf(request);
-    const inUse = `${workspaceId} ${key}`;
-    if (keysInUse.has(inUse))
-      throw new Problem('idempotency_key_in_use', 'the first request with this key has no answer yet', {
-        headers: { 'retry-after': '1' },
-      });
-    keysInUse.add(inUse);
-    try {
-      const body = await receive();
-      const fingerprint = Buffer.from(
-        blake3Hex(JSON.stringify([request.rawQuery, request.headers['content-type'], body.hash])),
-        'hex',
-      );
-      const before = await findIdempotencyKey(pool, workspaceId, submitOperation, key);
-      if (before) return await replay(workspaceId, before, fingerprint);
-      const receipt = makeReceipt(body, { operation: submitOperation, key, fingerprint });
-      const stored = await keep(receipt, body);
-      if (!stored) {
-        const winner = await findIdempotencyKey(pool, workspaceId, submitOperation, key);
-        if (!winner)
-          throw new Problem('unavailable', 'the key is being taken by another request; send it again', {
-            headers: { 'retry-after': '1' },
-          });
-        return await replay(workspaceId, winner, fingerprint);
-      }
-      const response = await answer(request, receipt, stored.received_at);
-      if (response.status === 200)
-        await keepAnswer(pool, workspaceId, submitOperation, key, { status: 200, body: response.body });
-      return response;
-    } finally {
-      keysInUse.delete(inUse);
-    }
   };
 
   return {
@@ -179,8 +119,8 @@ export function makeReceiptsService({
       const { workspaceId } = principalOf(request);
       const kind = readBodyKind(request.headers['content-type']);
       const defaults = readDefaults(request.query);
-      const key = readIdempotencyKey(request.headers['idempotency-key']);
-      const makeReceipt = (body: CheckedBody, idempotency: NewReceipt['idempotency']): NewReceipt => ({
+      const body = await receiveChecked(request, kind, loadTypes);
+      const receipt: NewReceipt = {
         receiptId: makeReceiptId(),
         workspaceId,
         hash: Buffer.from(body.hash, 'hex'),
@@ -189,16 +129,16 @@ export function makeReceiptsService({
         ...defaults,
         requestId: request.id,
         body: null,
-        idempotency,
-      });
-      const receive = () => receiveChecked(request, kind, loadTypes);
-      if (key !== undefined) return submitOnce(request, makeReceipt, receive, key);
-      const body = await receive();
-      const receipt = makeReceipt(body, null);
+        idempotency: request.idempotency ?? null,
+      };
       const stored = await keep(receipt, body);
-      if (!stored) throw new Error('a receipt without a key was neither stored nor refused');
       request.releaseBody();
       return answer(request, receipt, stored.received_at);
+    },
+
+    /** The answer to a submission that nobody waited for. */
+    async recall(workspaceId: string, receiptId: string): Promise<RouteResponse> {
+      return acknowledge(showAcknowledgement(await getReceipt(workspaceId, receiptId)));
     },
 
     async get(workspaceId: string, receiptId: string) {
@@ -323,6 +263,10 @@ function showAcknowledgement(
     content_type: row.content_type,
     received_at: row.received_at.toISOString(),
   };
+}
+
+function acknowledge(body: ReturnType<typeof showAcknowledgement>): RouteResponse {
+  return { status: 202, headers: { location: `/api/receipts/${body.receipt_id}` }, body, isRecallable: true };
 }
 
 function statusOf(row: ReceiptRow): ReceiptStatus {

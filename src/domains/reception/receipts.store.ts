@@ -1,5 +1,6 @@
 import { byteaArray, int2Array, int4Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Knex, Queryable } from '#platform/database.ts';
+import { idempotencyExpiry, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { countedAtMost, type Page } from '#platform/page.ts';
 import type { BodyCharset, BodyFormat } from './body-format.ts';
 import type { CsvLayout } from './csv-records.ts';
@@ -7,7 +8,6 @@ import type { ReceiptStatus } from './receipts.schema.ts';
 
 /** Bytes of one part of a stored body. */
 export const bodyPartBytes = 1_048_576;
-const idempotencyHours = 24;
 
 export interface NewReceipt {
   readonly receiptId: string;
@@ -23,7 +23,8 @@ export interface NewReceipt {
   readonly requestId: string;
   /** The bytes, when they are few; else null, and they follow in parts. */
   readonly body: Buffer | null;
-  readonly idempotency: { readonly operation: string; readonly key: string; readonly fingerprint: Buffer } | null;
+  /** Kept in the same statement as the receipt. */
+  readonly idempotency: Pick<IdempotencyClaim, 'operation' | 'key' | 'fingerprint'> | null;
 }
 
 export interface StoredReceipt {
@@ -46,7 +47,7 @@ export async function insertReceipts(queryable: Queryable, receipts: readonly Ne
                        request_id, body, operation, key, fingerprint)
            ), kept_keys as (
              insert into idempotency_keys as existing (workspace_id, operation, key, fingerprint, receipt_id, expires_at)
-             select workspace_id, operation, key, fingerprint, receipt_id, now() + interval '${idempotencyHours} hours'
+             select workspace_id, operation, key, fingerprint, receipt_id, ${idempotencyExpiry}
              from incoming where key is not null order by workspace_id, operation, key
              on conflict (workspace_id, operation, key) do update
                set fingerprint = excluded.fingerprint, receipt_id = excluded.receipt_id, answer = null, expires_at = excluded.expires_at
@@ -143,42 +144,6 @@ export async function readSmallBodies(
     values: [uuidArray(receiptIds)],
   });
   return new Map(rows.map((row) => [row.receipt_id, Buffer.from(row.base64, 'base64')]));
-}
-
-export interface IdempotencyRow {
-  fingerprint: Buffer;
-  receipt_id: string;
-  answer: { status: number; body: unknown } | null;
-}
-
-/** What is kept under an idempotency key that has not expired. */
-export async function findIdempotencyKey(
-  queryable: Queryable,
-  workspaceId: string,
-  operation: string,
-  key: string,
-): Promise<IdempotencyRow | undefined> {
-  const { rows } = await queryable.query<IdempotencyRow>({
-    name: 'find_idempotency_key',
-    text: `select fingerprint, receipt_id, answer from idempotency_keys
-           where workspace_id = $1 and operation = $2 and key = $3 and expires_at >= now()`,
-    values: [workspaceId, operation, key],
-  });
-  return rows[0];
-}
-
-/** Keeps the first answer of a request that waited, so that a replay gives the same. */
-export async function keepAnswer(
-  queryable: Queryable,
-  workspaceId: string,
-  operation: string,
-  key: string,
-  answer: { status: number; body: unknown },
-): Promise<void> {
-  await queryable.query(
-    'update idempotency_keys set answer = $4 where workspace_id = $1 and operation = $2 and key = $3 and answer is null',
-    [workspaceId, operation, key, JSON.stringify(answer)],
-  );
 }
 
 export interface ReceiptRow {
@@ -347,15 +312,6 @@ export async function eraseOldBodies(queryable: Queryable, retentionDays: number
            )
            update receipts set body_erased_at = now() where receipt_id in (select receipt_id from old)`,
     values: [retentionDays, limit],
-  });
-  return rowCount ?? 0;
-}
-
-/** Forgets idempotency keys that have expired. Returns how many. */
-export async function deleteExpiredIdempotencyKeys(queryable: Queryable, limit: number): Promise<number> {
-  const { rowCount } = await queryable.query({
-    text: `delete from idempotency_keys where ctid = any(array(select ctid from idempotency_keys where expires_at < now() limit $1))`,
-    values: [limit],
   });
   return rowCount ?? 0;
 }

@@ -137,19 +137,6 @@ function invalidQuery(parameter: string, detail: string): Problem {
   });
 }
 
-/** The key of an `Idempotency-Key` header, with or without the quotes of a structured field (RFC 8941, 3.3.3). */
-export function readIdempotencyKey(header: string | string[] | undefined): string | undefined {
-  if (header === undefined) return undefined;
-  const text = Array.isArray(header) ? header.join(',') : header;
-  const key = /^"((?:[^"\\]|\\["\\])*)"$/.exec(text)?.[1]?.replaceAll(/\\(["\\])/g, '$1') ?? text;
-  if (!/^[\u0020-\u007e]{1,255}$/.test(key)) {
-    throw new Problem('invalid_header', 'Idempotency-Key is 1 to 255 visible ASCII characters', {
-      errors: [{ pointer: 'Idempotency-Key', code: 'invalid_header', detail: '1 to 255 visible ASCII characters' }],
-    });
-  }
-  return key;
-}
-
 const waitMaxSeconds = 30;
 
 /** Seconds of `Prefer: wait=N` (RFC 7240, 4.3), at most 30; 0 without it. */

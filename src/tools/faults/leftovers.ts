@@ -11,7 +11,7 @@ const orphanQueries: Readonly<Record<string, string>> = {
   'a chunk without its receipt':
     'select receipt_id::text as row from receipt_chunks where not exists (select from receipts where receipts.receipt_id = receipt_chunks.receipt_id)',
   'an idempotency key without its receipt':
-    'select key as row from idempotency_keys where not exists (select from receipts where receipts.receipt_id = idempotency_keys.receipt_id)',
+    'select key as row from idempotency_keys where receipt_id is not null and not exists (select from receipts where receipts.receipt_id = idempotency_keys.receipt_id)',
   'an attempt at what does not exist': `select receipt_id || ' ' || chunk_number as row from work_attempts
      where not exists (select from receipts where receipts.receipt_id = work_attempts.receipt_id)
         or chunk_number >= 0 and not exists (select from receipt_chunks

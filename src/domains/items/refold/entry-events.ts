@@ -1,5 +1,5 @@
 import type { Queryable } from '#platform/database.ts';
-import { findKnownEventKeys, insertEvents, type NewEvent, type RemovedEvent } from '#domains/events/index.ts';
+import { findKnownEvents, insertEvents, type NewEvent, type RemovedEvent } from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
 import { eventsOfRecord, waitingRecord, type StoredRecord, type StoredWaiting } from '../stored-record.ts';
 import type { EvidenceEntryRow } from './refold.store.ts';
@@ -50,7 +50,7 @@ export async function restoreEvents(queryable: Queryable, items: readonly Entrie
         })),
       );
       const keys = events.flatMap(({ event }) => event.eventKey ?? []);
-      const known = keys.length === 0 ? [] : await findKnownEventKeys(queryable, workspaceId, itemNumbers, keys);
+      const known = keys.length === 0 ? [] : await findKnownEvents(queryable, workspaceId, itemNumbers, keys);
       const seen = new Set(known.map((each) => each.event_key.toString('hex')));
       for (const { row, event } of events) {
         const key = event.eventKey?.toString('hex');

@@ -1,0 +1,123 @@
+import type pg from 'pg';
+import { findKnownEvents, insertEvents } from '#domains/events/index.ts';
+import { withTransaction, type Database } from '#platform/database.ts';
+import { Problem } from '#platform/errors.ts';
+import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#platform/idempotency.store.ts';
+import { makeId } from '#platform/ids.ts';
+import { findMergedItems } from './deduplication.store.ts';
+import { holdItem, type ItemChange } from './hold-item.ts';
+import { advanceContribution, readEventOfItem, type OwnItemRow } from './item-changes.store.ts';
+import type { ChangeableStatus } from './items.schema.ts';
+import { showEvent } from './items.service.ts';
+import { judgeEvents, type JudgedEvent } from './judge-record.ts';
+import type { SubmittedEvent } from './submitted-record.ts';
+import type { TypeRegistry } from './type-registry.ts';
+
+interface ItemChangesOptions {
+  database: Database;
+  loadTypes(): Promise<TypeRegistry>;
+}
+
+export type ItemChanges = ReturnType<typeof makeItemChanges>;
+
+/** Changes what one workspace says of an item, each change in one transaction that holds the item. */
+export function makeItemChanges({ database, loadTypes }: ItemChangesOptions) {
+  const { pool } = database;
+
+  /** Sets a status and tells it in an event; a status that is there already changes nothing. */
+  const setStatus = (change: ItemChange, status: ChangeableStatus, eventType: string): Promise<void> =>
+    withTransaction(pool, async (client) => {
+      const item = await holdItem(client, change);
+      if (item.status === status) return;
+      await advanceContribution(client, change.workspaceId, item.item_number, status);
+      const payload = JSON.stringify({ from: item.status, to: status, by: change.changedBy });
+      await insertEvents(client, [
+        {
+          workspaceId: change.workspaceId,
+          eventId: makeId(),
+          itemNumber: item.item_number,
+          eventType,
+          entryId: null,
+          occurredAtMicros: item.now_micros,
+          visibility: 'private',
+          payload,
+          eventKey: null,
+        },
+      ]);
+    });
+
+  return {
+    /** @throws Problem of `holdItem`. */
+    changeStatus: (change: ItemChange, status: ChangeableStatus) => setStatus(change, status, 'item_status_changed'),
+
+    /** @throws Problem of `holdItem`. */
+    archive: (change: ItemChange) => setStatus(change, 'archived', 'item_archived'),
+
+    /**
+     * Keeps an event of an item: 201, or 200 with the event that is there when its key, or without one its type, time and
+     * payload, say that it is the same.
+     * @throws Problem of `holdItem`, or with the code of the fault of the event.
+     */
+    async recordEvent(
+      change: ItemChange,
+      event: SubmittedEvent,
+      idempotency: IdempotencyClaim | undefined,
+    ): Promise<KeptAnswer> {
+      const types = await loadTypes();
+      return withTransaction(pool, async (client) => {
+        const item = await holdItem(client, change);
+        const judged = judgeEvent(event, change.workspaceId, item, types);
+        const known = await findSameEvent(client, change.workspaceId, item.item_number, judged);
+        const eventId = known ?? (await writeEvent(client, change.workspaceId, item, judged));
+        const row = await readEventOfItem(client, change.workspaceId, eventId);
+        const body = { ...showEvent(row, row), is_duplicate: known !== undefined };
+        const answer = known
+          ? { status: 200, body }
+          : { status: 201, headers: { location: `/api/events/${eventId}` }, body };
+        await keepIdempotencyKey(client, idempotency, { answer });
+        return answer;
+      });
+    },
+  };
+}
+
+function judgeEvent(
+  event: SubmittedEvent,
+  workspaceId: string,
+  { now_micros: nowMicros }: OwnItemRow,
+  types: TypeRegistry,
+): JudgedEvent {
+  const defaults = { valueChain: null, country: null, year: null };
+  const judgement = judgeEvents([event], null, { workspaceId, defaults, types, nowMicros });
+  if (judgement.ok) return judgement.value[0]!;
+  const { code, detail } = judgement.fault;
+  throw new Problem(code, detail, { errors: [judgement.fault] });
+}
+
+/** The event that is the same, of the item or of those merged into it: events stay with the item they were sent for. */
+async function findSameEvent(
+  client: pg.ClientBase,
+  workspaceId: string,
+  itemNumber: number,
+  { eventKey }: JudgedEvent,
+): Promise<string | undefined> {
+  if (eventKey === null) return undefined;
+  const members = await findMergedItems(client, [itemNumber]);
+  const itemNumbers = [itemNumber, ...members.map((member) => member.item_number)];
+  const [known] = await findKnownEvents(client, workspaceId, itemNumbers, [eventKey]);
+  return known?.event_id;
+}
+
+async function writeEvent(
+  client: pg.ClientBase,
+  workspaceId: string,
+  { item_number: itemNumber, now_micros: nowMicros }: OwnItemRow,
+  { occurredAtMicros, ...event }: JudgedEvent,
+): Promise<string> {
+  const eventId = makeId();
+  await insertEvents(client, [
+    { ...event, workspaceId, eventId, itemNumber, entryId: null, occurredAtMicros: occurredAtMicros ?? nowMicros },
+  ]);
+  await advanceContribution(client, workspaceId, itemNumber, null);
+  return eventId;
+}
