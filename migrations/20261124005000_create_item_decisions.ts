@@ -19,8 +19,7 @@ export async function up(knex: Knex): Promise<void> {
     );
     create table conflict_entries (
       entry_id uuid constraint conflict_entries_pkey primary key,
-      conflict_id uuid not null,
-      workspace_id uuid not null
+      conflict_id uuid not null
     );
     create index conflict_entries_conflict_idx on conflict_entries (conflict_id);
     -- Who may see a case: those whose records wait in it and those who contributed to its items.
@@ -105,6 +104,8 @@ export async function up(knex: Knex): Promise<void> {
     create index item_relationships_primary_idx on item_relationships (primary_item);
     create index item_relationships_related_idx on item_relationships (related_item);
 
+    -- When a person last said that all that the item is made of is one thing.
+    alter table items add column vouched_at timestamptz;
     alter table item_merges add column decided_by text, add column reason text, add column strategy text, add column overrides json,
       add column undone_at timestamptz, add column undone_by text;
     -- Events about a case belong to no item: who sees the case may not know the item.
@@ -118,6 +119,7 @@ export async function down(knex: Knex): Promise<void> {
     delete from events where item_number is null;
     alter table events alter column item_number set not null, drop column withdrawn_at;
     alter table entries drop column withdrawn_at, drop column withdrawn_by, drop column withdrawal_reason;
+    alter table items drop column vouched_at;
     alter table item_merges drop column decided_by, drop column reason, drop column strategy, drop column overrides, drop column undone_at,
       drop column undone_by;
     drop table item_relationships; drop table entry_divisions; drop table workspace_claims; drop table item_separations;

@@ -197,13 +197,13 @@ async function loadDecisions(
 
 /** Puts what waits, and what touches open cases, into cases, and tells those who may see them. */
 async function openCases(absorption: Absorption): Promise<void> {
-  const { client, context, contestedKeys, findings, held, privateOwners, writes } = absorption;
+  const { client, contestedKeys, findings, held, privateOwners, writes } = absorption;
   for (const key of contestedKeys) {
     const itemNumber = held.get(key)?.itemNumber ?? privateOwners.get(key);
     if (itemNumber !== undefined)
       findings.push({ entryId: undefined, keys: [key], itemNumbers: [itemNumber], participants: [] });
   }
-  const opened = await recordFindings(client, context.workspaceId, findings);
+  const opened = await recordFindings(client, findings);
   const events = opened.flatMap(({ conflictId, workspaceIds }) =>
     workspaceIds.map((workspaceId): NewEvent => ({
       workspaceId,

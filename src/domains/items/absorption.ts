@@ -70,7 +70,10 @@ export class Absorption {
     for (const [index, { contested }] of plan.conflicts) {
       const { incoming, claims } = records[index]!;
       const itemNumbers = contested.map(numberOf);
-      const participants = contested.flatMap((item) => item.itemNumbers.flatMap(contributorsOf));
+      const participants = [
+        this.context.workspaceId,
+        ...contested.flatMap((item) => item.itemNumbers.flatMap(contributorsOf)),
+      ];
       this.findings.push({ entryId: incoming.entryId, keys: claims, itemNumbers, participants });
     }
   }

@@ -129,14 +129,16 @@ async function lockKnownItems(
   const factsOf = Map.groupBy(facts, (claim) => claim.item_number);
   const contributionsOf = Map.groupBy(contributions, (row) => row.item_number);
   const separatedFrom = separationsOf(separations);
+  const vouched = new Set(locked.filter((row) => row.is_vouched).map((row) => row.item_number));
   const items = new Map<number, KnownItem>();
   for (const itemNumber of itemNumbers) {
     const ofItem = factsOf.get(itemNumber) ?? [];
+    const others = contributorsOf(contributionsOf.get(itemNumber) ?? [], context.workspaceId);
     items.set(itemNumber, {
       itemNumber,
       singleClaims: groupSingleClaims(ofItem, context.types.singleClaimTypes),
       claimCount: ofItem.length,
-      contributors: contributorsOf(contributionsOf.get(itemNumber) ?? [], context.workspaceId),
+      contributors: others.length > 0 && vouched.has(itemNumber) ? [...others, vouching(ofItem)] : others,
       separatedFrom: separatedFrom.get(itemNumber) ?? new Set(),
     });
   }
@@ -169,6 +171,12 @@ function contributorsOf(contributions: readonly ContributionRow[], workspaceId: 
     isOurs: contributor === workspaceId,
     isTrusted,
   }));
+}
+
+/** The word of a person that all identifiers of an item belong together. */
+function vouching(claims: readonly { identifier_type: string; value: string }[]): Contributor {
+  const keys = new Set(claims.map((claim) => claimKey(claim.identifier_type, claim.value)));
+  return { keys, isOurs: false, isTrusted: true };
 }
 
 function separationsOf(pairs: readonly { one: number; other: number }[]): Map<number, Set<number>> {

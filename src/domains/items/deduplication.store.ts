@@ -192,6 +192,8 @@ export async function lockMerging(queryable: Queryable): Promise<void> {
 export interface LockedItem {
   item_number: number;
   merged_into: number | null;
+  /** A person said that all that the item is made of is one thing. */
+  is_vouched: boolean;
 }
 
 /** Locks item rows in the order of their numbers; with `withMembers` also the rows of items merged into them before. */
@@ -202,7 +204,7 @@ export async function lockItems(
 ): Promise<LockedItem[]> {
   const { rows } = await queryable.query<LockedItem>({
     name: withMembers ? 'lock_items_and_members' : 'lock_items',
-    text: `select item_number, merged_into from items
+    text: `select item_number, merged_into, vouched_at is not null as is_vouched from items
            where item_number = any($1::int8[]) ${withMembers ? 'or merged_into = any($1::int8[])' : ''}
            order by item_number for no key update`,
     values: [int8Array(itemNumbers)],
@@ -524,6 +526,12 @@ export async function mergeItems(queryable: Queryable, merge: NewMerge): Promise
     queryable.query({
       name: 'point_at_survivor',
       text: 'update items set merged_into = $1 where item_number = any($2::int8[]) or merged_into = any($2::int8[])',
+      values: [merge.survivor, losers],
+    }),
+    queryable.query({
+      name: 'vouch_for_survivor',
+      text: `update items set vouched_at = now() where item_number = $1
+               and exists (select 1 from items as losers where losers.item_number = any($2::int8[]) and losers.vouched_at is not null)`,
       values: [merge.survivor, losers],
     }),
     queryable.query({

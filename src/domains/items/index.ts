@@ -24,3 +24,4 @@ export {
   type SubmittedIdentifier,
   type SubmittedRecord,
 } from './submitted-record.ts';
+export { untilFree } from './until-free.ts';

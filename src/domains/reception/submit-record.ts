@@ -1,15 +1,14 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { blake3Hex } from '#platform/blake3.ts';
 import { withTransaction } from '#platform/database.ts';
-import { isDataError, isTransientConflict, Problem } from '#platform/errors.ts';
+import { isDataError, Problem } from '#platform/errors.ts';
 import { keepIdempotencyKey, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { entryIdAt, makeReceiptId } from '#platform/ids.ts';
 import {
   absorbRecords,
-  ContentionError,
   findEntry,
   judgeRecord,
+  untilFree,
   type AbsorbContext,
   type EntryRow,
   type IncomingRecord,
@@ -58,10 +57,6 @@ export interface SubmissionPlace {
   readonly mayLinkItems: boolean;
 }
 
-const triesMax = 10;
-const triesForMs = 6000;
-const pauseMaxMs = 40;
-
 /** Works on records of requests, each with a receipt of its own, in one transaction and without a worker. */
 export type RecordSubmitter = ReturnType<typeof makeRecordSubmitter>;
 
@@ -99,7 +94,7 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       if (verdict.status === 'completed') await keepIdempotencyKey(client, idempotency, { receiptId });
       return findEntry(client, entryId);
     };
-    const entry = await untilFree(() => withTransaction(submissionPool, settle));
+    const entry = await refusingBadData(() => untilFree(() => withTransaction(submissionPool, settle)));
     options.observeRecords?.([entry]);
     return { receiptId, entry };
   };
@@ -141,23 +136,12 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
   };
 }
 
-/** Tries again while other transactions are in the way: what they do is over soon. */
-async function untilFree<Result>(tryOnce: () => Promise<Result>): Promise<Result> {
-  const until = Date.now() + triesForMs;
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await tryOnce();
-    } catch (error) {
-      if (isDataError(error))
-        throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
-      if (!(error instanceof ContentionError || isTransientConflict(error))) throw error;
-      if (tries === triesMax || Date.now() >= until) {
-        throw new Problem('unavailable', 'other requests change the same item at this moment; send it again', {
-          headers: { 'retry-after': '1' },
-          cause: error,
-        });
-      }
-    }
-    await delay(Math.random() * pauseMaxMs);
+/** @throws Problem unprocessable_record when the database cannot hold what the work writes. */
+async function refusingBadData<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isDataError(error)) throw error;
+    throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
   }
 }

@@ -1,7 +1,12 @@
 import { makeId } from '#platform/ids.ts';
 import type { Queryable } from '#platform/database.ts';
 import {
+  addContributors,
+  clearCases,
+  closeCases,
   findCasesTouching,
+  findOwnersOfKeys,
+  findWaitingEntries,
   findWorkspaceLinks,
   insertCases,
   insertCaseParts,
@@ -17,7 +22,7 @@ export interface Finding {
   readonly entryId: string | undefined;
   readonly keys: readonly string[];
   readonly itemNumbers: readonly number[];
-  /** Workspaces that contributed to the items. */
+  /** Workspaces that contributed to the items, and the one of the entry. */
   readonly participants: readonly string[];
 }
 
@@ -35,11 +40,7 @@ interface CaseDraft extends CaseParts {
  * Puts findings into open cases, one for each contested component: findings that share an identifier, an item or a case
  * are one, and cases that they tie together become one. The caller holds the claims and the rows of the items.
  */
-export async function recordFindings(
-  queryable: Queryable,
-  workspaceId: string,
-  findings: readonly Finding[],
-): Promise<OpenedCase[]> {
+export async function recordFindings(queryable: Queryable, findings: readonly Finding[]): Promise<OpenedCase[]> {
   if (findings.length === 0) return [];
   const links = await findWorkspaceLinks(
     queryable,
@@ -57,7 +58,7 @@ export async function recordFindings(
   const opened: OpenedCase[] = [];
   const parts: CaseParts[] = [];
   const joined: { from: string[]; into: string }[] = [];
-  for (const draft of draftCases(workspaceId, widened, touched)) {
+  for (const draft of draftCases(widened, touched)) {
     const [first, ...others] = [...draft.known].toSorted();
     // A complete entry alone contests nothing; it only widens a case that is open.
     if (first === undefined && draft.entries.length === 0) continue;
@@ -71,7 +72,7 @@ export async function recordFindings(
     opened.map((each) => each.conflictId),
   );
   await joinCases(queryable, joined);
-  await insertCaseParts(queryable, workspaceId, parts);
+  await insertCaseParts(queryable, parts);
   return opened;
 }
 
@@ -82,7 +83,6 @@ function findingOfLink({ key, itemNumber }: { key: string; itemNumber: number })
 
 /** The components that findings and the cases they touch form together. */
 function draftCases(
-  workspaceId: string,
   findings: readonly Finding[],
   touched: readonly TouchedCase[],
 ): (CaseDraft & { conflictId: string })[] {
@@ -98,12 +98,53 @@ function draftCases(
       keys: [...new Set([...finding.keys, ...[...met].flatMap((each) => each.keys)])],
       itemNumbers: [...new Set([...finding.itemNumbers, ...[...met].flatMap((each) => each.itemNumbers)])],
       entries: [...[...met].flatMap((each) => each.entries), ...(finding.entryId ? [finding.entryId] : [])],
-      workspaceIds: [
-        ...new Set([workspaceId, ...finding.participants, ...[...met].flatMap((each) => each.workspaceIds)]),
-      ],
+      workspaceIds: [...new Set([...finding.participants, ...[...met].flatMap((each) => each.workspaceIds)])],
       known: new Set([...cases, ...[...met].flatMap((each) => [...each.known])]),
     };
     for (const node of [...draft.keys, ...draft.itemNumbers, ...draft.known]) drafts.set(node, draft);
   }
   return [...new Set(drafts.values())];
+}
+
+/**
+ * Brings open cases that touch items in line with what the items are now: a case may have fallen into several, and one
+ * of which nothing waits any longer is closed. The caller holds the rows of the items.
+ */
+export async function regroupCases(queryable: Queryable, itemNumbers: readonly number[]): Promise<void> {
+  const isTouched = await findCasesTouching(queryable, [], itemNumbers);
+  if (isTouched.length === 0) return;
+  await lockCases(queryable);
+  const touched = await findCasesTouching(queryable, [], itemNumbers);
+  const conflictIds = [...new Set(touched.map((each) => each.conflictId))];
+  const waiting = await findWaitingEntries(queryable, conflictIds);
+  const keys = [...new Set(waiting.flatMap((entry) => entry.claims))];
+  const links = [...(await findOwnersOfKeys(queryable, keys)), ...(await findWorkspaceLinks(queryable, keys, []))];
+  const findings = [
+    ...waiting.map((entry): Finding => ({
+      entryId: entry.entryId,
+      keys: entry.claims,
+      itemNumbers: [],
+      participants: [entry.workspaceId],
+    })),
+    ...links.map(findingOfLink),
+  ];
+  const free = new Set(conflictIds);
+  const opened: string[] = [];
+  const parts = draftCases(findings, []).flatMap((draft): CaseParts[] => {
+    const entries = new Set(draft.entries);
+    if (entries.size === 0) return [];
+    const known = waiting.find((entry) => entries.has(entry.entryId) && free.has(entry.conflictId))?.conflictId;
+    if (known !== undefined) free.delete(known);
+    const conflictId = known ?? makeId();
+    if (known === undefined) opened.push(conflictId);
+    return [{ ...draft, conflictId }];
+  });
+  await clearCases(queryable, conflictIds);
+  await insertCases(queryable, opened);
+  await insertCaseParts(queryable, parts);
+  await addContributors(
+    queryable,
+    parts.map((part) => part.conflictId),
+  );
+  await closeCases(queryable, [...free]);
 }

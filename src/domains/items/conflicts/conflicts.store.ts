@@ -1,6 +1,7 @@
 import { int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { claimKey, splitClaimKey } from '../judge-record.ts';
+import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';
 
 /** The lock of everyone who opens, joins or resolves cases; the last one that a transaction takes. */
 const caseLockKey = 0x6361_7365;
@@ -117,12 +118,8 @@ export interface CaseParts {
   readonly workspaceIds: readonly string[];
 }
 
-/** Adds to cases what is not in them yet; the entries are those of one workspace. */
-export async function insertCaseParts(
-  queryable: Queryable,
-  workspaceId: string,
-  parts: readonly CaseParts[],
-): Promise<void> {
+/** Adds to cases what is not in them yet. */
+export async function insertCaseParts(queryable: Queryable, parts: readonly CaseParts[]): Promise<void> {
   if (parts.length === 0) return;
   const idsFor = (pick: (part: CaseParts) => readonly unknown[]) =>
     uuidArray(parts.flatMap((part) => pick(part).map(() => part.conflictId)));
@@ -130,10 +127,10 @@ export async function insertCaseParts(
   await Promise.all([
     queryable.query({
       name: 'insert_conflict_entries',
-      text: `insert into conflict_entries (entry_id, conflict_id, workspace_id)
-             select entry_id, conflict_id, $3 from unnest($1::uuid[], $2::uuid[]) as new (entry_id, conflict_id)
+      text: `insert into conflict_entries (entry_id, conflict_id)
+             select * from unnest($1::uuid[], $2::uuid[])
              on conflict (entry_id) do update set conflict_id = excluded.conflict_id`,
-      values: [uuidArray(all((part) => part.entries)), idsFor((part) => part.entries), workspaceId],
+      values: [uuidArray(all((part) => part.entries)), idsFor((part) => part.entries)],
     }),
     queryable.query({
       name: 'insert_contested_claims',
@@ -156,17 +153,90 @@ export async function insertCaseParts(
   ]);
 }
 
-/** The items of open cases among these. */
-export async function findContestedItems(
+/** An entry that waits in an open case. */
+export interface WaitingEntry {
+  readonly entryId: string;
+  readonly conflictId: string;
+  readonly workspaceId: string;
+  readonly record: StoredRecord;
+  /** The keys of what identifies the thing that it speaks of. */
+  readonly claims: readonly string[];
+}
+
+export async function findWaitingEntries(
   queryable: Queryable,
-  itemNumbers: readonly number[],
-): Promise<ReadonlySet<number>> {
-  const { rows } = await queryable.query<{ item_number: number }>({
-    name: 'find_contested_items',
-    text: 'select item_number from contested_items where item_number = any($1::int8[])',
-    values: [int8Array(itemNumbers)],
+  conflictIds: readonly string[],
+): Promise<WaitingEntry[]> {
+  const { rows } = await queryable.query<{
+    entry_id: string;
+    conflict_id: string;
+    workspace_id: string;
+    record: StoredRecord;
+  }>({
+    name: 'find_waiting_entries',
+    text: `select parts.entry_id, conflict_id, entries.workspace_id, entries.record
+           from conflict_entries as parts join entries on entries.entry_id = parts.entry_id
+           where conflict_id = any($1::uuid[]) and entries.status = 'conflicted'
+           order by parts.entry_id`,
+    values: [uuidArray(conflictIds)],
   });
-  return new Set(rows.map((row) => row.item_number));
+  return rows.map((row) => ({
+    entryId: row.entry_id,
+    conflictId: row.conflict_id,
+    workspaceId: row.workspace_id,
+    record: row.record,
+    claims: claimsOfRecord(row.record),
+  }));
+}
+
+/** The items that own keys for all. */
+export async function findOwnersOfKeys(
+  queryable: Queryable,
+  keys: readonly string[],
+): Promise<{ key: string; itemNumber: number }[]> {
+  const { rows } = await queryable.query<{ identifier_type: string; value: string; item_number: number }>({
+    name: 'find_owners_of_keys',
+    text: `select claims.identifier_type, claims.value, claims.item_number
+           from unnest($1::text[], $2::text[]) as wanted (identifier_type, value)
+           join identifier_claims as claims
+             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"`,
+    values: claimColumns(keys),
+  });
+  return rows.map((row) => ({ key: claimKey(row.identifier_type, row.value), itemNumber: row.item_number }));
+}
+
+/** Frees what belongs to cases, so that it can be told anew or does not belong to any. */
+export async function clearCases(queryable: Queryable, conflictIds: readonly string[]): Promise<void> {
+  for (const table of ['contested_claims', 'contested_items']) {
+    await queryable.query({
+      name: `clear_cases_${table}`,
+      text: `delete from ${table} where conflict_id = any($1::uuid[])`,
+      values: [uuidArray(conflictIds)],
+    });
+  }
+}
+
+/** Closes cases in which nothing waits any longer. */
+export async function closeCases(queryable: Queryable, conflictIds: readonly string[]): Promise<void> {
+  await queryable.query({
+    name: 'close_cases',
+    text: `update conflicts set status = 'resolved', resolved_at = now(), action = 'withdrawn'
+           where conflict_id = any($1::uuid[]) and status = 'open'`,
+    values: [uuidArray(conflictIds)],
+  });
+}
+
+/** Lets all who contribute to the items of cases see them. */
+export async function addContributors(queryable: Queryable, conflictIds: readonly string[]): Promise<void> {
+  await queryable.query({
+    name: 'add_contributors',
+    text: `insert into conflict_participants (workspace_id, conflict_id)
+           select distinct contributions.workspace_id, contested.conflict_id
+           from contested_items as contested join contributions on contributions.item_number = contested.item_number
+           where contested.conflict_id = any($1::uuid[])
+           on conflict do nothing`,
+    values: [uuidArray(conflictIds)],
+  });
 }
 
 /** What persons decided about records of a workspace with the same identifiers; `item_number` null: reject. */

@@ -87,6 +87,8 @@ export interface Refolded {
   /** Items that were not there before. */
   readonly created: readonly number[];
   readonly conflicted: readonly ContestedEntry[];
+  /** True when another set of items is one than before, or new ones exist. */
+  readonly isRepartitioned: boolean;
   readonly resettled: readonly ResettledEntry[];
   /** What each item is now; itself when it is not merged. */
   readonly currentOf: ReadonlyMap<number, number>;
@@ -136,6 +138,7 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
     items.map((item) => ({ ...item, rows: wholeEntriesOf(item, evidence) })),
   );
   const participantsOf = await writeContributions(client, evidence, items, divisions, overrides);
+  const wasBefore = new Map(evidence.items.map((row) => [row.item_number, row.merged_into ?? row.item_number]));
   const currentOf = new Map(items.flatMap(({ root, itemNumbers }) => itemNumbers.map((number) => [number, root])));
   return {
     created: items.filter(({ isNew }) => isNew).map(({ root }) => root),
@@ -148,6 +151,9 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
         itemNumbers: [...new Set(itemNumbers.map((number) => currentOf.get(number)!))],
       };
     }),
+    isRepartitioned: items.some(
+      ({ isNew, itemNumbers, root }) => isNew || itemNumbers.some((number) => wasBefore.get(number) !== root),
+    ),
     resettled,
     currentOf,
     participantsOf,

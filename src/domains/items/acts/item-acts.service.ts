@@ -1,0 +1,304 @@
+import type pg from 'pg';
+import { insertEvents, type NewEvent } from '#domains/events/index.ts';
+import { withTransaction } from '#platform/database.ts';
+import { Problem } from '#platform/errors.ts';
+import { isUuid, makeId } from '#platform/ids.ts';
+import type { Principal } from '#platform/route.ts';
+import { recordFindings, regroupCases } from '../conflicts/conflict-cases.ts';
+import { findMergedItems } from '../deduplication.store.ts';
+import { normaliseIdentifier } from '../identifier-normalisers.ts';
+import { dfidOf, itemNumberOf } from '../item-names.ts';
+import { claimKey } from '../judge-record.ts';
+import type { MergeStrategy } from '../refold/refold-contents.ts';
+import { findKeysOfItems, removeSeparations } from '../refold/refold.store.ts';
+import { refold, type Refolded, type RefoldRequest, type ResettledEntry } from '../refold/refold.ts';
+import type { TypeRegistry } from '../type-registry.ts';
+import { untilFree } from '../until-free.ts';
+import {
+  findFingerprintsNaming,
+  findMergeOf,
+  findOwnEntry,
+  readDecidedItems,
+  vouchFor,
+  type DecidedItemRow,
+} from './item-acts.store.ts';
+
+export interface ItemActsOptions {
+  /** Connections like those of a worker. */
+  pool: pg.Pool;
+  takeNumbers(count: number): Promise<number[]>;
+  loadTypes(): Promise<TypeRegistry>;
+  nowMs(): number;
+  /** Told, inside the transaction, which entries changed their state after their receipt was settled. */
+  recount(client: pg.ClientBase, entries: readonly ResettledEntry[]): Promise<void>;
+}
+
+/** An identifier as a client names it. */
+export interface NamedIdentifier {
+  readonly identifier_type: string;
+  readonly value: string;
+}
+
+export type ItemActs = ReturnType<typeof makeItemActs>;
+
+/** What persons decide about who is who; each decision is one transaction that tells the items anew. */
+export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: ItemActsOptions) {
+  const act = <Result>(work: (client: pg.ClientBase) => Promise<Result>): Promise<Result> =>
+    untilFree(() => withTransaction(pool, work));
+
+  /** Tells items anew and everybody what happened. */
+  const decide = async (
+    client: pg.ClientBase,
+    principal: Principal,
+    reason: string | null,
+    request: RefoldRequest,
+  ): Promise<Refolded> => {
+    const decision = { workspaceId: principal.workspaceId, by: principal.credentialId, reason };
+    const refolded = await refold(client, { decision, nowMicros: nowMs() * 1000, takeNumbers }, request);
+    requireOwnChange(principal, refolded);
+    await recount(client, refolded.resettled);
+    await recordFindings(
+      client,
+      refolded.conflicted.map((entry) => ({
+        ...entry,
+        participants: [entry.workspaceId, ...participantsOf(refolded, entry.itemNumbers)],
+      })),
+    );
+    await regroupCases(client, [...refolded.currentOf.keys()]);
+    return refolded;
+  };
+
+  return {
+    act,
+    decide,
+
+    /** Makes the second item part of the first. */
+    merge(
+      principal: Principal,
+      {
+        primary,
+        secondary,
+        strategy,
+        reason,
+      }: { primary: string; secondary: string; strategy: MergeStrategy; reason: string | null },
+    ): Promise<void> {
+      return act(async (client) => {
+        const [survivor, loser] = await readDecidable(client, principal, [primary, secondary]);
+        if (survivor!.item_number === loser!.item_number)
+          throw new Problem('invalid_request', 'an item cannot be merged with itself');
+        for (const item of [survivor!, loser!]) requireUnmerged(item);
+        const members = await findMergedItems(client, [survivor!.item_number, loser!.item_number]);
+        const roots = [survivor!.item_number, loser!.item_number];
+        // The merge lock comes before these rows; a person's later word outweighs the earlier one.
+        const united = { losers: [loser!.item_number], strategy };
+        const refolded = await decide(client, principal, reason, { roots, united });
+        await removeSeparations(client, [...roots, ...members.map((member) => member.item_number)]);
+        await vouchFor(client, [survivor!.item_number]);
+        await recordFindings(client, [{ entryId: undefined, keys: [], itemNumbers: roots, participants: [] }]);
+        await tell(
+          client,
+          nowMs(),
+          participantsOf(refolded, roots),
+          survivor!.item_number,
+          'item_merged',
+          (workspaceId) =>
+            workspaceId === principal.workspaceId
+              ? { merged_items: 1, merged_dfid: dfidOf(loser!), strategy, reason, by: principal.credentialId }
+              : { merged_items: 1, by: 'another participant' },
+        );
+      });
+    },
+
+    /** Takes an item out of the one that it became, as if the two had never been one. */
+    unmerge(principal: Principal, idOrDfid: string, reason: string | null): Promise<{ survivor: string }> {
+      return act(async (client) => {
+        const [item] = await readDecidable(client, principal, [idOrDfid]);
+        if (item!.merged_into === null) throw new Problem('item_not_merged', 'this item is not merged into another');
+        const merge = await findMergeOf(client, item!.item_number);
+        if (merge?.survivor !== item!.merged_into)
+          throw new Problem('primary_merged', 'the item that it became was merged itself; take that one out first');
+        const survivor = (await readDecidedItems(client, principal.workspaceId, [merge.survivor])).get(merge.survivor)!;
+        if (survivor.own_status === 'archived')
+          throw new Problem('item_archived', 'the item that it became is archived');
+        const roots = [merge.survivor];
+        const refolded = await decide(client, principal, reason, {
+          roots,
+          unmerged: merge.loser,
+          separated: [[merge.survivor, merge.loser]],
+        });
+        for (const itemNumber of [merge.survivor, merge.loser]) {
+          await tell(
+            client,
+            nowMs(),
+            participantsOf(refolded, [itemNumber]),
+            itemNumber,
+            'item_unmerged',
+            (workspaceId) =>
+              workspaceId === principal.workspaceId
+                ? { survivor_dfid: dfidOf(survivor), restored_dfid: dfidOf(item!), reason, by: principal.credentialId }
+                : { by: 'another participant' },
+          );
+        }
+        return { survivor: dfidOf(survivor) };
+      });
+    },
+
+    /** Gives identifiers, with what came with them, to a new item; gives its DFID. */
+    separateIdentifiers(
+      principal: Principal,
+      idOrDfid: string,
+      identifiers: readonly NamedIdentifier[],
+      reason: string | null,
+    ): Promise<string> {
+      return act(async (client) => {
+        const types = await loadTypes();
+        const [source] = await readDecidable(client, principal, [idOrDfid]);
+        requireUnmerged(source!);
+        const keys = await findLeavingKeys(client, principal.workspaceId, source!.item_number, identifiers, types);
+        const [itemNumber] = await takeNumbers(1);
+        const refolded = await decide(client, principal, reason, {
+          roots: [source!.item_number],
+          leaving: { keys, itemNumber: itemNumber! },
+          separated: [[source!.item_number, itemNumber!]],
+        });
+        const dfid = dfidOf({ ...source!, item_number: itemNumber! });
+        for (const each of [source!.item_number, itemNumber!]) {
+          await tell(client, nowMs(), participantsOf(refolded, [each]), each, 'item_split', (workspaceId) =>
+            workspaceId === principal.workspaceId
+              ? { kind: 'correction', source_dfid: dfidOf(source!), new_dfid: dfid, reason, by: principal.credentialId }
+              : { kind: 'correction', by: 'another participant' },
+          );
+        }
+        return dfid;
+      });
+    },
+
+    /** Takes back what one entry brought. */
+    withdraw(principal: Principal, idOrDfid: string, entryId: string, reason: string): Promise<void> {
+      return act(async (client) => {
+        const [item] = await readDecidable(client, principal, [idOrDfid], false);
+        requireUnmerged(item!);
+        const entry = isUuid(entryId) ? await findOwnEntry(client, principal.workspaceId, entryId) : undefined;
+        if (!entry || entry.item_number !== item!.item_number)
+          throw new Problem('not_found', 'your workspace sent no entry with this id for this item');
+        if (entry.is_withdrawn) throw new Problem('entry_withdrawn', 'this entry was withdrawn before');
+        const refolded = await decide(client, principal, reason, {
+          roots: [item!.item_number],
+          withdrawn: [entryId],
+        });
+        const current = refolded.currentOf.get(item!.item_number)!;
+        await tell(client, nowMs(), [principal.workspaceId], current, 'entry_withdrawn', () => ({
+          entry_id: entryId,
+          reason,
+          by: principal.credentialId,
+        }));
+      });
+    },
+  };
+}
+
+/** What others contributed to comes together or apart by an administrator's word only. */
+function requireOwnChange({ scope, workspaceId }: Principal, refolded: Refolded): void {
+  if (scope === 'admin' || !refolded.isRepartitioned) return;
+  if ([...refolded.participantsOf.values()].flat().some((participant) => participant !== workspaceId))
+    throw new Problem('administrator_required', 'others contributed to this item, so an administrator decides');
+}
+
+/** The workspaces that contribute to any of the items now. */
+export function participantsOf(refolded: Refolded, itemNumbers: readonly number[]): string[] {
+  const current = itemNumbers.map((number) => refolded.currentOf.get(number) ?? number);
+  return [...new Set(current.flatMap((number) => refolded.participantsOf.get(number) ?? []))];
+}
+
+/** Writes one event for each workspace, in the words meant for it. */
+export async function tell(
+  client: pg.ClientBase,
+  nowMs: number,
+  workspaceIds: readonly string[],
+  itemNumber: number | null,
+  eventType: string,
+  payloadFor: (workspaceId: string) => object,
+): Promise<void> {
+  const events = workspaceIds.map((workspaceId): NewEvent => ({
+    workspaceId,
+    eventId: makeId(),
+    itemNumber,
+    eventType,
+    entryId: null,
+    occurredAtMicros: nowMs * 1000,
+    visibility: 'private',
+    payload: JSON.stringify(payloadFor(workspaceId)),
+    eventKey: null,
+  }));
+  await insertEvents(client, events);
+}
+
+/**
+ * The items that a person names, if the person may decide about them.
+ * @throws Problem not_found, or administrator_required when others contributed too.
+ */
+export async function readDecidable(
+  client: pg.ClientBase,
+  principal: Principal,
+  idsOrDfids: readonly string[],
+  decidesForAll = true,
+): Promise<DecidedItemRow[]> {
+  const numbers = idsOrDfids.map((each) => itemNumberOf(each));
+  const rows = await readDecidedItems(
+    client,
+    principal.workspaceId,
+    numbers.filter((number) => number !== undefined),
+  );
+  const isAdministrator = principal.scope === 'admin';
+  return idsOrDfids.map((idOrDfid, at) => {
+    const row = rows.get(numbers[at] ?? 0);
+    const isKnown = row && (row.own_status !== null || isAdministrator);
+    if (!isKnown || (idOrDfid.startsWith('DFID-') && dfidOf(row) !== idOrDfid))
+      throw new Problem('not_found', 'your workspace knows no item with this id or DFID');
+    if (decidesForAll && !isAdministrator && row.contributors.some((each) => each !== principal.workspaceId))
+      throw new Problem('administrator_required', 'others contributed to this item, so an administrator decides');
+    return row;
+  });
+}
+
+function requireUnmerged({ merged_into: mergedInto }: DecidedItemRow): void {
+  if (mergedInto !== null)
+    throw new Problem('item_merged', 'this item was merged; GET tells into which, and changes go there');
+}
+
+/** The keys that the named identifiers are for an item; at least one other must stay. */
+async function findLeavingKeys(
+  client: pg.ClientBase,
+  workspaceId: string,
+  itemNumber: number,
+  identifiers: readonly NamedIdentifier[],
+  types: TypeRegistry,
+): Promise<ReadonlySet<string>> {
+  const owned = await findKeysOfItems(client, [itemNumber]);
+  const nodes = new Map(
+    owned
+      .filter((each) => each.workspaceId === null || each.workspaceId === workspaceId)
+      .map((each) => [each.key, each.workspaceId === null ? each.key : `${each.workspaceId}\u0001${each.key}`]),
+  );
+  const members = await findMergedItems(client, [itemNumber]);
+  const itemNumbers = [itemNumber, ...members.map((member) => member.item_number)];
+  const leaving = new Set<string>();
+  for (const [at, { identifier_type: typeName, value }] of identifiers.entries()) {
+    const result = normaliseIdentifier(types.find(typeName), typeName, value);
+    const named = result.ok ? [claimKey(result.claimType, result.value)] : [];
+    const fingerprints = result.ok ? await findFingerprintsNaming(client, itemNumbers, result) : [];
+    const keys = [...named, ...fingerprints.map(([type, fingerprint]) => claimKey(type, fingerprint))].flatMap(
+      (key) => nodes.get(key) ?? [],
+    );
+    if (keys.length === 0) {
+      const detail = 'the item is not identified by this identifier';
+      throw new Problem('invalid_request', detail, {
+        errors: [{ pointer: `/identifiers/${at}`, code: 'invalid_request', detail }],
+      });
+    }
+    for (const key of keys) leaving.add(key);
+  }
+  if ([...nodes.values()].every((node) => leaving.has(node)))
+    throw new Problem('invalid_request', 'at least one identifier has to stay with the item');
+  return leaving;
+}
