@@ -67,7 +67,9 @@ function describeRoute(route: Route): ZodOpenApiOperationObject {
       ? {
           requestBody: {
             required: true,
-            content: Object.fromEntries(route.rawBody.map((type) => [type, { schema: z.unknown() }])),
+            content: Object.fromEntries(
+              route.rawBody.map((type) => [type, { schema: route.rawBodySchema ?? z.unknown() }]),
+            ),
           },
         }
       : {}),

@@ -71,6 +71,8 @@ export interface Route {
   readonly body?: z.ZodType;
   /** Media types of a raw body. */
   readonly rawBody?: readonly string[];
+  /** What a raw body holds, for the description of the API only: the handler checks it. */
+  readonly rawBodySchema?: z.ZodType;
   readonly requestHeaders?: Readonly<Record<string, string>>;
   readonly responses: Readonly<Record<number, ResponseDescription>>;
   /** Problems that this route may answer beside those that every route may. */

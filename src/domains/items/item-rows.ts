@@ -216,7 +216,7 @@ function placeOf({ entryId, receivedSequence, line, byteStart, byteLength }: Inc
 }
 
 /** The record as it entered the fold: what an unmerge, a correction or a provenance is made from. */
-function recordJson({ identifiers, fields }: JudgedRecord): string {
+export function recordJson({ identifiers, fields }: Pick<JudgedRecord, 'identifiers' | 'fields'>): string {
   let identifiersText = '';
   for (const identifier of identifiers) {
     identifiersText += `${identifiersText === '' ? '' : ','}[${identifierMembers(identifier)}]`;
