@@ -12,7 +12,16 @@ import { documentationRouter } from './api/documentation.ts';
 import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
-import { dfidRoutes, eventRoutes, itemRoutes, makeItemsService, makeTypeRegistryLoader } from '#domains/items/index.ts';
+import {
+  dfidRoutes,
+  eventRoutes,
+  itemRoutes,
+  localItemRoutes,
+  makeItemsService,
+  makeLocalItemMergesService,
+  makeLocalItemsService,
+  makeTypeRegistryLoader,
+} from '#domains/items/index.ts';
 import { makeReceiptsService, readOldestUnsettled, receiptRoutes } from '#domains/reception/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
@@ -81,6 +90,11 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       readMetrics: () => readMetrics(essentials, queues, budget),
     }),
     ...receiptRoutes(receipts),
+    // Before the items, which take any word for an id.
+    ...localItemRoutes(
+      makeLocalItemsService({ database, loadTypes, nowMs: Date.now }),
+      makeLocalItemMergesService({ database, loadTypes }),
+    ),
     ...itemRoutes(items),
     ...eventRoutes(items),
     ...dfidRoutes(items),

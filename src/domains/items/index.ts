@@ -20,3 +20,6 @@ export {
   type SubmittedIdentifier,
   type SubmittedRecord,
 } from './submitted-record.ts';
+export { makeLocalItemsService } from './local/local-items.service.ts';
+export { makeLocalItemMergesService } from './local/local-item-merges.service.ts';
+export { localItemRoutes } from './local/local-items.routes.ts';
