@@ -17,9 +17,12 @@ import {
   dfidRoutes,
   eventRoutes,
   itemRoutes,
+  localItemRoutes,
   makeItemChanges,
   makeItemNumberSource,
   makeItemsService,
+  makeLocalItemMergesService,
+  makeLocalItemsService,
   makeTypeRegistryLoader,
 } from '#domains/items/index.ts';
 import {
@@ -115,6 +118,11 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       readMetrics: () => readMetrics(essentials, queues, budget),
     }),
     ...receiptRoutes(receipts),
+    // Before the items, which take any word for an id.
+    ...localItemRoutes(
+      makeLocalItemsService({ database, loadTypes, nowMs: Date.now }),
+      makeLocalItemMergesService({ database, loadTypes }),
+    ),
     ...itemSubmissionRoutes(submissions),
     ...itemRoutes(items, itemChanges),
     ...eventRoutes(items, itemChanges),

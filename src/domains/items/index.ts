@@ -25,3 +25,6 @@ export {
   type SubmittedRecord,
 } from './submitted-record.ts';
 export { untilFree } from './until-free.ts';
+export { makeLocalItemsService } from './local/local-items.service.ts';
+export { makeLocalItemMergesService } from './local/local-item-merges.service.ts';
+export { localItemRoutes } from './local/local-items.routes.ts';

@@ -57,6 +57,8 @@ export interface JudgingContext {
   readonly defaults: RecordDefaults;
   readonly types: TypeRegistry;
   readonly nowMicros: number;
+  /** True for what is kept before anybody knows which item it is about: then no identifier has to identify one. */
+  readonly mayLackIdentity?: boolean;
 }
 
 const fiveMinutesMicros = 300_000_000;
@@ -159,9 +161,12 @@ function judgeOccurredAt(sent: Placed<unknown> | undefined, { nowMicros }: Judgi
   return { ok: true, value: micros };
 }
 
-function judgeIdentifiers({ identifiers }: SubmittedRecord, { types }: JudgingContext): Judgement<JudgedIdentifier[]> {
+function judgeIdentifiers(
+  { identifiers }: SubmittedRecord,
+  { types, mayLackIdentity }: JudgingContext,
+): Judgement<JudgedIdentifier[]> {
   const judged: JudgedIdentifier[] = [];
-  let canIdentify = false;
+  let canIdentify = mayLackIdentity === true;
   for (const { typeName, value, pointer } of identifiers) {
     const type = types.find(typeName);
     const result = normaliseIdentifier(type, typeName, value);
