@@ -1,5 +1,5 @@
 import { positionOfEntry } from '#platform/ids.ts';
-import type { JudgedIdentifier } from './judge-record.ts';
+import { claimKey, type JudgedIdentifier } from './judge-record.ts';
 import { identifierMembers, quoteName } from './stored-json.ts';
 
 /** Where an entry stands in time: by what it says, then by arrival. Never by the clock of a web process or by an id. */
@@ -248,7 +248,7 @@ function lastBefore(values: readonly OrderedValue[], order: EntryOrder): Ordered
 }
 
 function identifierKey({ claimType, value }: JudgedIdentifier): string {
-  return `${claimType}\u0000${value}`;
+  return claimKey(claimType, value);
 }
 
 /** The text that the fold of one entry has, without a fold. */
