@@ -9,15 +9,14 @@ import {
   ContentionError,
   judgeRecord,
   makeItemNumberSource,
-  makeTypeRegistry,
   readJsonRecord,
   type IncomingRecord,
   type Verdict,
 } from '#domains/items/index.ts';
-import { seedFingerprintRules, seedIdentifierTypes } from '#domains/items/identifier-types.ts';
+import { readTypesOfNewInstallation } from './identifier-types.ts';
 
 /** The identifier types and rules that a new installation has. */
-export const seedTypes = makeTypeRegistry(seedIdentifierTypes, seedFingerprintRules);
+export const { registry: seedTypes } = await readTypesOfNewInstallation();
 
 /** A workspace that submits records. */
 export interface TestWorkspace {

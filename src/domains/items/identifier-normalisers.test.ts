@@ -1,15 +1,15 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { readTypesOfNewInstallation } from '../../testing/identifier-types.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
-import { makeTypeIndex, seedIdentifierTypes } from './identifier-types.ts';
 
-const index = makeTypeIndex(seedIdentifierTypes);
-const strictTypes = seedIdentifierTypes.filter(({ normaliser }) => normaliser !== 'free_text').map(({ name }) => name);
+const { types, registry } = await readTypesOfNewInstallation();
+const strictTypes = types.filter(({ normaliser }) => normaliser !== 'free_text').map(({ name }) => name);
 const freeTextTypes = ['brinco', 'lote', 'safra', 'talhao', 'granja', 'brand_of_the_farm'];
 const allTypes = [...strictTypes, ...freeTextTypes];
 
 function normalise(typeName: string, raw: string) {
-  return normaliseIdentifier(index.find(typeName), typeName, raw);
+  return normaliseIdentifier(registry.find(typeName), typeName, raw);
 }
 
 function codeOf(typeName: string, raw: string) {

@@ -1,5 +1,7 @@
 import type { Database } from '#platform/database.ts';
-import { foldName, type FingerprintRule, type IdentifierType } from './identifier-types.ts';
+import { foldName } from './fold-name.ts';
+import type { FingerprintRule, IdentifierType } from './identifier-types.ts';
+import { readFingerprintRules, readIdentifierTypes } from './identifier-types.store.ts';
 
 /** The types and rules in force, looked up as records name them. */
 export interface TypeRegistry {
@@ -16,13 +18,21 @@ const reloadAfterMs = 30_000;
 const officialTransponder = 'official_transponder';
 const rememberedNamesMax = 5000;
 
+/**
+ * Indexes types by all their names.
+ * @throws Error if two types share one: which of them a record meant would depend on the order of the table.
+ */
 export function makeTypeRegistry(
   types: readonly IdentifierType[],
   fingerprintRules: readonly FingerprintRule[],
 ): TypeRegistry {
   const byFoldedName = new Map<string, IdentifierType>();
   for (const type of types) {
-    for (const name of [type.name, ...type.aliases]) byFoldedName.set(foldName(name), type);
+    for (const name of new Set([type.name, ...type.aliases].map(foldName))) {
+      const other = byFoldedName.get(name);
+      if (other) throw new Error(`The identifier types ${other.name} and ${type.name} share the name ${name}.`);
+      byFoldedName.set(name, type);
+    }
   }
   // Senders repeat the same few spellings, and folding one costs more than looking it up.
   const bySentName = new Map<string, IdentifierType | undefined>();
@@ -39,36 +49,8 @@ export function makeTypeRegistry(
   };
 }
 
-interface TypeRow {
-  name: string;
-  aliases: string[];
-  subject: IdentifierType['subject'];
-  is_canonical: boolean;
-  cardinality: IdentifierType['cardinality'];
-  value_chains: IdentifierType['valueChains'];
-  normaliser: IdentifierType['normaliser'];
-}
-
-interface RuleRow {
-  name: string;
-  version: number;
-  value_chains: FingerprintRule['valueChains'];
-  identifier_types: string[];
-  period: FingerprintRule['period'];
-}
-
 async function readTypeRegistry({ knex }: Database): Promise<TypeRegistry> {
-  const types = await knex('identifier_types')
-    .where({ is_active: true })
-    .select<TypeRow[]>('name', 'aliases', 'subject', 'is_canonical', 'cardinality', 'value_chains', 'normaliser');
-  const rules = await knex('fingerprint_rules')
-    .where({ is_active: true })
-    .orderBy('name')
-    .select<RuleRow[]>('name', 'version', 'value_chains', 'identifier_types', 'period');
-  return makeTypeRegistry(
-    types.map((row) => ({ ...row, isCanonical: row.is_canonical, valueChains: row.value_chains })),
-    rules.map((row) => ({ ...row, valueChains: row.value_chains, identifierTypes: row.identifier_types })),
-  );
+  return makeTypeRegistry(await readIdentifierTypes(knex), await readFingerprintRules(knex));
 }
 
 /** Loads the registry when it is first needed, and again after a while. */
