@@ -5,10 +5,10 @@ interface TypeRow {
   name: string;
   aliases: string[];
   subject: IdentifierType['subject'];
-  is_canonical: boolean;
   cardinality: IdentifierType['cardinality'];
-  value_chains: IdentifierType['valueChains'];
   normaliser: IdentifierType['normaliser'];
+  canonical_chains: IdentifierType['canonicalChains'];
+  scope: IdentifierType['scope'];
 }
 
 interface RuleRow {
@@ -21,15 +21,23 @@ interface RuleRow {
 
 /** The types that are in force, by name. */
 export async function readIdentifierTypes(knex: Knex): Promise<IdentifierType[]> {
-  const rows = await knex('identifier_types')
-    .where({ is_active: true })
-    .orderBy('name')
-    .select<TypeRow[]>('name', 'aliases', 'subject', 'is_canonical', 'cardinality', 'value_chains', 'normaliser');
-  return rows.map(({ is_canonical: isCanonical, value_chains: valueChains, ...row }) => ({
-    ...row,
-    isCanonical,
-    valueChains,
-  }));
+  const rows = await knex('identifier_types as types')
+    .leftJoin('canonical_identifiers as pairs', 'pairs.identifier_type', 'types.name')
+    .where('types.is_active', true)
+    .groupBy('types.name')
+    .orderBy('types.name')
+    .select<TypeRow[]>(
+      'types.name',
+      'types.aliases',
+      'types.subject',
+      'types.cardinality',
+      'types.normaliser',
+      knex.raw(
+        `coalesce(array_agg(pairs.value_chain order by pairs.value_chain) filter (where pairs.is_active), '{}') as canonical_chains`,
+      ),
+      knex.raw(`case when count(pairs.value_chain) > 0 then 'global' else 'workspace' end as scope`),
+    );
+  return rows.map(({ canonical_chains: canonicalChains, ...row }) => ({ ...row, canonicalChains }));
 }
 
 /** The rules that are in force, by name. */

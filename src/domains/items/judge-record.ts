@@ -86,7 +86,7 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   if (!year.ok) return year;
   const occurredAt = judgeOccurredAt(record.occurredAt, context);
   if (!occurredAt.ok) return occurredAt;
-  const identifiers = judgeIdentifiers(record, context);
+  const identifiers = judgeIdentifiers(record, valueChain.value, context);
   if (!identifiers.ok) return identifiers;
   const fields = judgeFields(record);
   if (!fields.ok) return fields;
@@ -152,17 +152,24 @@ function judgeOccurredAt(sent: Placed<unknown> | undefined, { nowMicros }: Judgi
   return { ok: true, value: micros };
 }
 
-function judgeIdentifiers({ identifiers }: SubmittedRecord, { types }: JudgingContext): Judgement<JudgedIdentifier[]> {
+function judgeIdentifiers(
+  { identifiers }: SubmittedRecord,
+  valueChain: ValueChain,
+  { types }: JudgingContext,
+): Judgement<JudgedIdentifier[]> {
   const judged: JudgedIdentifier[] = [];
   let canIdentify = false;
   for (const { typeName, value, pointer } of identifiers) {
-    const type = types.find(typeName);
-    const result = normaliseIdentifier(type, typeName, value);
+    const sentType = types.find(typeName);
+    const result = normaliseIdentifier(sentType, typeName, value);
     // The member that names the type stands beside the value, under one of two names.
     if (!result.ok)
       return refuse(result.code, result.isOfTypeName ? pointer.replace(/\/value$/, '') : pointer, result.detail);
-    const isCanonical = type !== undefined && type.isCanonical && type.subject === 'item';
-    canIdentify ||= type === undefined || type.subject === 'item';
+    // A value may turn out to be of another type than it was sent as, and means what that one means.
+    const type = sentType && result.claimType !== sentType.name ? types.find(result.claimType) : sentType;
+    const isOfItem = type === undefined || type.subject === 'item';
+    const isCanonical = type !== undefined && isOfItem && type.canonicalChains.includes(valueChain);
+    canIdentify ||= isOfItem;
     judged.push({ typeName, raw: value, claimType: result.claimType, value: result.value, isCanonical, pointer });
   }
   if (!canIdentify) {

@@ -13,9 +13,7 @@ export interface TypeRegistry {
 }
 
 /** How long a process goes on with types that were changed elsewhere, at most. */
-const reloadAfterMs = 30_000;
-/** The claim type that both a SISBOV number and a chip become when they begin with Brazil's country code 076. */
-const officialTransponder = 'official_transponder';
+const reloadAfterMs = 2000;
 const rememberedNamesMax = 5000;
 
 /**
@@ -36,7 +34,8 @@ export function makeTypeRegistry(
   }
   // Senders repeat the same few spellings, and folding one costs more than looking it up.
   const bySentName = new Map<string, IdentifierType | undefined>();
-  const isSingle = (type: IdentifierType) => type.isCanonical && type.subject === 'item' && type.cardinality === 'one';
+  const isSingle = ({ scope, subject, cardinality }: IdentifierType) =>
+    scope === 'global' && subject === 'item' && cardinality === 'one';
   return {
     find(nameAsSent) {
       if (bySentName.has(nameAsSent)) return bySentName.get(nameAsSent);
@@ -45,23 +44,35 @@ export function makeTypeRegistry(
       return type;
     },
     fingerprintRules,
-    singleClaimTypes: new Set([...types.filter(isSingle).map(({ name }) => name), officialTransponder]),
+    singleClaimTypes: new Set(types.filter(isSingle).map(({ name }) => name)),
   };
 }
 
-async function readTypeRegistry({ knex }: Database): Promise<TypeRegistry> {
-  return makeTypeRegistry(await readIdentifierTypes(knex), await readFingerprintRules(knex));
-}
-
-/** Loads the registry when it is first needed, and again after a while. */
-export function makeTypeRegistryLoader(database: Database, nowMs: () => number): () => Promise<TypeRegistry> {
+/**
+ * Loads the registry when it is first needed, and again after a while: what changed is known to every process two seconds
+ * later.
+ */
+export function makeTypeRegistryLoader({ knex }: Database, nowMs: () => number): () => Promise<TypeRegistry> {
   let loaded: Promise<TypeRegistry> | undefined;
   let loadedAtMs = 0;
+  let known: { registry: TypeRegistry; rows: string } | undefined;
+
+  const load = async (): Promise<TypeRegistry> => {
+    const types = await readIdentifierTypes(knex);
+    const fingerprintRules = await readFingerprintRules(knex);
+    const rows = JSON.stringify([types, fingerprintRules]);
+    // Nearly always nothing changed, and then what the registry remembers stays of use.
+    if (known?.rows !== rows) known = { registry: makeTypeRegistry(types, fingerprintRules), rows };
+    return known.registry;
+  };
+
   return () => {
     if (!loaded || nowMs() - loadedAtMs > reloadAfterMs) {
       loadedAtMs = nowMs();
-      const loading = readTypeRegistry(database);
-      loading.catch(() => (loaded = undefined));
+      const loading = load();
+      loading.catch(() => {
+        if (loaded === loading) loaded = undefined;
+      });
       loaded = loading;
     }
     return loaded;
