@@ -12,7 +12,17 @@ import { documentationRouter } from './api/documentation.ts';
 import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
-import { dfidRoutes, eventRoutes, itemRoutes, makeItemsService, makeTypeRegistryLoader } from '#domains/items/index.ts';
+import {
+  canonicalIdentifierRoutes,
+  dfidRoutes,
+  eventRoutes,
+  fingerprintRuleRoutes,
+  itemRoutes,
+  makeCanonicalIdentifiersService,
+  makeFingerprintRulesService,
+  makeItemsService,
+  makeTypeRegistryLoader,
+} from '#domains/items/index.ts';
 import { makeReceiptsService, readOldestUnsettled, receiptRoutes } from '#domains/reception/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
@@ -84,6 +94,8 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...itemRoutes(items),
     ...eventRoutes(items),
     ...dfidRoutes(items),
+    ...canonicalIdentifierRoutes(makeCanonicalIdentifiersService(database)),
+    ...fingerprintRuleRoutes(makeFingerprintRulesService(database)),
     ...furtherRoutes,
   ];
   const app = makeApp({

@@ -20,6 +20,8 @@ export const problemDefinitions = {
   method_not_allowed: { status: 405, title: 'This path does not take this method' },
   slow_body: { status: 408, title: 'The body arrived too slowly' },
   idempotency_key_in_use: { status: 409, title: 'The first request with this key is still being worked on' },
+  identifier_type_name_taken: { status: 409, title: 'Another type of identifiers has this name' },
+  identifier_type_in_use: { status: 409, title: 'Items were told apart by this type of identifiers' },
   body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
   body_too_large: { status: 413, title: 'The body is over the limit' },
   unsupported_media_type: { status: 415, title: 'This kind of content is not taken here' },

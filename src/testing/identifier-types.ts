@@ -1,6 +1,7 @@
 import { openDatabase } from '#platform/database.ts';
 import { makeTypeRegistry, type TypeRegistry } from '#domains/items/index.ts';
-import { readFingerprintRules, readIdentifierTypes } from '#domains/items/identifier-types.store.ts';
+import { readFingerprintRules } from '#domains/items/fingerprint-rules.store.ts';
+import { readIdentifierTypes } from '#domains/items/identifier-types.store.ts';
 import type { FingerprintRule, IdentifierType } from '#domains/items/identifier-types.ts';
 import { createTestDatabase } from './database.ts';
 

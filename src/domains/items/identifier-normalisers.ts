@@ -17,7 +17,7 @@ import {
   normaliseSgtin,
   normaliseSscc,
 } from './identifiers/gs1.ts';
-import { normaliseSisbov, normaliseTransponder } from './identifiers/livestock.ts';
+import { normaliseSisbov, normaliseTransponder, transponderTypes } from './identifiers/livestock.ts';
 import { type NormalisationResult, refused } from './identifiers/result.ts';
 
 const longestIdentifier = 256;
@@ -47,6 +47,18 @@ const normalisers: Readonly<Record<NormaliserName, (claimType: string, raw: stri
   gs1: normaliseGs1,
   free_text: normaliseFreeText,
 };
+
+/** The types that values of these turn out to be of, beside the type they were sent as. */
+const typesOfResults: Readonly<Partial<Record<NormaliserName, readonly string[]>>> = {
+  sisbov: ['sisbov', ...transponderTypes],
+  transponder: transponderTypes,
+  gs1: ['gtin', 'gln', 'sscc', 'sgtin', 'lgtin'],
+};
+
+/** The claim types that values sent as a type can have. */
+export function claimTypesOf({ name, normaliser }: Pick<IdentifierType, 'name' | 'normaliser'>): string[] {
+  return [name, ...(typesOfResults[normaliser] ?? [])];
+}
 
 /** Those whose values scanners send with ASCII 29 between their elements (GS1 General Specifications, section 7.8). */
 const gs1Normalisers: ReadonlySet<NormaliserName> = new Set(['gtin', 'gln', 'sscc', 'sgtin', 'lgtin', 'gs1']);

@@ -70,6 +70,11 @@ export function claimKey(claimType: string, value: string): string {
   return `${claimType}${claimSeparator}${value}`;
 }
 
+/** The claim type of the fingerprints of a rule; no type of identifiers has a colon in its name. */
+export function fingerprintClaimType(ruleName: string): string {
+  return `fingerprint:${ruleName}`;
+}
+
 /** The type and value that `claimKey` joined. */
 export function splitClaimKey(key: string): [claimType: string, value: string] {
   const at = key.indexOf(claimSeparator);
@@ -96,7 +101,7 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   const claims = canonical.map(({ claimType, value }) => claimKey(claimType, value));
   for (const rule of context.types.fingerprintRules) {
     const fingerprint = fingerprintOf(rule, valueChain.value, year.value, identifiers.value, context.workspaceId);
-    if (fingerprint !== undefined) claims.push(claimKey(`fingerprint:${rule.name}`, fingerprint));
+    if (fingerprint !== undefined) claims.push(claimKey(fingerprintClaimType(rule.name), fingerprint));
   }
   return {
     ok: true,

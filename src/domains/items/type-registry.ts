@@ -1,7 +1,8 @@
 import type { Database } from '#platform/database.ts';
 import { foldName } from './fold-name.ts';
 import type { FingerprintRule, IdentifierType } from './identifier-types.ts';
-import { readFingerprintRules, readIdentifierTypes } from './identifier-types.store.ts';
+import { readFingerprintRules } from './fingerprint-rules.store.ts';
+import { readIdentifierTypes } from './identifier-types.store.ts';
 
 /** The types and rules in force, looked up as records name them. */
 export interface TypeRegistry {

@@ -7,6 +7,8 @@ const brazilAndTwelveDigits = /^BR(\d{12})$/i;
 
 /** The type that a number becomes which begins with Brazil's country code, sent as SISBOV number or as transponder. */
 const officialTransponder = 'official_transponder';
+/** The types that the numbers of transponders turn out to be of. */
+export const transponderTypes: readonly string[] = ['chip', officialTransponder];
 /** ISO 3166-1 numeric code of Brazil, with which ISO 11784 transponders of the official programme begin. */
 const brazilianCountryCode = '076';
 /** Not a country: the prefix of SISBOV numbers when they are written as fifteen digits. */
