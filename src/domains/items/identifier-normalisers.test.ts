@@ -72,6 +72,15 @@ describe('types with a strict form', () => {
   });
 });
 
+it('lets the FNC1 of scanners through for types of GS1 alone', () => {
+  const scanned = '010950600013435221A\u001d';
+  expect(normalise('sgtin', scanned)).toMatchObject({ ok: true, value: '(01)09506000134352(21)A' });
+  for (const typeName of ['gtin', 'gln', 'sscc', 'lgtin']) expect(codeOf(typeName, scanned)).toBe('invalid_identifier');
+  for (const typeName of ['sisbov', 'cpf', 'lote', 'unknown'])
+    expect(codeOf(typeName, scanned)).toBe('control_character');
+  expect(codeOf('gs1', '\u001d')).toBe('blank_identifier');
+});
+
 describe('names that people give', () => {
   it.each([
     ['lote', '  l-12   a ', 'L-12 A'],
