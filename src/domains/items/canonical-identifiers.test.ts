@@ -391,4 +391,34 @@ describe('a type that an administrator made', () => {
     expect(items).toHaveLength(2);
     expect(new Set(items.map(({ dfid }) => dfid))).toEqual(new Set([before, after]));
   });
+
+  test('is found by what it was called before it was known, and in the form it had then', async () => {
+    const gln = '9506000111315';
+    const [before] = await submit('GENERIC', [['warehouse', `(414)${gln}`]]);
+    const meaning = { subject: 'place', normaliser: 'gln', aliases: ['warehouse'] };
+    await create({ value_chain: 'GENERIC', identifier_type: 'depot', ...meaning });
+    const find = async (typeName: string, value: string) => {
+      const query = new URLSearchParams({ identifier_type: typeName, value });
+      const { items } = await readJson<{ items: { dfid: string }[] }>(
+        await application.fetch(`/api/items?${query.toString()}`),
+      );
+      return items.map(({ dfid }) => dfid);
+    };
+    const after = await waitFor(async () => {
+      const response = await application.submit(
+        JSON.stringify({
+          identifiers: [
+            { identifier_type: 'brinco', value: freshValue() },
+            { identifier_type: 'depot', value: gln },
+          ],
+        }),
+        { prefer: 'wait=20' },
+      );
+      expect(response.status).toBe(200);
+      const found = await find('depot', `(414)${gln}`);
+      return found.length > 0 ? found : undefined;
+    }, 'the type to be known');
+    expect(after).not.toContain(before);
+    expect(await find('warehouse', `(414)${gln}`)).toEqual(expect.arrayContaining([before, ...after]));
+  });
 });

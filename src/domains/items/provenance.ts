@@ -36,8 +36,10 @@ export function foldProvenance(entries: readonly ItemEntryRow[]): {
     for (const [typeName, raw, claimType, value, isCanonical] of entry.record.identifiers) {
       const key = claimKey(claimType, value);
       const known = identifiers.get(key);
-      if (known) known.sources.push(source);
-      else
+      if (known) {
+        known.sources.push(source);
+        known.is_canonical ||= isCanonical === 1;
+      } else
         identifiers.set(key, {
           identifier_type: typeName,
           value: raw,
