@@ -14,10 +14,14 @@ import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
 import {
+  canonicalIdentifierRoutes,
   dfidRoutes,
   eventRoutes,
+  fingerprintRuleRoutes,
   itemRoutes,
   localItemRoutes,
+  makeCanonicalIdentifiersService,
+  makeFingerprintRulesService,
   makeItemChanges,
   makeItemNumberSource,
   makeItemsService,
@@ -127,6 +131,8 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...itemRoutes(items, itemChanges),
     ...eventRoutes(items, itemChanges),
     ...dfidRoutes(items),
+    ...canonicalIdentifierRoutes(makeCanonicalIdentifiersService(database)),
+    ...fingerprintRuleRoutes(makeFingerprintRulesService(database)),
     ...furtherRoutes,
   ];
   const app = makeApp({

@@ -82,7 +82,7 @@ describe('every row of the route tables', () => {
 
   test('answers 405 with the methods it takes to any other', async () => {
     for (const { path } of application.routes) {
-      const response = await fetch(`${application.url}${path.replaceAll(/\{\w+\}/g, someId)}`, { method: 'PATCH' });
+      const response = await fetch(`${application.url}${path.replaceAll(/\{\w+\}/g, someId)}`, { method: 'PROPFIND' });
       expect([path, response.status]).toEqual([path, 405]);
       expect(response.headers.get('allow')).toContain('OPTIONS');
     }

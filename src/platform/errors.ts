@@ -34,6 +34,8 @@ export const problemDefinitions = {
   local_item_not_merged: { status: 409, title: 'This local item is not merged into another' },
   local_item_tokenized: { status: 409, title: 'This local item has its DFID, and changes no more' },
   local_master_among_merged: { status: 409, title: 'A local item cannot be merged into itself' },
+  identifier_type_name_taken: { status: 409, title: 'Another type of identifiers has this name' },
+  identifier_type_in_use: { status: 409, title: 'Items were told apart by this type of identifiers' },
   body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
   precondition_failed: { status: 412, title: 'What you refer to has changed meanwhile' },
   body_too_large: { status: 413, title: 'The body is over the limit' },

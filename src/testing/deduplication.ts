@@ -9,17 +9,16 @@ import {
   ContentionError,
   judgeRecord,
   makeItemNumberSource,
-  makeTypeRegistry,
   readJsonRecord,
   type IncomingRecord,
   type Verdict,
 } from '#domains/items/index.ts';
 import { claimKey } from '#domains/items/judge-record.ts';
 import { claimsOfRecord, type StoredRecord } from '#domains/items/stored-record.ts';
-import { seedFingerprintRules, seedIdentifierTypes } from '#domains/items/identifier-types.ts';
+import { readTypesOfNewInstallation } from './identifier-types.ts';
 
 /** The identifier types and rules that a new installation has. */
-export const seedTypes = makeTypeRegistry(seedIdentifierTypes, seedFingerprintRules);
+export const { registry: seedTypes } = await readTypesOfNewInstallation();
 
 /** A workspace that submits records. */
 export interface TestWorkspace {
@@ -150,7 +149,8 @@ const brokenRules: Readonly<Record<string, string>> = {
     'select c.* from identifier_claims c left join items i using (item_number) where i.item_number is null or i.merged_into is not null',
   'a claim names an entry of its item': `select c.* from identifier_claims c left join entries e using (entry_id) left join items i on i.item_number = e.item_number
      where i.item_number is null or coalesce(i.merged_into, i.item_number) <> c.item_number`,
-  'an item has one value of each type of which it has one at most': `select item_number, identifier_type from identifier_claims where identifier_type in ('sisbov', 'chip', 'official_transponder', 'sgtin')
+  'an item has one value of each type of which it has one at most': `select item_number, identifier_type from identifier_claims
+     where identifier_type in (select name from identifier_types where subject = 'item' and cardinality = 'one')
      group by 1, 2 having count(*) > 1`,
   'merged items point at one that is not merged':
     'select l.* from items l left join items s on s.item_number = l.merged_into where l.merged_into is not null and (s.item_number is null or s.merged_into is not null)',

@@ -30,14 +30,21 @@ const identifier: fc.Arbitrary<JudgedIdentifier> = fc.record({
   raw: fc.string({ maxLength: 5, unit: 'grapheme' }),
   claimType: fc.constantFrom('sisbov', 'chip'),
   value: fc.constantFrom('1', '2', '"'),
-  isCanonical: fc.boolean(),
+  isCanonical: fc.constant(false),
   pointer: fc.constant(''),
 });
 
-const content: fc.Arbitrary<EntryContent> = fc.record({
-  identifiers: fc.array(identifier, { maxLength: 3 }),
-  fields: fc.uniqueArray(fc.tuple(fieldName, fieldValue), { maxLength: 4, selector: ([name]) => name }),
-});
+/** The chain of a record decides for all its identifiers whether their type is canonical. */
+const content: fc.Arbitrary<EntryContent> = fc
+  .record({
+    identifiers: fc.array(identifier, { maxLength: 3 }),
+    isCanonical: fc.boolean(),
+    fields: fc.uniqueArray(fc.tuple(fieldName, fieldValue), { maxLength: 4, selector: ([name]) => name }),
+  })
+  .map(({ identifiers, isCanonical, fields }) => ({
+    identifiers: identifiers.map((named) => ({ ...named, isCanonical })),
+    fields,
+  }));
 
 /** Entries with distinct places in time, many of them at the same effective time or in the same receipt. */
 const entries: fc.Arbitrary<Entry[]> = fc
@@ -60,14 +67,18 @@ const shuffledEntries = entries.chain((all) =>
   }),
 );
 
+type NamedIdentifier = Omit<JudgedIdentifier, 'pointer' | 'isCanonical'> & { isCanonical: boolean };
+
 /** The fold as it is defined: the entries in their order, each later value over the earlier one. */
 function foldNaively(all: readonly Entry[]) {
   const fields = new Map<string, { value: string; latest: string; earliest: string }>();
-  const identifiers = new Map<string, { identifier: Omit<JudgedIdentifier, 'pointer'>; entry: string }>();
+  const identifiers = new Map<string, { identifier: NamedIdentifier; entry: string }>();
   for (const { order, content: brought } of all.toSorted((a, b) => compareEntryOrder(a.order, b.order))) {
     for (const { pointer: _pointer, ...named } of brought.identifiers) {
       const key = JSON.stringify([named.claimType, named.value]);
-      if (!identifiers.has(key)) identifiers.set(key, { identifier: named, entry: order.entryId });
+      const known = identifiers.get(key);
+      if (known) known.identifier.isCanonical ||= named.isCanonical;
+      else identifiers.set(key, { identifier: { ...named }, entry: order.entryId });
     }
     for (const [name, value] of brought.fields) {
       const earliest = fields.get(name)?.earliest ?? order.entryId;
@@ -120,7 +131,10 @@ function historyOf(all: readonly Entry[]) {
 function changesSomething(known: readonly Entry[], entry: Entry): boolean {
   const isNew = (named: JudgedIdentifier) =>
     !known.some(({ content: { identifiers } }) =>
-      identifiers.some(({ claimType, value }) => claimType === named.claimType && value === named.value),
+      identifiers.some(
+        ({ claimType, value, isCanonical }) =>
+          claimType === named.claimType && value === named.value && (isCanonical || !named.isCanonical),
+      ),
     );
   const before = foldNaively(known.filter(({ order }) => compareEntryOrder(order, entry.order) < 0)).fields;
   return (
@@ -184,7 +198,7 @@ describe('what a workspace knows of an item', () => {
 });
 
 describe('an entry changes something', () => {
-  test('if and only if it brings an identifier or a value that is new at its place in time', () => {
+  test('if and only if it brings an identifier that is new or now canonical, or a value that is new at its place in time', () => {
     fc.assert(
       fc.property(shuffledEntries, ({ shuffled, cut }) => {
         const known = shuffled.slice(0, cut);

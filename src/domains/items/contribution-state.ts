@@ -1,5 +1,5 @@
 import { positionOfEntry } from '#platform/ids.ts';
-import type { JudgedIdentifier } from './judge-record.ts';
+import { claimKey, type JudgedIdentifier } from './judge-record.ts';
 import { identifierMembers, quoteName } from './stored-json.ts';
 
 /** Where an entry stands in time: by what it says, then by arrival. Never by the clock of a web process or by an id. */
@@ -135,7 +135,7 @@ export class ContributionState {
     const others = other.#fold();
     for (const [key, theirs] of others.identifiers) {
       const ours = identifiers.get(key);
-      if (!ours || compareEntryOrder(theirs.entry, ours.entry) < 0) identifiers.set(key, theirs);
+      identifiers.set(key, ours ? joinIdentifiers(ours, theirs) : theirs);
     }
     for (const [name, theirs] of others.fields) {
       const ours = fields.get(name);
@@ -192,8 +192,18 @@ function applyEntry(folded: Folded, history: FieldHistory, order: EntryOrder, co
 function applyIdentifier({ identifiers }: Folded, order: EntryOrder, identifier: JudgedIdentifier): boolean {
   const key = identifierKey(identifier);
   const known = identifiers.get(key);
-  if (!known || compareEntryOrder(order, known.entry) < 0) identifiers.set(key, { identifier, entry: order });
-  return !known;
+  const joined = known ? joinIdentifiers(known, { identifier, entry: order }) : { identifier, entry: order };
+  if (joined !== known) identifiers.set(key, joined);
+  return joined.identifier.isCanonical !== known?.identifier.isCanonical;
+}
+
+/** What the smaller entry called it; canonical if one of them is, since it may be contextual in the chain of the other. */
+function joinIdentifiers(a: IdentifierState, b: IdentifierState): IdentifierState {
+  const first = compareEntryOrder(b.entry, a.entry) < 0 ? b : a;
+  const isCanonical = a.identifier.isCanonical || b.identifier.isCanonical;
+  return first.identifier.isCanonical === isCanonical
+    ? first
+    : { identifier: { ...first.identifier, isCanonical }, entry: first.entry };
 }
 
 function applyField(folded: Folded, history: FieldHistory, order: EntryOrder, name: string, value: string): boolean {
@@ -248,7 +258,7 @@ function lastBefore(values: readonly OrderedValue[], order: EntryOrder): Ordered
 }
 
 function identifierKey({ claimType, value }: JudgedIdentifier): string {
-  return `${claimType}\u0000${value}`;
+  return claimKey(claimType, value);
 }
 
 /** The text that the fold of one entry has, without a fold. */

@@ -1,15 +1,15 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { readTypesOfNewInstallation } from '../../testing/identifier-types.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
-import { makeTypeIndex, seedIdentifierTypes } from './identifier-types.ts';
 
-const index = makeTypeIndex(seedIdentifierTypes);
-const strictTypes = seedIdentifierTypes.filter(({ normaliser }) => normaliser !== 'free_text').map(({ name }) => name);
+const { types, registry } = await readTypesOfNewInstallation();
+const strictTypes = types.filter(({ normaliser }) => normaliser !== 'free_text').map(({ name }) => name);
 const freeTextTypes = ['brinco', 'lote', 'safra', 'talhao', 'granja', 'brand_of_the_farm'];
 const allTypes = [...strictTypes, ...freeTextTypes];
 
 function normalise(typeName: string, raw: string) {
-  return normaliseIdentifier(index.find(typeName), typeName, raw);
+  return normaliseIdentifier(registry.find(typeName), typeName, raw);
 }
 
 function codeOf(typeName: string, raw: string) {
@@ -70,6 +70,15 @@ describe('types with a strict form', () => {
     expect(codeOf(typeName, '１０５５０００００００００００１')).toBe('invalid_identifier');
     expect(codeOf(typeName, '١٠٥٥٠٠٠٠٠٠٠٠٠٠١')).toBe('invalid_identifier');
   });
+});
+
+it('lets the FNC1 of scanners through for types of GS1 alone', () => {
+  const scanned = '010950600013435221A\u001d';
+  expect(normalise('sgtin', scanned)).toMatchObject({ ok: true, value: '(01)09506000134352(21)A' });
+  for (const typeName of ['gtin', 'gln', 'sscc', 'lgtin']) expect(codeOf(typeName, scanned)).toBe('invalid_identifier');
+  for (const typeName of ['sisbov', 'cpf', 'lote', 'unknown'])
+    expect(codeOf(typeName, scanned)).toBe('control_character');
+  expect(codeOf('gs1', '\u001d')).toBe('blank_identifier');
 });
 
 describe('names that people give', () => {

@@ -9,8 +9,15 @@ import {
   normaliseTransitPermit,
 } from './identifiers/brazilian-registries.ts';
 import { normaliseFreeText } from './identifiers/free-text.ts';
-import { normaliseGtin, normaliseSgtin } from './identifiers/gs1.ts';
-import { normaliseSisbov, normaliseTransponder } from './identifiers/livestock.ts';
+import {
+  normaliseGln,
+  normaliseGs1,
+  normaliseGtin,
+  normaliseLgtin,
+  normaliseSgtin,
+  normaliseSscc,
+} from './identifiers/gs1.ts';
+import { normaliseSisbov, normaliseTransponder, transponderTypes } from './identifiers/livestock.ts';
 import { type NormalisationResult, refused } from './identifiers/result.ts';
 
 const longestIdentifier = 256;
@@ -33,14 +40,34 @@ const normalisers: Readonly<Record<NormaliserName, (claimType: string, raw: stri
   nirf: normaliseNirf,
   gta: normaliseTransitPermit,
   gtin: normaliseGtin,
+  gln: normaliseGln,
+  sscc: normaliseSscc,
   sgtin: normaliseSgtin,
+  lgtin: normaliseLgtin,
+  gs1: normaliseGs1,
   free_text: normaliseFreeText,
 };
+
+/** The types that values of these turn out to be of, beside the type they were sent as. */
+const typesOfResults: Readonly<Partial<Record<NormaliserName, readonly string[]>>> = {
+  sisbov: ['sisbov', ...transponderTypes],
+  transponder: transponderTypes,
+  gs1: ['gtin', 'gln', 'sscc', 'sgtin', 'lgtin'],
+};
+
+/** The claim types that values sent as a type can have. */
+export function claimTypesOf({ name, normaliser }: Pick<IdentifierType, 'name' | 'normaliser'>): string[] {
+  return [name, ...(typesOfResults[normaliser] ?? [])];
+}
+
+/** Those whose values scanners send with ASCII 29 between their elements (GS1 General Specifications, section 7.8). */
+const gs1Normalisers: ReadonlySet<NormaliserName> = new Set(['gtin', 'gln', 'sscc', 'sgtin', 'lgtin', 'gs1']);
+const elementSeparator = '\u001D';
 
 /**
  * Brings an identifier to the one form in which it is compared, or says why it cannot be taken. `type` is undefined for a
  * type that the table does not know: such an identifier is kept as free text under its folded name. Normalising a result
- * again gives the same. Never throws.
+ * again under the type it names gives the same. Never throws.
  */
 export function normaliseIdentifier(
   type: IdentifierType | undefined,
@@ -53,7 +80,7 @@ export function normaliseIdentifier(
     const detail = 'The name of a type is 1 to 64 characters, none of them a control character.';
     return { ok: false, code: 'invalid_identifier', detail, isOfTypeName: true };
   }
-  const refusal = refusalOfText(raw, normaliser === 'free_text');
+  const refusal = refusalOfText(raw, normaliser);
   if (refusal) return refusal;
   const result = normalisers[normaliser](claimType, raw);
   // Upper case and normal form can make a text longer.
@@ -68,14 +95,15 @@ function unknownTypeName(nameAsSent: string): string | undefined {
 }
 
 /** What no identifier may be, whatever its type; checked in an order that bounds the work on hostile input. */
-function refusalOfText(raw: string, isFreeText: boolean): NormalisationResult | undefined {
+function refusalOfText(raw: string, normaliser: NormaliserName): NormalisationResult | undefined {
   if (raw.length > longestIdentifier) return tooLong();
-  if (blankText.test(raw)) return refused('blank_identifier', 'The identifier is blank.');
-  if (!raw.isWellFormed()) return refused('invalid_identifier', 'The identifier holds half of a surrogate pair.');
-  if (controlCharacter.test(raw) || (!isFreeText && invisibleCharacter.test(raw))) {
+  const text = gs1Normalisers.has(normaliser) ? raw.replaceAll(elementSeparator, '') : raw;
+  if (blankText.test(text)) return refused('blank_identifier', 'The identifier is blank.');
+  if (!text.isWellFormed()) return refused('invalid_identifier', 'The identifier holds half of a surrogate pair.');
+  if (controlCharacter.test(text) || (normaliser !== 'free_text' && invisibleCharacter.test(text))) {
     return refused('control_character', 'The identifier holds a control character or one that is not shown.');
   }
-  if (scientificNotation.test(raw.trim())) {
+  if (scientificNotation.test(text.trim())) {
     return refused(
       'spreadsheet_damage',
       'A spreadsheet has turned this identifier into a rounded number; format the column as text and export it again.',

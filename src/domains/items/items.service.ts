@@ -10,6 +10,7 @@ import { takeItemNumbers } from './deduplication.store.ts';
 import { formatDfid } from './dfid.ts';
 import type { EntryRow, ShownEntry } from './entries.store.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
+import type { NormalisationResult } from './identifiers/result.ts';
 import { itemIdOf } from './item-id.ts';
 import { dfidOf, itemNumberOf } from './item-names.ts';
 import {
@@ -26,6 +27,7 @@ import {
   type ItemFilter,
   type ItemRow,
 } from './items.store.ts';
+import { claimKey } from './judge-record.ts';
 import { foldProvenance } from './provenance.ts';
 import type { TypeRegistry } from './type-registry.ts';
 import type { ValueChain } from './value-chain.ts';
@@ -82,15 +84,16 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
   const findByIdentifier = async (workspaceId: string, typeName: string, value: string): Promise<number[]> => {
     const types = await loadTypes();
     const result = normaliseIdentifier(types.find(typeName), typeName, value);
-    if (!result.ok) return [];
-    const owned: number[] = [];
-    for (const owner of await findClaimOwners(knex, workspaceId, result.claimType, result.value)) {
-      if (await isMentionedBy(workspaceId, owner, result.claimType, result.value)) owned.push(owner);
+    // Records from before the type was known had it as free text.
+    const asUnknown = normaliseIdentifier(undefined, typeName, value);
+    const found: number[] = [];
+    if (result.ok) {
+      for (const owner of await findClaimOwners(knex, workspaceId, result.claimType, result.value))
+        if (await isMentionedBy(workspaceId, owner, result.claimType, result.value)) found.push(owner);
     }
-    return [
-      ...owned,
-      ...(await findMentioningItems(knex, workspaceId, result.claimType, result.value, mentioningItemsMax)),
-    ];
+    for (const { claimType, value: normalValue } of distinctReadings([result, asUnknown]))
+      found.push(...(await findMentioningItems(knex, workspaceId, claimType, normalValue, mentioningItemsMax)));
+    return found;
   };
 
   const isMentionedBy = async (
@@ -304,6 +307,11 @@ export function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
     processed_at: row.created_at.toISOString(),
     error_message: null,
   };
+}
+
+function distinctReadings(results: readonly NormalisationResult[]) {
+  const readings = results.filter((result) => result.ok);
+  return [...new Map(readings.map((reading) => [claimKey(reading.claimType, reading.value), reading])).values()];
 }
 
 function missingBeside(parameter: 'value' | 'identifier_type'): Problem {

@@ -72,13 +72,18 @@ export function claimKey(claimType: string, value: string): string {
   return `${claimType}${claimSeparator}${value}`;
 }
 
+const fingerprintPrefix = 'fingerprint:';
+
+/** The claim type of the fingerprints of a rule; no type of identifiers has a colon in its name. */
+export function fingerprintClaimType(ruleName: string): string {
+  return `${fingerprintPrefix}${ruleName}`;
+}
+
 /** The type and value that `claimKey` joined. */
 export function splitClaimKey(key: string): [claimType: string, value: string] {
   const at = key.indexOf(claimSeparator);
   return [key.slice(0, at), key.slice(at + 1)];
 }
-
-const fingerprintPrefix = 'fingerprint:';
 
 /** True for the key of a complete contextual set. */
 export function isFingerprint(key: string): boolean {
@@ -95,7 +100,7 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   if (!year.ok) return year;
   const occurredAt = judgeOccurredAt(record.occurredAt, context);
   if (!occurredAt.ok) return occurredAt;
-  const identifiers = judgeIdentifiers(record, context);
+  const identifiers = judgeIdentifiers(record, valueChain.value, context);
   if (!identifiers.ok) return identifiers;
   const fields = judgeFields(record);
   if (!fields.ok) return fields;
@@ -105,7 +110,7 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   const claims = canonical.map(({ claimType, value }) => claimKey(claimType, value));
   for (const rule of context.types.fingerprintRules) {
     const fingerprint = fingerprintOf(rule, valueChain.value, year.value, identifiers.value, context.workspaceId);
-    if (fingerprint !== undefined) claims.push(claimKey(`${fingerprintPrefix}${rule.name}`, fingerprint));
+    if (fingerprint !== undefined) claims.push(claimKey(fingerprintClaimType(rule.name), fingerprint));
   }
   return {
     ok: true,
@@ -163,18 +168,22 @@ function judgeOccurredAt(sent: Placed<unknown> | undefined, { nowMicros }: Judgi
 
 function judgeIdentifiers(
   { identifiers }: SubmittedRecord,
+  valueChain: ValueChain,
   { types, mayLackIdentity }: JudgingContext,
 ): Judgement<JudgedIdentifier[]> {
   const judged: JudgedIdentifier[] = [];
   let canIdentify = mayLackIdentity === true;
   for (const { typeName, value, pointer } of identifiers) {
-    const type = types.find(typeName);
-    const result = normaliseIdentifier(type, typeName, value);
+    const sentType = types.find(typeName);
+    const result = normaliseIdentifier(sentType, typeName, value);
     // The member that names the type stands beside the value, under one of two names.
     if (!result.ok)
       return refuse(result.code, result.isOfTypeName ? pointer.replace(/\/value$/, '') : pointer, result.detail);
-    const isCanonical = type !== undefined && type.isCanonical && type.subject === 'item';
-    canIdentify ||= type === undefined || type.subject === 'item';
+    // A value may turn out to be of another type than it was sent as, and means what that one means.
+    const type = sentType && result.claimType !== sentType.name ? types.find(result.claimType) : sentType;
+    const isOfItem = type === undefined || type.subject === 'item';
+    const isCanonical = type !== undefined && isOfItem && type.canonicalChains.includes(valueChain);
+    canIdentify ||= isOfItem;
     judged.push({ typeName, raw: value, claimType: result.claimType, value: result.value, isCanonical, pointer });
   }
   if (!canIdentify) {

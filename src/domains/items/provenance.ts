@@ -1,4 +1,5 @@
 import { compareEntryOrder } from './contribution-state.ts';
+import { claimKey } from './judge-record.ts';
 import type { ItemEntryRow } from './items.store.ts';
 
 interface Source {
@@ -33,10 +34,12 @@ export function foldProvenance(entries: readonly ItemEntryRow[]): {
   for (const entry of inTimeOrder(entries)) {
     const source = sourceOf(entry);
     for (const [typeName, raw, claimType, value, isCanonical] of entry.record.identifiers) {
-      const key = `${claimType}\u0000${value}`;
+      const key = claimKey(claimType, value);
       const known = identifiers.get(key);
-      if (known) known.sources.push(source);
-      else
+      if (known) {
+        known.sources.push(source);
+        known.is_canonical ||= isCanonical === 1;
+      } else
         identifiers.set(key, {
           identifier_type: typeName,
           value: raw,

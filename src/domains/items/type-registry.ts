@@ -1,5 +1,8 @@
 import type { Database } from '#platform/database.ts';
-import { foldName, type FingerprintRule, type IdentifierType } from './identifier-types.ts';
+import { foldName } from './fold-name.ts';
+import type { FingerprintRule, IdentifierType } from './identifier-types.ts';
+import { readFingerprintRules } from './fingerprint-rules.store.ts';
+import { readIdentifierTypes } from './identifier-types.store.ts';
 
 /** The types and rules in force, looked up as records name them. */
 export interface TypeRegistry {
@@ -11,22 +14,29 @@ export interface TypeRegistry {
 }
 
 /** How long a process goes on with types that were changed elsewhere, at most. */
-const reloadAfterMs = 30_000;
-/** The claim type that both a SISBOV number and a chip become when they begin with Brazil's country code 076. */
-const officialTransponder = 'official_transponder';
+const reloadAfterMs = 2000;
 const rememberedNamesMax = 5000;
 
+/**
+ * Indexes types by all their names.
+ * @throws Error if two types share one: which of them a record meant would depend on the order of the table.
+ */
 export function makeTypeRegistry(
   types: readonly IdentifierType[],
   fingerprintRules: readonly FingerprintRule[],
 ): TypeRegistry {
   const byFoldedName = new Map<string, IdentifierType>();
   for (const type of types) {
-    for (const name of [type.name, ...type.aliases]) byFoldedName.set(foldName(name), type);
+    for (const name of new Set([type.name, ...type.aliases].map(foldName))) {
+      const other = byFoldedName.get(name);
+      if (other) throw new Error(`The identifier types ${other.name} and ${type.name} share the name ${name}.`);
+      byFoldedName.set(name, type);
+    }
   }
   // Senders repeat the same few spellings, and folding one costs more than looking it up.
   const bySentName = new Map<string, IdentifierType | undefined>();
-  const isSingle = (type: IdentifierType) => type.isCanonical && type.subject === 'item' && type.cardinality === 'one';
+  const isSingle = ({ scope, subject, cardinality }: IdentifierType) =>
+    scope === 'global' && subject === 'item' && cardinality === 'one';
   return {
     find(nameAsSent) {
       if (bySentName.has(nameAsSent)) return bySentName.get(nameAsSent);
@@ -35,51 +45,35 @@ export function makeTypeRegistry(
       return type;
     },
     fingerprintRules,
-    singleClaimTypes: new Set([...types.filter(isSingle).map(({ name }) => name), officialTransponder]),
+    singleClaimTypes: new Set(types.filter(isSingle).map(({ name }) => name)),
   };
 }
 
-interface TypeRow {
-  name: string;
-  aliases: string[];
-  subject: IdentifierType['subject'];
-  is_canonical: boolean;
-  cardinality: IdentifierType['cardinality'];
-  value_chains: IdentifierType['valueChains'];
-  normaliser: IdentifierType['normaliser'];
-}
-
-interface RuleRow {
-  name: string;
-  version: number;
-  value_chains: FingerprintRule['valueChains'];
-  identifier_types: string[];
-  period: FingerprintRule['period'];
-}
-
-async function readTypeRegistry({ knex }: Database): Promise<TypeRegistry> {
-  const types = await knex('identifier_types')
-    .where({ is_active: true })
-    .select<TypeRow[]>('name', 'aliases', 'subject', 'is_canonical', 'cardinality', 'value_chains', 'normaliser');
-  const rules = await knex('fingerprint_rules')
-    .where({ is_active: true })
-    .orderBy('name')
-    .select<RuleRow[]>('name', 'version', 'value_chains', 'identifier_types', 'period');
-  return makeTypeRegistry(
-    types.map((row) => ({ ...row, isCanonical: row.is_canonical, valueChains: row.value_chains })),
-    rules.map((row) => ({ ...row, valueChains: row.value_chains, identifierTypes: row.identifier_types })),
-  );
-}
-
-/** Loads the registry when it is first needed, and again after a while. */
-export function makeTypeRegistryLoader(database: Database, nowMs: () => number): () => Promise<TypeRegistry> {
+/**
+ * Loads the registry when it is first needed, and again after a while: what changed is known to every process two seconds
+ * later.
+ */
+export function makeTypeRegistryLoader({ knex }: Database, nowMs: () => number): () => Promise<TypeRegistry> {
   let loaded: Promise<TypeRegistry> | undefined;
   let loadedAtMs = 0;
+  let known: { registry: TypeRegistry; rows: string } | undefined;
+
+  const load = async (): Promise<TypeRegistry> => {
+    const types = await readIdentifierTypes(knex);
+    const fingerprintRules = await readFingerprintRules(knex);
+    const rows = JSON.stringify([types, fingerprintRules]);
+    // Nearly always nothing changed, and then what the registry remembers stays of use.
+    if (known?.rows !== rows) known = { registry: makeTypeRegistry(types, fingerprintRules), rows };
+    return known.registry;
+  };
+
   return () => {
     if (!loaded || nowMs() - loadedAtMs > reloadAfterMs) {
       loadedAtMs = nowMs();
-      const loading = readTypeRegistry(database);
-      loading.catch(() => (loaded = undefined));
+      const loading = load();
+      loading.catch(() => {
+        if (loaded === loading) loaded = undefined;
+      });
       loaded = loading;
     }
     return loaded;

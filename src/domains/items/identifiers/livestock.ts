@@ -2,8 +2,13 @@ import { accepted, type NormalisationResult, refused } from './result.ts';
 
 const separators = /[\p{Zs}./-]/gu;
 const fifteenDigits = /^(\d{3})\d{12}$/;
-const brazilAndTwelveDigits = /^BR(\d{12})$/;
+// Without the flag u, only these four letters are read as BR, none whose upper case they are in another script.
+const brazilAndTwelveDigits = /^BR(\d{12})$/i;
 
+/** The type that a number becomes which begins with Brazil's country code, sent as SISBOV number or as transponder. */
+const officialTransponder = 'official_transponder';
+/** The types that the numbers of transponders turn out to be of. */
+export const transponderTypes: readonly string[] = ['chip', officialTransponder];
 /** ISO 3166-1 numeric code of Brazil, with which ISO 11784 transponders of the official programme begin. */
 const brazilianCountryCode = '076';
 /** Not a country: the prefix of SISBOV numbers when they are written as fifteen digits. */
@@ -14,8 +19,9 @@ const testCode = 999;
 
 /**
  * A number of SISBOV, the Brazilian register of cattle and buffalo (Ministério da Agricultura, Instrução Normativa
- * 17/2006): `BR` and twelve digits, or 105 and the same twelve. What people send under this name is often the number of
- * the transponder instead, and is compared as that. The check digit inside the twelve does not decide.
+ * 17/2006): `BR` and twelve digits, or 105 and the same twelve. Since Instrução Normativa 51/2018 (article 4) it is 076 and
+ * twelve digits, which is the number of the transponder too. What people send under this name is often that number, and is
+ * compared as that. The check digit inside the twelve does not decide.
  */
 export function normaliseSisbov(raw: string): NormalisationResult {
   const compact = compacted(raw);
@@ -47,9 +53,9 @@ export function normaliseTransponder(raw: string): NormalisationResult {
   if (Number(prefix) === testCode) {
     return refused('invalid_identifier', 'The code 999 marks test transponders, whose numbers are not unique.');
   }
-  return accepted(prefix === brazilianCountryCode ? 'official_transponder' : 'chip', compact);
+  return accepted(prefix === brazilianCountryCode ? officialTransponder : 'chip', compact);
 }
 
 function compacted(raw: string): string {
-  return raw.replace(separators, '').toUpperCase();
+  return raw.replace(separators, '');
 }
