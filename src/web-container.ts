@@ -18,12 +18,15 @@ import {
   dfidRoutes,
   eventRoutes,
   fingerprintRuleRoutes,
+  itemActRoutes,
   itemRoutes,
   localItemRoutes,
   makeCanonicalIdentifiersService,
   makeFingerprintRulesService,
+  makeItemActs,
   makeItemChanges,
   makeItemNumberSource,
+  makeItemRelationships,
   makeItemsService,
   makeLocalItemMergesService,
   makeLocalItemsService,
@@ -36,6 +39,7 @@ import {
   makeRecordSubmitter,
   readOldestUnsettled,
   receiptRoutes,
+  recountEntries,
 } from '#domains/reception/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
@@ -96,14 +100,23 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     isWorker: true,
     answersRequests: true,
   });
+  const takeItemNumbers = makeItemNumberSource(database.pool);
   const submitter = makeRecordSubmitter({
     submissionPool: submissionDatabase.pool,
-    takeItemNumbers: makeItemNumberSource(database.pool),
+    takeItemNumbers,
     identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
     loadTypes,
     observeRecords: (verdicts) => countRecords(metrics, verdicts),
   });
-  const submissions = makeItemSubmissions({ reads: database.pool, items, submitter });
+  const { pool } = submissionDatabase;
+  const acts = makeItemActs({
+    pool,
+    takeNumbers: takeItemNumbers,
+    loadTypes,
+    nowMs: Date.now,
+    recount: recountEntries,
+  });
+  const submissions = makeItemSubmissions({ pool, items, acts, submitter, takeItemNumbers, loadTypes });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,
@@ -128,6 +141,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       makeLocalItemMergesService({ database, loadTypes }),
     ),
     ...itemSubmissionRoutes(submissions),
+    ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...itemRoutes(items, itemChanges),
     ...eventRoutes(items, itemChanges),
     ...dfidRoutes(items),

@@ -112,8 +112,9 @@ async function withBody(
   request: UnreadRequest,
   idempotency: IdempotencyClaim | undefined,
 ): Promise<RouteRequest> {
-  const bodyBytes = route.body ? await receiveJson(request) : noBytes;
-  const body = route.body ? parseBody(route.body, readJson(bodyBytes)) : undefined;
+  const bodyBytes = route.body ? await receiveJson(request, route.isBodyOptional === true) : noBytes;
+  const value = bodyBytes.length === 0 ? null : readJson(bodyBytes);
+  const body = route.body ? parseBody(route.body, value) : undefined;
   return { ...request, body, bodyBytes, idempotency };
 }
 
@@ -178,7 +179,10 @@ function invalidQuery(errors: ProblemLocation[]): Problem {
 
 const noBytes = Buffer.alloc(0);
 
-async function receiveJson({ headers, receiveBody: receive }: UnreadRequest): Promise<Buffer> {
+async function receiveJson({ headers, receiveBody: receive }: UnreadRequest, isOptional: boolean): Promise<Buffer> {
+  // RFC 9112, 6.3: a request with neither of these has no body.
+  const isAbsent = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
+  if (isAbsent && isOptional) return noBytes;
   const mediaType = (headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
   if (mediaType !== 'application/json')
     throw new Problem('unsupported_media_type', 'send application/json', { headers: { accept: 'application/json' } });

@@ -15,6 +15,7 @@ export const problemDefinitions = {
   malformed_json: { status: 400, title: 'The body is not valid JSON' },
   invalid_form: { status: 400, title: 'The form cannot be used' },
   invalid_csv_header: { status: 400, title: 'The header line of the CSV cannot be used' },
+  unknown_strategy: { status: 400, title: 'The merge strategy is not known' },
   unauthenticated: { status: 401, title: 'Credentials are missing or not valid' },
   insufficient_scope: { status: 403, title: 'These credentials do not allow this' },
   not_found: { status: 404, title: 'There is nothing here that you may see' },

@@ -45,6 +45,11 @@ export function entryIdAt(receiptId: string, position: number): string {
   return receiptId.slice(0, -hexBelow24Bits) + (position + 1).toString(16).padStart(hexBelow24Bits, '0');
 }
 
+/** The id of the receipt that an entry belongs to. */
+export function receiptIdOf(entryId: string): string {
+  return entryId.slice(0, -hexBelow24Bits) + '0'.repeat(hexBelow24Bits);
+}
+
 /** The position (from 0) of an entry in its receipt. */
 export function positionOfEntry(entryId: string): number {
   return Number.parseInt(entryId.slice(-hexBelow24Bits), 16) - 1;

@@ -255,7 +255,8 @@ function contestedItems({ error }: EntryRow): number[] {
   return error?.contested ?? [];
 }
 
-function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
+/** An item as the API shows it to the workspace whose contribution `row` holds. */
+export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
   return {
     id: itemIdOf(row.item_number),
     dfid: dfidOf(row),

@@ -1,6 +1,6 @@
-import { changeProblems, ifMatchHeader, itemSchema, updateItemBody } from '#domains/items/index.ts';
+import { changeProblems, ifMatchHeader, itemSchema, splitItemAnswer, updateItemBody } from '#domains/items/index.ts';
 import { defineRoute, type Route } from '#platform/route.ts';
-import { createItemAnswer, createItemBody, createItemSchema } from './item-submission.schema.ts';
+import { createItemAnswer, createItemBody, createItemSchema, splitItemBody } from './item-submission.schema.ts';
 import type { ItemSubmissions } from './item-submission.service.ts';
 
 const tag = 'Items';
@@ -36,6 +36,19 @@ export function itemSubmissionRoutes(submissions: ItemSubmissions): Route[] {
       responses: { 200: { description: 'The item with these fields', schema: itemSchema } },
       problems: [...changeProblems, 'record_too_large'],
       handle: (request) => submissions.edit(request),
+    }),
+    defineRoute({
+      method: 'post',
+      path: '/api/items/{dfid}/split',
+      access: 'write',
+      tag: 'Workflows',
+      summary: 'Divide an item, or give identifiers that do not belong to it to a new one',
+      body: splitItemBody,
+      responses: { 201: { description: 'What was there, and what is new', schema: splitItemAnswer } },
+      problems: ['not_found', 'item_merged', 'administrator_required', 'record_too_large'],
+      isIdempotent: true,
+      recall: submissions.recallSplit,
+      handle: (request) => submissions.split(request),
     }),
   ];
 }
