@@ -21,9 +21,13 @@ import {
   makeItemNumberSource,
   makeItemsService,
   makeTypeRegistryLoader,
+  type Verdict,
 } from '#domains/items/index.ts';
 import {
+  bulkIngestionRoutes,
   itemSubmissionRoutes,
+  makeBulkIngestion,
+  makeBulkPreview,
   makeItemSubmissions,
   makeReceiptsService,
   makeRecordSubmitter,
@@ -89,13 +93,16 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     isWorker: true,
     answersRequests: true,
   });
-  const submitter = makeRecordSubmitter({
+  const submissionOptions = {
     submissionPool: submissionDatabase.pool,
     takeItemNumbers: makeItemNumberSource(database.pool),
     loadTypes,
-    observeRecords: (verdicts) => countRecords(metrics, verdicts),
-  });
+    observeRecords: (verdicts: readonly Verdict[]) => countRecords(metrics, verdicts),
+  };
+  const submitter = makeRecordSubmitter(submissionOptions);
   const submissions = makeItemSubmissions({ reads: database.pool, items, submitter });
+  const preview = makeBulkPreview({ ...submissionOptions, items });
+  const bulk = makeBulkIngestion({ reads: database.pool, receipts, preview, loadTypes });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,
@@ -115,6 +122,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     }),
     ...receiptRoutes(receipts),
     ...itemSubmissionRoutes(submissions),
+    ...bulkIngestionRoutes(bulk),
     ...itemRoutes(items, itemChanges),
     ...eventRoutes(items, itemChanges),
     ...dfidRoutes(items),

@@ -78,7 +78,7 @@ function describeRoute(route: Route): ZodOpenApiOperationObject {
             content: Object.fromEntries(
               route.rawBody.map((type) => [
                 type,
-                { schema: (type.endsWith('json') && route.describedBody) || z.unknown() },
+                { schema: (type !== 'text/csv' && route.describedBody) || z.unknown() },
               ]),
             ),
           },

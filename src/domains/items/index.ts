@@ -10,7 +10,15 @@ export { ignoredMembers, itemDetailsSchema, itemSchema, jsonObject, updateItemBo
 export { eventRoutes } from './item-events.routes.ts';
 export { dfidRoutes } from './dfid.routes.ts';
 export { makeItemsService, type ItemsService } from './items.service.ts';
-export { findEntry, listEntries, readEntries, type EntryRow, type ShownEntry } from './entries.store.ts';
+export {
+  findEntry,
+  listMergesOfEntries,
+  readAllEntries,
+  listEntries,
+  readEntries,
+  type EntryRow,
+  type ShownEntry,
+} from './entries.store.ts';
 export { foldName } from './fold-name.ts';
 export { isCountryCode } from './country.ts';
 export { judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';

@@ -471,6 +471,7 @@ describe('POST /api/events', () => {
     ['an empty key', { event_type: 'a', event_key: '' }, 'invalid_member', '/event_key'],
     ['a circuit that is no UUID', { event_type: 'a', circuit_id: 'x' }, 'invalid_request', '/circuit_id'],
     ['an unknown member', { event_type: 'a', typo: 1 }, 'invalid_request', ''],
+    ['a payload over 1 MiB', { event_type: 'a', payload: 'x'.repeat(1_048_576) }, 'record_too_large', '/payload'],
   ])('refuses %s with 422 and a pointer', async (what, body, code, pointer) => {
     const { dfid } = await create();
     const response = await post(what === 'no item' ? body : { dfid, ...body });

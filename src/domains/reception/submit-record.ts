@@ -1,13 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { blake3Hex } from '#platform/blake3.ts';
 import { withTransaction } from '#platform/database.ts';
-import { isDataError, isTransientConflict, Problem } from '#platform/errors.ts';
+import { isDataError, Problem } from '#platform/errors.ts';
 import { keepIdempotencyKey, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { entryIdAt, makeReceiptId } from '#platform/ids.ts';
 import {
   absorbRecords,
-  ContentionError,
   findEntry,
   judgeRecord,
   type AbsorbContext,
@@ -19,6 +17,7 @@ import {
 } from '#domains/items/index.ts';
 import { countVerdicts } from './verdict-counts.ts';
 import { recordBytesMax } from './read-chunk.ts';
+import { untilFree } from './until-free.ts';
 import { insertSettledReceipt, startSubmission } from './settled-receipts.store.ts';
 
 export interface SubmissionOptions {
@@ -55,10 +54,6 @@ export interface SubmissionPlace {
   readonly receivedAtMicros: number;
   readonly mayLinkItems: boolean;
 }
-
-const triesMax = 10;
-const triesForMs = 6000;
-const pauseMaxMs = 40;
 
 /** Works on records of requests, each with a receipt of its own, in one transaction and without a worker. */
 export type RecordSubmitter = ReturnType<typeof makeRecordSubmitter>;
@@ -97,7 +92,10 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       if (verdict.status === 'completed') await keepIdempotencyKey(client, idempotency, { receiptId });
       return findEntry(client, entryId);
     };
-    const entry = await untilFree(() => withTransaction(submissionPool, settle));
+    const entry = await untilFree(() => withTransaction(submissionPool, settle)).catch((error: unknown) => {
+      if (!isDataError(error)) throw error;
+      throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
+    });
     options.observeRecords?.([entry]);
     return { receiptId, entry };
   };
@@ -131,25 +129,4 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       });
     },
   };
-}
-
-/** Tries again while other transactions are in the way: what they do is over soon. */
-async function untilFree<Result>(tryOnce: () => Promise<Result>): Promise<Result> {
-  const until = Date.now() + triesForMs;
-  for (let tries = 1; ; tries += 1) {
-    try {
-      return await tryOnce();
-    } catch (error) {
-      if (isDataError(error))
-        throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
-      if (!(error instanceof ContentionError || isTransientConflict(error))) throw error;
-      if (tries === triesMax || Date.now() >= until) {
-        throw new Problem('unavailable', 'other requests change the same item at this moment; send it again', {
-          headers: { 'retry-after': '1' },
-          cause: error,
-        });
-      }
-    }
-    await delay(Math.random() * pauseMaxMs);
-  }
 }
