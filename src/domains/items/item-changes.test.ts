@@ -487,6 +487,42 @@ describe('POST /api/events', () => {
   });
 });
 
+test('records, edits, states and events of the same items at once all succeed, and none is lost', async () => {
+  const animals = Array.from({ length: 3 }, () => [newSisbov(), newChip()]);
+  const items = await Promise.all(animals.map((identifiers) => create({ identifiers })));
+  const answers: Promise<Response>[] = [];
+  const receipts: Promise<Response>[] = [];
+  for (let at = 0; at < 8; at += 1) {
+    for (const [index, { dfid }] of items.entries()) {
+      const records = animals.map((identifiers) => ({ identifiers, metadata: { [`record_${at}_${index}`]: at } }));
+      receipts.push(application.submit(JSON.stringify(at % 2 === 0 ? records : records.toReversed())));
+      answers.push(send('PUT', `/api/items/${dfid}`, { metadata: { [`edit_${at}`]: at } }));
+      answers.push(send('PUT', `/api/items/${dfid}/status`, { status: at % 2 === 0 ? 'inactive' : 'active' }));
+      answers.push(send('POST', '/api/events', { dfid, event_type: 'weighed', event_key: String(at) }));
+      answers.push(
+        send('POST', '/api/items', {
+          value_chain: 'BEEF',
+          country: 'BR',
+          year: 2025,
+          identifiers: animals[index],
+          metadata: { [`post_${at}`]: at },
+        }),
+      );
+    }
+  }
+  const statuses = (await Promise.all(answers)).map((answer) => answer.status);
+  expect(statuses.filter((status) => status !== 200 && status !== 201)).toEqual([]);
+  for (const response of await Promise.all(receipts)) {
+    const { receipt_id: id } = await readJson<{ receipt_id: string }>(response);
+    expect(await application.settle(id)).toMatchObject({ status: 'completed' });
+  }
+  for (const { dfid } of items) {
+    const { item, events } = await read(dfid);
+    expect(Object.keys(item.metadata)).toHaveLength(8 * 3 + 8 + 8);
+    expect(eventTypes(events).filter((type) => type === 'weighed')).toHaveLength(8);
+  }
+});
+
 test('after all of this, no rule of the stored items is broken', async () => {
   expect(await findBrokenRules(application.database)).toEqual([]);
 });
