@@ -102,7 +102,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const submitter = makeRecordSubmitter(submissionOptions);
   const submissions = makeItemSubmissions({ reads: database.pool, items, submitter });
   const preview = makeBulkPreview({ ...submissionOptions, items });
-  const bulk = makeBulkIngestion({ reads: database.pool, receipts, preview, loadTypes });
+  const bulk = makeBulkIngestion({ reads: submissionDatabase.pool, receipts, preview, loadTypes });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,

@@ -10,6 +10,7 @@ import type { ReceiptRow } from './receipts.store.ts';
 import { readDefaults, receiveChecked, type CheckedBody, type SubmissionDefaults } from './submission.ts';
 
 interface BulkIngestionOptions {
+  /** Connections like those of a worker. */
   reads: Queryable;
   receipts: ReceiptsService;
   preview: ReturnType<typeof makeBulkPreview>;
