@@ -31,9 +31,13 @@ import {
   makeLocalItemMergesService,
   makeLocalItemsService,
   makeTypeRegistryLoader,
+  type Verdict,
 } from '#domains/items/index.ts';
 import {
+  bulkIngestionRoutes,
   itemSubmissionRoutes,
+  makeBulkIngestion,
+  makeBulkPreview,
   makeItemSubmissions,
   makeReceiptsService,
   makeRecordSubmitter,
@@ -101,13 +105,14 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     answersRequests: true,
   });
   const takeItemNumbers = makeItemNumberSource(database.pool);
-  const submitter = makeRecordSubmitter({
+  const submissionOptions = {
     submissionPool: submissionDatabase.pool,
     takeItemNumbers,
     identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
     loadTypes,
-    observeRecords: (verdicts) => countRecords(metrics, verdicts),
-  });
+    observeRecords: (verdicts: readonly Verdict[]) => countRecords(metrics, verdicts),
+  };
+  const submitter = makeRecordSubmitter(submissionOptions);
   const { pool } = submissionDatabase;
   const acts = makeItemActs({
     pool,
@@ -117,6 +122,8 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     recount: recountEntries,
   });
   const submissions = makeItemSubmissions({ pool, items, acts, submitter, takeItemNumbers, loadTypes });
+  const preview = makeBulkPreview({ ...submissionOptions, items });
+  const bulk = makeBulkIngestion({ reads: submissionDatabase.pool, receipts, preview, loadTypes });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,
@@ -142,6 +149,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ),
     ...itemSubmissionRoutes(submissions),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
+    ...bulkIngestionRoutes(bulk),
     ...itemRoutes(items, itemChanges),
     ...eventRoutes(items, itemChanges),
     ...dfidRoutes(items),

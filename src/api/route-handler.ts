@@ -102,8 +102,12 @@ async function respond(
     if (onChunk) for (const chunk of received.chunks) onChunk(chunk);
     return received;
   };
+  const releaseBody = () => {
+    received = { chunks: [], sizeBytes: 0 };
+    request.releaseBody();
+  };
   return idempotentAnswers.answerOnce(route, scope, readFingerprint, async (claim) =>
-    route.handle(await withBody(route, { ...request, receiveBody: receiveAgain }, claim)),
+    route.handle(await withBody(route, { ...request, receiveBody: receiveAgain, releaseBody }, claim)),
   );
 }
 

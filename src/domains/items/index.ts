@@ -14,7 +14,15 @@ export { makeCanonicalIdentifiersService } from './canonical-identifiers.service
 export { fingerprintRuleRoutes } from './fingerprint-rules.routes.ts';
 export { makeFingerprintRulesService } from './fingerprint-rules.service.ts';
 export { makeItemsService, type ItemsService } from './items.service.ts';
-export { findEntry, listEntries, readEntries, type EntryRow, type ShownEntry } from './entries.store.ts';
+export {
+  findEntry,
+  listMergesOfEntries,
+  readAllEntries,
+  listEntries,
+  readEntries,
+  type EntryRow,
+  type ShownEntry,
+} from './entries.store.ts';
 export { foldName } from './fold-name.ts';
 export { isCountryCode } from './country.ts';
 export { judgeNature, judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';

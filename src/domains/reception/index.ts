@@ -1,3 +1,6 @@
+export { bulkIngestionRoutes } from './bulk-ingestion.routes.ts';
+export { makeBulkIngestion } from './bulk-ingestion.service.ts';
+export { makeBulkPreview } from './bulk-preview.ts';
 export { itemSubmissionRoutes } from './item-submission.routes.ts';
 export { makeItemSubmissions } from './item-submission.service.ts';
 export { makeRecordSubmitter } from './submit-record.ts';

@@ -94,7 +94,10 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       if (verdict.status === 'completed') await keepIdempotencyKey(client, idempotency, { receiptId });
       return findEntry(client, entryId);
     };
-    const entry = await refusingBadData(() => untilFree(() => withTransaction(submissionPool, settle)));
+    const entry = await untilFree(() => withTransaction(submissionPool, settle)).catch((error: unknown) => {
+      if (!isDataError(error)) throw error;
+      throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
+    });
     options.observeRecords?.([entry]);
     return { receiptId, entry };
   };
@@ -134,14 +137,4 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       });
     },
   };
-}
-
-/** @throws Problem unprocessable_record when the database cannot hold what the work writes. */
-async function refusingBadData<Result>(work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!isDataError(error)) throw error;
-    throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
-  }
 }
