@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
-import { surviveLostConnections } from '#platform/database.ts';
+import { openDatabase, surviveLostConnections } from '#platform/database.ts';
 import { makeEssentials, type Essentials } from './container.ts';
 import { makeApp } from './api/app.ts';
 import { boardRouter } from './api/bull-board.ts';
@@ -12,8 +12,22 @@ import { documentationRouter } from './api/documentation.ts';
 import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
-import { dfidRoutes, eventRoutes, itemRoutes, makeItemsService, makeTypeRegistryLoader } from '#domains/items/index.ts';
-import { makeReceiptsService, readOldestUnsettled, receiptRoutes } from '#domains/reception/index.ts';
+import {
+  dfidRoutes,
+  eventRoutes,
+  itemRoutes,
+  makeItemsService,
+  makeQualityRulesService,
+  makeTypeRegistryLoader,
+  qualityRuleRoutes,
+} from '#domains/items/index.ts';
+import {
+  makePendingItemsService,
+  makeReceiptsService,
+  pendingItemRoutes,
+  readOldestUnsettled,
+  receiptRoutes,
+} from '#domains/reception/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
 import type { Route } from '#platform/route.ts';
@@ -36,6 +50,8 @@ async function findQueues(): Promise<QueueDefinition[]> {
 
 /** Group commits and large bodies, two of each at once. */
 const receptionPoolSize = 4;
+/** Decisions about single records, which people make. */
+const resolutionPoolSize = 2;
 
 /**
  * Makes everything of a web process. Nothing is asked of Postgres or Redis yet.
@@ -63,6 +79,14 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     loadTypes,
     observeGroup: (rows) => metrics.groupRows.observe(rows),
   });
+  // What absorbs records needs the session of a worker.
+  const resolutionDatabase = openDatabase({
+    url: databaseUrl,
+    poolSize: resolutionPoolSize,
+    applicationName: 'defarm-resolution',
+    isWorker: true,
+  });
+  const pendingItems = makePendingItemsService({ database, resolutionDatabase, items, loadTypes });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,
@@ -81,6 +105,8 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       readMetrics: () => readMetrics(essentials, queues, budget),
     }),
     ...receiptRoutes(receipts),
+    ...pendingItemRoutes(pendingItems),
+    ...qualityRuleRoutes(makeQualityRulesService({ database, loadTypes })),
     ...itemRoutes(items),
     ...eventRoutes(items),
     ...dfidRoutes(items),
@@ -109,6 +135,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       await receipts.flush();
       authentication.stop();
       await receptionPool.end();
+      await resolutionDatabase.close();
       await essentials.close();
     },
   };

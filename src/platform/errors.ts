@@ -20,6 +20,8 @@ export const problemDefinitions = {
   method_not_allowed: { status: 405, title: 'This path does not take this method' },
   slow_body: { status: 408, title: 'The body arrived too slowly' },
   idempotency_key_in_use: { status: 409, title: 'The first request with this key is still being worked on' },
+  not_pending: { status: 409, title: 'The record does not wait for a decision, or not any more' },
+  name_in_use: { status: 409, title: 'There is one with this name already' },
   body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
   body_too_large: { status: 413, title: 'The body is over the limit' },
   unsupported_media_type: { status: 415, title: 'This kind of content is not taken here' },
@@ -60,6 +62,7 @@ export const problemDefinitions = {
   unprocessable_record: { status: 422, title: 'The database cannot hold this record' },
   identifier_conflict: { status: 422, title: 'The identifiers contradict what is known' },
   processing_failed: { status: 422, title: 'Working on this record failed repeatedly' },
+  quality_rule: { status: 422, title: 'The record breaks a quality rule of the workspace' },
 } as const satisfies Record<string, ProblemDefinition>;
 
 /** A code of the registry above. */

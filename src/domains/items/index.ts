@@ -20,3 +20,13 @@ export {
   type SubmittedIdentifier,
   type SubmittedRecord,
 } from './submitted-record.ts';
+export { makeQualityRulesCache, type QualityRulesCache } from './quality/quality-rules-cache.ts';
+export {
+  findBrokenRule,
+  severities,
+  type QualityRule,
+  type RecordPlaces,
+  type Severity,
+} from './quality/quality-rules.ts';
+export { qualityRuleRoutes } from './quality/quality-rules.routes.ts';
+export { makeQualityRulesService } from './quality/quality-rules.service.ts';
