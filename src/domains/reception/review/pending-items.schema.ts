@@ -29,6 +29,8 @@ export const pendingListQuery = z.object({
 });
 
 const membersMax = 1000;
+/** As long as a record, in code units of JSON. */
+const textMax = 1_048_576;
 
 export const resolveBody = z
   .object({
@@ -39,6 +41,8 @@ export const resolveBody = z
   })
   .superRefine(({ action, new_identifiers: identifiers, new_enriched_data: data }, context) => {
     const hasNew = identifiers != null || data != null;
+    if (hasNew && JSON.stringify([identifiers, data]).length > textMax)
+      context.addIssue({ code: 'custom', message: `new values have at most ${textMax} characters` });
     if (action === 'modify' && !hasNew)
       context.addIssue({
         code: 'custom',

@@ -55,55 +55,78 @@ export interface PendingFilter {
   readonly priorityMin: number;
 }
 
-/** A query of matching entries: at most `limit` of them in the order of the list. */
-interface Selection {
+interface Query {
   readonly text: string;
   readonly values: unknown[];
 }
 
-function selectPending(
-  filter: PendingFilter,
-  what: string,
-  limit: number,
-  after: PendingPosition | undefined,
-): Selection {
-  const values: unknown[] = [filter.workspaceId, limit];
-  const afterCondition = after ? `and (${order}) > ($3::int4, $4::text collate "C", $5::uuid)` : '';
+interface PendingPage {
+  readonly limit: number;
+  readonly offset: number;
+  readonly after: PendingPosition | undefined;
+}
+
+const isOfWorkspace = `from entries where workspace_id = $1 and ${isOpen}`;
+
+function pageQuery(filter: PendingFilter, { limit, offset, after }: PendingPage): Query {
+  const values: unknown[] = [filter.workspaceId, limit, offset];
   if (after) values.push(after.rank, after.code, after.entryId);
-  const from = `from entries where workspace_id = $1 and ${isOpen} ${afterCondition}`;
+  const from = `${isOfWorkspace} ${after ? `and (${order}) > ($4::int4, $5::text collate "C", $6::uuid)` : ''}`;
   if (filter.codes === undefined) {
-    values.push(-filter.priorityMin);
-    const text = `select ${what} ${from} and ${rank} <= $${values.length}::int4 order by ${order} limit $2`;
+    const text = `select ${columns} ${from} ${atLeast(filter)} order by ${order} limit $2 offset $3`;
     return { text, values };
   }
   // One probe of the index for each priority and code, so that what is left out costs nothing.
+  const text = `select found.* from ${wantedPairs(filter.priorityMin, filter.codes, after, values)}
+    cross join lateral (
+      select ${columns} ${from} and ${rank} = wanted_rank and ${code} = wanted_code collate "C"
+      order by ${order} limit $2::int4 + $3::int4
+    ) as found order by wanted_rank, wanted_code collate "C", entry_id limit $2 offset $3`;
+  return { text, values };
+}
+
+function countQuery(filter: PendingFilter): Query {
+  const values: unknown[] = [filter.workspaceId];
+  const limit = `limit ${countedAtMost + 1}`;
+  const matching =
+    filter.codes === undefined
+      ? `select ${isOfWorkspace} ${atLeast(filter)} ${limit}`
+      : `select from ${wantedPairs(filter.priorityMin, filter.codes, undefined, values)} cross join lateral (
+           select ${isOfWorkspace} and ${rank} = wanted_rank and ${code} = wanted_code collate "C" ${limit}
+         ) as found ${limit}`;
+  return { text: `select count(*)::int4 as count from (${matching}) as counted`, values };
+}
+
+function atLeast({ priorityMin }: PendingFilter): string {
+  return priorityMin > 1 ? `and ${rank} <= ${-priorityMin}` : '';
+}
+
+/** The places of the list that a filter leaves, as a row each. */
+function wantedPairs(
+  priorityMin: number,
+  codes: readonly string[],
+  after: PendingPosition | undefined,
+  values: unknown[],
+): string {
   const pairs = [4, 3, 2, 1]
-    .filter((priority) => priority >= filter.priorityMin)
-    .flatMap((priority) => filter.codes!.map((one) => [-priority, one] as const))
+    .filter((priority) => priority >= priorityMin)
+    .flatMap((priority) => codes.map((one) => [-priority, one] as const))
     .filter(([at, one]) => !after || at > after.rank || (at === after.rank && one >= after.code));
   values.push(int4Array(pairs.map(([at]) => at)), textArray(pairs.map(([, one]) => one)));
-  const wanted = `unnest($${values.length - 1}::int4[], $${values.length}::text[]) as wanted (wanted_rank, wanted_code)`;
-  const text = `select found.* from ${wanted} cross join lateral (
-      select ${what}, entry_id as found_id ${from}
-        and ${rank} = wanted_rank and ${code} = wanted_code collate "C" order by ${order} limit $2
-    ) as found order by wanted_rank, wanted_code collate "C", found_id limit $2`;
-  return { text, values };
+  return `unnest($${values.length - 1}::int4[], $${values.length}::text[]) as wanted (wanted_rank, wanted_code)`;
 }
 
 /** A page of what waits in a workspace: the highest priority first, then by kind of fault, then the oldest first. */
 export async function listPending(
   queryable: Queryable,
   filter: PendingFilter,
-  page: { limit: number; offset: number; after: PendingPosition | undefined },
+  page: PendingPage,
 ): Promise<{ rows: PendingRow[]; total: number }> {
-  const selection = selectPending(filter, columns, page.limit + page.offset, page.after);
-  const { rows } = await queryable.query<PendingRow>(selection.text, selection.values);
-  const counted = selectPending(filter, '1', countedAtMost + 1, undefined);
-  const count = await queryable.query<{ count: number }>(
-    `select count(*)::int4 as count from (${counted.text}) as counted`,
-    counted.values,
-  );
-  return { rows: rows.slice(page.offset), total: count.rows[0]!.count };
+  const found = pageQuery(filter, page);
+  const { rows } = await queryable.query<PendingRow>(found.text, found.values);
+  const counted = countQuery(filter);
+  const count = await queryable.query<{ count: number }>(counted.text, counted.values);
+  return { rows, total: count.rows[0]!.count };
 }
 
 /** An entry of a workspace, whatever became of it. */
