@@ -18,8 +18,10 @@ import {
   itemRoutes,
   makeItemsService,
   makeQualityRulesService,
+  makeSuggestionsService,
   makeTypeRegistryLoader,
   qualityRuleRoutes,
+  suggestionRoutes,
 } from '#domains/items/index.ts';
 import {
   makePendingItemsService,
@@ -107,6 +109,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...receiptRoutes(receipts),
     ...pendingItemRoutes(pendingItems),
     ...qualityRuleRoutes(makeQualityRulesService({ database, loadTypes })),
+    ...suggestionRoutes(makeSuggestionsService({ database, items, loadTypes })),
     ...itemRoutes(items),
     ...eventRoutes(items),
     ...dfidRoutes(items),

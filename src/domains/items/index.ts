@@ -30,3 +30,6 @@ export {
 } from './quality/quality-rules.ts';
 export { qualityRuleRoutes } from './quality/quality-rules.routes.ts';
 export { makeQualityRulesService } from './quality/quality-rules.service.ts';
+export { suggestionRoutes } from './suggestions/suggestions.routes.ts';
+export { makeSuggestionsService } from './suggestions/suggestions.service.ts';
+export { makeSuggestionsWork } from './suggestions/suggestions-work.ts';

@@ -75,8 +75,9 @@ describe('a quality rule on a field of the metadata', () => {
   ])('takes or holds %s (%j, %j)', (_what, condition, value, isTaken) => {
     const fault = faultOf({ metadata: value === undefined ? {} : { x: value } }, rule('x', condition));
 
-    expect(fault === undefined).toBe(isTaken);
-    if (!isTaken) expect(fault).toMatchObject({ code: 'quality_rule', pointer: '/metadata/x', severity: 'Medium' });
+    expect(fault && { code: fault.code, pointer: fault.pointer }).toEqual(
+      isTaken ? undefined : { code: 'quality_rule', pointer: '/metadata/x' },
+    );
   });
 });
 

@@ -165,7 +165,7 @@ function describeBounds(low: string | number | null, high: string | number | nul
 }
 
 /** A number, or a text that is one in the plain notation with a point or, as in Brazil, a comma; no thousands. */
-function readNumber(value: unknown): number | undefined {
+export function readNumber(value: unknown): number | undefined {
   if (typeof value === 'number') return value;
   if (typeof value !== 'string' || value.length > 40) return undefined;
   const text = value.trim();
