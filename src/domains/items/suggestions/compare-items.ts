@@ -9,6 +9,9 @@ export interface ComparedItem {
   readonly profile: ItemProfile;
 }
 
+/** So many items are compared together: what their candidates are may be held in memory. */
+const itemsAtOnce = 25;
+
 /**
  * The pairs that items make with others of their workspace that share something rare with them, each once, the likeliest
  * first; those that cannot be one are left out. Everything that is read is the workspace's own.
@@ -19,6 +22,19 @@ export async function compareWithOthers(
   items: readonly ComparedItem[],
   types: TypeRegistry,
 ): Promise<Suggestion[]> {
+  const pairs = new Map<string, Suggestion>();
+  for (let from = 0; from < items.length; from += itemsAtOnce)
+    await addPairs(pairs, queryable, workspaceId, items.slice(from, from + itemsAtOnce), types);
+  return [...pairs.values()].toSorted((a, b) => b.score - a.score || a.lowerItem - b.lowerItem);
+}
+
+async function addPairs(
+  pairs: Map<string, Suggestion>,
+  queryable: Queryable,
+  workspaceId: string,
+  items: readonly ComparedItem[],
+  types: TypeRegistry,
+): Promise<void> {
   const probes = items.map(({ itemNumber, profile }) => ({
     itemNumber,
     keys: keysOf(profile),
@@ -29,7 +45,6 @@ export async function compareWithOthers(
   const unknown = new Set(candidates.map(({ candidate }) => candidate).filter((number) => !profiles.has(number)));
   for (const { item_number: itemNumber, state } of await findStates(queryable, workspaceId, [...unknown]))
     profiles.set(itemNumber, profileOf(state, types));
-  const pairs = new Map<string, Suggestion>();
   for (const { item_number: itemNumber, candidate } of candidates) {
     const [lowerItem, higherItem] = itemNumber < candidate ? [itemNumber, candidate] : [candidate, itemNumber];
     const id = pairId(lowerItem, higherItem);
@@ -40,7 +55,6 @@ export async function compareWithOthers(
     const score = Math.round(likeness.score * 1000);
     pairs.set(id, { lowerItem, higherItem, score, reasons: likeness.reasons });
   }
-  return [...pairs.values()].toSorted((a, b) => b.score - a.score || a.lowerItem - b.lowerItem);
 }
 
 /** The id of a pair of items, whether it is suggested or not. */

@@ -181,6 +181,18 @@ describe('suggestions', () => {
     expect((await list(workspace)).total).toBe(0);
   });
 
+  test('leave out items of which so much is known that it would take the memory of others', async () => {
+    const workspace = await newWorkspace();
+    const { records } = twins();
+    const [first, second] = records;
+    const text = Object.fromEntries(Array.from({ length: 200 }, (_none, at) => [`field ${at}`, 'x'.repeat(100)]));
+    await send(workspace, first!, { ...second, metadata: { ...second!.metadata, ...text } });
+
+    await catchUp();
+
+    expect((await list(workspace)).total).toBe(0);
+  });
+
   test('wait for events that may still be on their way', async () => {
     const workspace = await newWorkspace();
     await send(workspace, ...twins().records);

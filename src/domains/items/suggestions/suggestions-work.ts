@@ -26,7 +26,7 @@ interface SuggestionsWorkOptions {
 }
 
 /** Events of one step; its transaction takes a fraction of a second. */
-const eventsPerStep = 300;
+const eventsPerStep = 200;
 /** A workspace that is up to date is looked at again after this time. */
 const pauseSeconds = 30;
 /** Kept for the list are pairs of which more speaks for than against it. In thousandths. */
@@ -34,7 +34,7 @@ const keptScoreMin = 300;
 
 /**
  * Makes the work behind the queue `suggestions`. A step follows the events of one workspace for a while, files the items
- * that they tell of, and compares each with at most 200 others: the cost of an item does not grow with their number.
+ * that they tell of, and compares each with at most 100 others: the cost of an item does not grow with their number.
  */
 export function makeSuggestionsWork(options: SuggestionsWorkOptions): QueueWork<{ workspace_id: string }> {
   const { pool } = options.database;

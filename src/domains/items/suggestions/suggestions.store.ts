@@ -7,7 +7,9 @@ import type { LikenessReason } from './likeness.ts';
 /** What more items than these share is no sign that two of them are one. */
 const rareMax = 50;
 /** Items that one item is compared with, those first that share the most. */
-const comparedMax = 200;
+const comparedMax = 100;
+/** What is known of an item that is compared; what is longer would take memory that belongs to all. */
+const stateBytesMax = 16_384;
 
 /** Makes a workspace one whose items are compared in the background. */
 export async function registerWorkspace(queryable: Queryable, workspaceId: string): Promise<{ isComplete: boolean }> {
@@ -62,7 +64,7 @@ export interface ItemState {
   state: StoredContributionState;
 }
 
-/** What a workspace knows of items that are items still: not merged, not archived. */
+/** What a workspace knows of items that are items still, not merged nor archived; those of which it knows very much are left out. */
 export async function findStates(
   queryable: Queryable,
   workspaceId: string,
@@ -72,7 +74,7 @@ export async function findStates(
   const { rows } = await queryable.query<ItemState>(
     `select contributions.item_number, state from contributions join items on items.item_number = contributions.item_number
      where contributions.item_number = any($2::int8[]) and workspace_id = $1 and merged_into is null
-       and contributions.status <> 'archived'`,
+       and contributions.status <> 'archived' and octet_length(state::text) <= ${stateBytesMax}`,
     [workspaceId, int8Array(itemNumbers)],
   );
   return rows;

@@ -1,3 +1,4 @@
+import { problemDefinitions, type ProblemCode } from '#platform/errors.ts';
 import { severities, type Severity } from '#domains/items/index.ts';
 
 /** Why a record waits, as the partners' clients know the reasons. Conflicts have a list of their own. */
@@ -17,7 +18,7 @@ export type PendingReason = (typeof pendingReasons)[number];
 /** The names of the priorities 1 to 4. */
 export const priorityNames = ['Low', 'Normal', 'High', 'Critical'] as const;
 
-const codesByReason: Readonly<Partial<Record<PendingReason, readonly string[]>>> = {
+const namedCodes: Readonly<Partial<Record<PendingReason, readonly ProblemCode[]>>> = {
   NoIdentifiers: ['no_identifying_identifier'],
   InvalidIdentifiers: [
     'blank_identifier',
@@ -29,27 +30,15 @@ const codesByReason: Readonly<Partial<Record<PendingReason, readonly string[]>>>
   ],
   DataQualityIssue: ['quality_rule'],
   ProcessingError: ['processing_failed', 'record_not_found', 'unprocessable_record'],
-  ValidationError: [
-    'csv_column_count',
-    'csv_stray_quote',
-    'csv_unterminated_quote',
-    'duplicate_key',
-    'invalid_country',
-    'invalid_json',
-    'invalid_member',
-    'invalid_occurred_at',
-    'invalid_utf8',
-    'invalid_year',
-    'lone_surrogate',
-    'not_an_object',
-    'null_character',
-    'number_not_interoperable',
-    'record_too_large',
-    'too_deep',
-    'too_many_members',
-    'unknown_member',
-    'unknown_value_chain',
-  ],
+};
+/** The status of the codes that may stand beside a refused record. */
+const recordProblemStatus = 422;
+const codesByReason: Readonly<Partial<Record<PendingReason, readonly string[]>>> = {
+  ...namedCodes,
+  ValidationError: Object.entries(problemDefinitions)
+    .filter(([, { status }]) => status === recordProblemStatus)
+    .map(([code]) => code as ProblemCode)
+    .filter((code) => !Object.values(namedCodes).some((codes) => codes.includes(code))),
 };
 
 /** The codes of refused records that make up a reason. Each code of a record belongs to one reason. */
