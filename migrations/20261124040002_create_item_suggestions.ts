@@ -8,6 +8,7 @@ export async function up(knex: Knex): Promise<void> {
       last_event_id uuid not null default '00000000-0000-0000-0000-000000000000',
       next_run_at timestamptz not null default now(),
       asked_at timestamptz not null default now(),
+      worked_at timestamptz not null default now(),
       completed_at timestamptz
     );
     create index suggestion_states_next_run_idx on suggestion_states (next_run_at);

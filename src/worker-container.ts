@@ -3,8 +3,8 @@ import { makeEssentials } from './container.ts';
 import { makeSuggestionsWork, makeTypeRegistryLoader } from '#domains/items/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
 
-/** Longer than any transaction that writes events takes, and clocks differ. */
-const eventsSettleMs = 30_000;
+/** As long as a statement may take: longer than transactions that write events do, and clocks differ. */
+const eventsSettleMs = 60_000;
 
 /** Makes everything of a worker process but its queues, which `workers/` chooses from. */
 export function makeWorker(config: Config, databaseUrl: string) {

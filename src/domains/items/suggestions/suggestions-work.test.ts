@@ -13,20 +13,24 @@ import { compareWithOthers } from './compare-items.ts';
 import { keysOf, profileOf } from './likeness.ts';
 import { trigramSimilarity, trigramsOf } from './name-similarity.ts';
 import { makeSuggestionsWork } from './suggestions-work.ts';
-import { dismissPair, findStates, listSuggestions, registerWorkspace, writeKeys } from './suggestions.store.ts';
+import { dismissPair, findStates, listSuggestions, askForSuggestions, writeKeys } from './suggestions.store.ts';
 
 let testDatabase: TestDatabase;
 let database: Database;
+/** With the session of a web process, for which the planner is free to read whole tables. */
+let webDatabase: Database;
 let absorber: Absorber;
 let nextNumber = 730_000_000_000;
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
   database = openDatabase({ url: testDatabase.url, poolSize: 3, applicationName: 'test', isWorker: true });
+  webDatabase = openDatabase({ url: testDatabase.url, poolSize: 1, applicationName: 'test' });
   absorber = makeAbsorber(database);
 });
 afterAll(async () => {
   await absorber.close();
+  await webDatabase.close();
   await database.close();
   await testDatabase.drop();
 });
@@ -51,7 +55,7 @@ const list = (workspace: TestWorkspace, scoreMin = 0) =>
 
 async function newWorkspace(): Promise<TestWorkspace> {
   const workspace = await createWorkspace(database);
-  await registerWorkspace(database.pool, workspace.id);
+  await askForSuggestions(database.pool, workspace.id);
   return workspace;
 }
 
@@ -63,7 +67,7 @@ async function itemOf({ value }: { value: string }): Promise<number> {
   return rows[0]!.item_number;
 }
 
-async function candidatesOf(workspace: TestWorkspace, itemNumber: number, queryable: Queryable = database.pool) {
+async function candidatesOf(workspace: TestWorkspace, itemNumber: number, queryable: Queryable = webDatabase.pool) {
   const [own] = await findStates(queryable, workspace.id, [itemNumber]);
   return compareWithOthers(
     queryable,
@@ -193,6 +197,30 @@ describe('suggestions', () => {
     expect((await list(workspace)).total).toBe(0);
   });
 
+  test('are worked out soon again when somebody asks, without waiting for the background', async () => {
+    const workspace = await newWorkspace();
+    await catchUp();
+    const isDue = async () =>
+      (
+        await database.pool.query('select from suggestion_states where workspace_id = $1 and next_run_at <= now()', [
+          workspace.id,
+        ])
+      ).rowCount === 1;
+    expect(await isDue()).toBe(false);
+
+    await database.pool.query(`update suggestion_states set worked_at = now() - interval '1 minute'`);
+    const client = await database.pool.connect();
+    await client.query('begin');
+    await client.query('select from suggestion_states for update');
+    expect(await askForSuggestions(webDatabase.pool, workspace.id)).toEqual({ isComplete: true });
+    await client.query('rollback');
+    client.release();
+    expect(await isDue()).toBe(false);
+    await askForSuggestions(webDatabase.pool, workspace.id);
+
+    expect(await isDue()).toBe(true);
+  });
+
   test('wait for events that may still be on their way', async () => {
     const workspace = await newWorkspace();
     await send(workspace, ...twins().records);
@@ -212,9 +240,13 @@ describe('among 20,000 items', () => {
 
   test('the candidates of one are found by index in milliseconds', { timeout: 120_000 }, async () => {
     const workspace = await newWorkspace();
-    const originals = makeNames(itemsMax).map((nome) => ({ identifiers: [newSisbov()], metadata: { nome } }));
+    const earTag = (value: string) => ({ identifier_type: 'brinco', value });
+    const originals = makeNames(itemsMax).map((nome, at) => ({
+      identifiers: [newSisbov(), earTag(`A${at}`)],
+      metadata: { nome },
+    }));
     const misspelt = originals.slice(0, misspeltMax).map(({ metadata }, at) => ({
-      identifiers: [newChip()],
+      identifiers: [newChip(), earTag(`B${at}`)],
       metadata: { nome: misspell(metadata.nome, at) },
     }));
     await send(workspace, ...originals, ...misspelt);
@@ -273,9 +305,9 @@ async function plansOfCandidates(workspace: TestWorkspace, itemNumber: number): 
   const plans: string[] = [];
   const explaining = {
     async query(text: string, values: unknown[]) {
-      const { rows } = await database.pool.query<Record<string, string>>(`explain ${text}`, values);
+      const { rows } = await webDatabase.pool.query<Record<string, string>>(`explain ${text}`, values);
       plans.push(...rows.map((row) => row['QUERY PLAN']!));
-      return database.pool.query(text, values);
+      return webDatabase.pool.query(text, values);
     },
   } as unknown as Queryable;
   await candidatesOf(workspace, itemNumber, explaining);

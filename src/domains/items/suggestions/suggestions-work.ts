@@ -27,8 +27,8 @@ interface SuggestionsWorkOptions {
 
 /** Events of one step; its transaction takes a fraction of a second. */
 const eventsPerStep = 200;
-/** A workspace that is up to date is looked at again after this time. */
-const pauseSeconds = 30;
+/** When a workspace that is up to date is looked at again: soon after a change, else late, unless somebody asks. */
+const pauseSeconds = { afterChange: 30, whenIdle: 600 };
 /** Kept for the list are pairs of which more speaks for than against it. In thousandths. */
 const keptScoreMin = 300;
 
@@ -60,7 +60,9 @@ export function makeSuggestionsWork(options: SuggestionsWorkOptions): QueueWork<
 async function workStep(client: pg.ClientBase, workspace: DueWorkspace, beforeMs: number, types: TypeRegistry) {
   const { workspace_id: workspaceId, last_event_id: after } = workspace;
   const changed = await findChangedItems(client, workspaceId, after, smallestIdAt(beforeMs), eventsPerStep);
-  const isComplete = changed?.isLast ?? true;
+  const isUpToDate = changed?.isLast ?? true;
+  // What the workspace had when it asked has settled.
+  const isComplete = isUpToDate && workspace.asked_at_ms <= beforeMs;
   const itemNumbers = changed ? await findSurvivors(client, changed.itemNumbers) : [];
   const items = (await findStates(client, workspaceId, itemNumbers)).map(({ item_number: itemNumber, state }) => {
     const profile = profileOf(state, types);
@@ -71,13 +73,14 @@ async function workStep(client: pg.ClientBase, workspace: DueWorkspace, beforeMs
   const kept = likenesses.filter(({ score }) => score >= keptScoreMin);
   // Also those of items that were merged away: their pairs are no longer any.
   await replaceSuggestions(client, workspaceId, [...(changed?.itemNumbers ?? []), ...itemNumbers], kept);
+  const isIdle = isComplete && !changed;
   await advanceWorkspace(client, {
-    workspace_id: workspaceId,
-    last_event_id: changed?.lastEventId ?? after,
-    completeUpToMs: isComplete ? beforeMs : undefined,
-    pauseSeconds: isComplete ? pauseSeconds : 0,
+    workspaceId,
+    lastEventId: changed?.lastEventId ?? after,
+    isComplete,
+    pauseSeconds: !isUpToDate ? 0 : isIdle ? pauseSeconds.whenIdle : pauseSeconds.afterChange,
   });
-  return { workspace_id: workspaceId, items: items.length, suggested: kept.length, is_complete: isComplete };
+  return { workspace_id: workspaceId, items: items.length, suggested: kept.length, is_up_to_date: isUpToDate };
 }
 
 /** The id before all UUIDv7 of that millisecond. */

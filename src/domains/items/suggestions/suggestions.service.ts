@@ -14,7 +14,7 @@ import {
   findDismissedPartners,
   findStates,
   listSuggestions,
-  registerWorkspace,
+  askForSuggestions,
 } from './suggestions.store.ts';
 
 interface SuggestionsServiceOptions {
@@ -61,7 +61,7 @@ export function makeSuggestionsService({ database, items, loadTypes }: Suggestio
     /** The pairs of a workspace that were found in the background, the likeliest first. */
     async list(filter: { workspaceId: string; minScore: number }, page: PageRequest) {
       const after = readPosition(page.cursor);
-      const { isComplete } = await registerWorkspace(pool, filter.workspaceId);
+      const { isComplete } = await askForSuggestions(pool, filter.workspaceId);
       const { rows, total } = await listSuggestions(
         pool,
         { workspaceId: filter.workspaceId, scoreMin: Math.ceil(filter.minScore * 1000) },
@@ -80,7 +80,7 @@ export function makeSuggestionsService({ database, items, loadTypes }: Suggestio
     /** The items that one item may be, compared now. */
     async listOfItem(workspaceId: string, idOrDfid: string, minScore: number) {
       const { item } = await items.get(workspaceId, idOrDfid);
-      const { isComplete } = await registerWorkspace(pool, workspaceId);
+      const { isComplete } = await askForSuggestions(pool, workspaceId);
       const itemNumber = itemNumberOfId(item.id)!;
       const types = await loadTypes();
       const [own] = await findStates(pool, workspaceId, [itemNumber]);

@@ -11,27 +11,41 @@ const comparedMax = 100;
 /** What is known of an item that is compared; what is longer would take memory that belongs to all. */
 const stateBytesMax = 16_384;
 
-/** Makes a workspace one whose items are compared in the background. */
-export async function registerWorkspace(queryable: Queryable, workspaceId: string): Promise<{ isComplete: boolean }> {
-  await queryable.query('insert into suggestion_states (workspace_id) values ($1) on conflict do nothing', [
-    workspaceId,
-  ]);
-  const { rows } = await queryable.query<{ is_complete: boolean }>(
-    'select completed_at is not null as is_complete from suggestion_states where workspace_id = $1',
+/**
+ * Makes a workspace one whose items are compared in the background, and soon if that was not done for half a minute. Never
+ * waits for the background.
+ */
+export async function askForSuggestions(queryable: Queryable, workspaceId: string): Promise<{ isComplete: boolean }> {
+  const { rows } = await queryable.query<{ is_complete: boolean; is_stale: boolean }>(
+    `select completed_at is not null as is_complete, next_run_at > now() and worked_at < now() - interval '30 seconds' as is_stale
+     from suggestion_states where workspace_id = $1`,
     [workspaceId],
   );
-  return { isComplete: rows[0]?.is_complete ?? false };
+  const [state] = rows;
+  if (!state)
+    await queryable.query('insert into suggestion_states (workspace_id) values ($1) on conflict do nothing', [
+      workspaceId,
+    ]);
+  else if (state.is_stale)
+    await queryable.query(
+      `update suggestion_states set next_run_at = now() where workspace_id in (
+         select workspace_id from suggestion_states where workspace_id = $1 for no key update skip locked)`,
+      [workspaceId],
+    );
+  return { isComplete: state?.is_complete ?? false };
 }
 
 export interface DueWorkspace {
   workspace_id: string;
   last_event_id: string;
+  asked_at_ms: number;
 }
 
 /** Locks the workspace that has waited the longest. The lock is the claim. */
 export async function claimWorkspace(queryable: Queryable): Promise<DueWorkspace | undefined> {
   const { rows } = await queryable.query<DueWorkspace>(
-    `select workspace_id, last_event_id from suggestion_states where next_run_at <= now()
+    `select workspace_id, last_event_id, (extract(epoch from asked_at) * 1000)::float8 as asked_at_ms
+     from suggestion_states where next_run_at <= now()
      order by next_run_at limit 1 for no key update skip locked`,
   );
   return rows[0];
@@ -45,17 +59,17 @@ export async function findDueWorkspaces(queryable: Queryable, limit: number): Pr
   return rows;
 }
 
-/** Notes how far a workspace is worked out, up to which moment that is all there is, and when to look again. */
+/** Notes how far a workspace is worked out, whether that is all that it had when it asked, and when to look again. */
 export async function advanceWorkspace(
   queryable: Queryable,
-  state: DueWorkspace & { completeUpToMs: number | undefined; pauseSeconds: number },
+  state: { workspaceId: string; lastEventId: string; isComplete: boolean; pauseSeconds: number },
 ): Promise<void> {
   await queryable.query(
     `update suggestion_states
-     set last_event_id = $2, next_run_at = now() + make_interval(secs => $4),
-         completed_at = case when asked_at <= to_timestamp($3::float8 / 1000) then now() else completed_at end
+     set last_event_id = $2, worked_at = now(), next_run_at = now() + make_interval(secs => $4),
+         completed_at = case when $3 then now() else completed_at end
      where workspace_id = $1`,
-    [state.workspace_id, state.last_event_id, state.completeUpToMs, state.pauseSeconds],
+    [state.workspaceId, state.lastEventId, state.isComplete, state.pauseSeconds],
   );
 }
 
@@ -163,10 +177,12 @@ export async function findCandidates(
          ) as few
        ) as found
      ), counted as (
-       select shared.item_number, coalesce(items.merged_into, items.item_number) as candidate, count(*) as common
-       from shared cross join unnest(shared.others) as other (item_number) join items on items.item_number = other.item_number
+       -- a query for each, not a join, for which the planner might read all items
+       select shared.item_number, count(*) as common,
+              (select coalesce(merged_into, items.item_number) from items where items.item_number = other.item_number) as candidate
+       from shared cross join unnest(shared.others) as other (item_number)
        where cardinality(shared.others) <= ${rareMax}
-       group by 1, 2
+       group by shared.item_number, candidate
      ), ranked as (
        select item_number, candidate, row_number() over (partition by item_number order by common desc, candidate) as place
        from counted where candidate <> item_number
