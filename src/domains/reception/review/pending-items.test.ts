@@ -8,6 +8,7 @@ import {
   type Receipt,
   type TestApplication,
 } from '../../../testing/application.ts';
+import { findBrokenRules } from '../../../testing/deduplication.ts';
 import { codesOfReason } from './pending-reasons.ts';
 import { listPending } from './pending-items.store.ts';
 
@@ -565,6 +566,41 @@ describe('at the same time', () => {
     const entries = await workspace.entries(receiptId);
     expect(new Set(entries.map((entry) => entry.dfid)).size).toBe(12);
     expect(entries.every((entry) => entry.outcome === 'created')).toBe(true);
+  });
+
+  test('decisions and receipts about the same items end, and leave nothing that contradicts itself', async () => {
+    const workspace = await openWorkspace();
+    const rule = await workspace.addRule(heavy);
+    const animals = Array.from({ length: 8 }, (_none, at) => [
+      newSisbov(),
+      { identifier_type: 'chip', value: `98200000071100${at}` },
+    ]);
+    const held = animals.flatMap(([sisbov, chip]) => [
+      { identifiers: [sisbov!], metadata: { peso: 4500 } },
+      { identifiers: [chip!], metadata: { peso: 4600 } },
+    ]);
+    const first = await workspace.submit(held);
+    const { pending_items: items } = await workspace.list();
+    const linking = animals.map((identifiers, at) => ({ identifiers, metadata: { peso: 400 + at } }));
+
+    const deciding = items.map(({ id }) => workspace.resolve(id, { action: 'approve' }));
+    const sending = Array.from({ length: 6 }, () => workspace.submit(linking.toReversed()));
+    const answers = await Promise.all(deciding);
+    const receipts = await Promise.all(sending);
+
+    expect(answers.map(({ status }) => status).filter((status) => status !== 200 && status !== 503)).toEqual([]);
+    for (const { id } of (await workspace.list()).pending_items) await workspace.resolved(id, { action: 'approve' });
+    for (const { receipt_id: id } of [first, ...receipts])
+      expect((await workspace.settled(id)).entries).toMatchObject({
+        pending: 0,
+        rejected: 0,
+        failed: 0,
+        conflicted: 0,
+      });
+    await application.fetch(`/api/items/quality-rules/${rule}`, { method: 'DELETE', headers: workspace.headers });
+    const found = await workspace.get<{ total: number }>('/api/items');
+    expect(found.total).toBe(animals.length);
+    expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
   test('decisions about records of one item join it, each counted once', async () => {
