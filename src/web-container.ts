@@ -28,9 +28,14 @@ import {
   makeItemNumberSource,
   makeItemRelationships,
   makeItemsService,
+  makeQualityRulesCache,
+  makeQualityRulesService,
+  makeSuggestionsService,
   makeLocalItemMergesService,
   makeLocalItemsService,
   makeTypeRegistryLoader,
+  qualityRuleRoutes,
+  suggestionRoutes,
   type Verdict,
 } from '#domains/items/index.ts';
 import {
@@ -39,8 +44,10 @@ import {
   makeBulkIngestion,
   makeBulkPreview,
   makeItemSubmissions,
+  makePendingItemsService,
   makeReceiptsService,
   makeRecordSubmitter,
+  pendingItemRoutes,
   readOldestUnsettled,
   receiptRoutes,
   recountEntries,
@@ -110,6 +117,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     takeItemNumbers,
     identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
     loadTypes,
+    loadQualityRules: makeQualityRulesCache(),
     observeRecords: (verdicts: readonly Verdict[]) => countRecords(metrics, verdicts),
   };
   const submitter = makeRecordSubmitter(submissionOptions);
@@ -124,6 +132,13 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const submissions = makeItemSubmissions({ pool, items, acts, submitter, takeItemNumbers, loadTypes });
   const preview = makeBulkPreview({ ...submissionOptions, items });
   const bulk = makeBulkIngestion({ reads: submissionDatabase.pool, receipts, preview, loadTypes });
+  const pendingItems = makePendingItemsService({
+    database,
+    resolutionDatabase: submissionDatabase,
+    items,
+    identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
+    loadTypes,
+  });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,
@@ -150,6 +165,9 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...itemSubmissionRoutes(submissions),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...bulkIngestionRoutes(bulk),
+    ...pendingItemRoutes(pendingItems),
+    ...qualityRuleRoutes(makeQualityRulesService({ database, loadTypes })),
+    ...suggestionRoutes(makeSuggestionsService({ database, items, loadTypes })),
     ...itemRoutes(items, itemChanges),
     ...eventRoutes(items, itemChanges),
     ...dfidRoutes(items),

@@ -45,14 +45,14 @@ export function entryIdAt(receiptId: string, position: number): string {
   return receiptId.slice(0, -hexBelow24Bits) + (position + 1).toString(16).padStart(hexBelow24Bits, '0');
 }
 
-/** The id of the receipt that an entry belongs to. */
-export function receiptIdOf(entryId: string): string {
-  return entryId.slice(0, -hexBelow24Bits) + '0'.repeat(hexBelow24Bits);
-}
-
 /** The position (from 0) of an entry in its receipt. */
 export function positionOfEntry(entryId: string): number {
   return Number.parseInt(entryId.slice(-hexBelow24Bits), 16) - 1;
+}
+
+/** The receipt that an entry belongs to. */
+export function receiptIdOfEntry(entryId: string): string {
+  return entryId.slice(0, -hexBelow24Bits) + '000000';
 }
 
 /** True for the 36-character lower-case text form of a UUID. */

@@ -47,3 +47,16 @@ export { makeItemRelationships } from './acts/item-relationships.service.ts';
 export { findSplitSource } from './acts/item-relationships.store.ts';
 export { splitOff } from './acts/split-off.ts';
 export type { ResettledEntry } from './refold/refold.ts';
+export { makeQualityRulesCache, type QualityRulesCache } from './quality/quality-rules-cache.ts';
+export {
+  findBrokenRule,
+  severities,
+  type QualityRule,
+  type RecordPlaces,
+  type Severity,
+} from './quality/quality-rules.ts';
+export { qualityRuleRoutes } from './quality/quality-rules.routes.ts';
+export { makeQualityRulesService } from './quality/quality-rules.service.ts';
+export { suggestionRoutes } from './suggestions/suggestions.routes.ts';
+export { makeSuggestionsService } from './suggestions/suggestions.service.ts';
+export { makeSuggestionsWork } from './suggestions/suggestions-work.ts';

@@ -44,7 +44,7 @@ const previewedMax = 1000;
 
 /** Tells what would become of records by doing it, in a transaction that is rolled back. */
 export function makeBulkPreview(options: SubmissionOptions & { items: ItemsService }) {
-  const { submissionPool, takeItemNumbers, identifiersPerItemMax, loadTypes, items } = options;
+  const { submissionPool, takeItemNumbers, identifiersPerItemMax, loadTypes, loadQualityRules, items } = options;
 
   return async ({ workspaceId, kind, defaults, bytes }: PreviewedBody): Promise<BulkPreview> => {
     const types = await loadTypes();
@@ -68,13 +68,15 @@ export function makeBulkPreview(options: SubmissionOptions & { items: ItemsServi
         default_country: defaults.country,
         default_year: defaults.year,
         may_link_items: start.may_link_items,
+        quality_rules_version: start.quality_rules_version,
         request_id: null,
       };
+      const rules = await loadQualityRules(client, workspaceId, start.quality_rules_version);
       const records: IncomingRecord[] = [];
       for (const chunk of chunks) {
         const slice = bytes.subarray(chunk.byteStart, chunk.byteStart + chunk.byteLength);
         const due = dueChunk(chunk, { receiptId, workspaceId, receivedSequence: start.received_sequence });
-        for (const record of await readChunk(due, receipt, slice, types)) records.push(record);
+        for (const record of await readChunk(due, receipt, slice, types, rules)) records.push(record);
       }
       const context = {
         workspaceId,

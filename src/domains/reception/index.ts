@@ -10,3 +10,5 @@ export { makeReceptionWork } from './reception-work.ts';
 export { receiptRoutes } from './receipts.routes.ts';
 export { readOldestUnsettled } from './stage-ages.store.ts';
 export { recountEntries } from './recount-entries.ts';
+export { pendingItemRoutes } from './review/pending-items.routes.ts';
+export { makePendingItemsService } from './review/pending-items.service.ts';

@@ -46,7 +46,7 @@ export function makeItemSubmissions({
   loadTypes,
 }: ItemSubmissionsOptions) {
   const answer = async (workspaceId: string, { receiptId, entry }: SubmissionResult): Promise<RouteResponse> => {
-    if (entry.item_number === null) throw conflicted(receiptId, entry);
+    if (entry.item_number === null) throw waiting(receiptId, entry);
     const isNew = entry.outcome === 'created';
     const details = await items.get(workspaceId, itemIdOf(entry.item_number));
     return {
@@ -142,10 +142,10 @@ function goodOf<Value>(judgement: Judgement<Value>): Value {
   throw new Problem(code, detail, { errors: [judgement.fault] });
 }
 
-/** The record is kept all the same: a review decides what becomes of it. */
-function conflicted(receiptId: string, { entry_id: entryId, error }: EntryRow): Problem {
+/** The record is kept all the same: a person decides what becomes of it. */
+function waiting(receiptId: string, { entry_id: entryId, status, error }: EntryRow): Problem {
   const { code, detail, pointer } = error!;
-  return new Problem('record_conflicted', detail, {
+  return new Problem(status === 'conflicted' ? 'record_conflicted' : 'quality_rule', detail, {
     errors: [{ code, detail, pointer }],
     members: { receipt_id: receiptId, entry_id: entryId },
   });

@@ -1,6 +1,6 @@
 import { int4Array, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
-import { positionOfEntry, receiptIdOf } from '#platform/ids.ts';
+import { positionOfEntry, receiptIdOfEntry } from '#platform/ids.ts';
 import type { ResettledEntry } from '#domains/items/index.ts';
 import { countVerdicts } from './verdict-counts.ts';
 
@@ -15,7 +15,7 @@ export async function recountEntries(queryable: Queryable, entries: readonly Res
   const changes = entries.map(({ entryId, from, to }) => {
     const [before, after] = [countVerdicts([from]), countVerdicts([to])];
     return {
-      receiptId: receiptIdOf(entryId),
+      receiptId: receiptIdOfEntry(entryId),
       position: positionOfEntry(entryId),
       delta: counters.map((counter) => after[counter] - before[counter]),
     };
