@@ -15,6 +15,7 @@ import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
 import { makeAuthentication } from '#domains/accounts/index.ts';
 import {
   canonicalIdentifierRoutes,
+  conflictRoutes,
   dfidRoutes,
   eventRoutes,
   fingerprintRuleRoutes,
@@ -22,6 +23,8 @@ import {
   itemRoutes,
   localItemRoutes,
   makeCanonicalIdentifiersService,
+  makeConflictResolver,
+  makeConflictsService,
   makeFingerprintRulesService,
   makeItemActs,
   makeItemChanges,
@@ -163,6 +166,10 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       makeLocalItemMergesService({ database, loadTypes }),
     ),
     ...itemSubmissionRoutes(submissions),
+    ...conflictRoutes(
+      makeConflictsService({ pool, loadTypes }),
+      makeConflictResolver({ acts, takeNumbers: takeItemNumbers, recount: recountEntries }),
+    ),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...bulkIngestionRoutes(bulk),
     ...pendingItemRoutes(pendingItems),

@@ -439,6 +439,16 @@ export async function insertEntries(
   });
 }
 
+/** Lets entries that a person rejected wait for nobody. */
+export async function dismissEntries(queryable: Queryable, entryIds: readonly string[]): Promise<void> {
+  if (entryIds.length === 0) return;
+  await queryable.query({
+    name: 'dismiss_entries',
+    text: 'update entries set dismissed_at = now() where entry_id = any($1::uuid[])',
+    values: [uuidArray(entryIds)],
+  });
+}
+
 /** Takes back everything that this transaction wrote for items that it does not create after all. */
 export async function discardNewItems(
   queryable: Queryable,

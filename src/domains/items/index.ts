@@ -60,3 +60,6 @@ export { makeQualityRulesService } from './quality/quality-rules.service.ts';
 export { suggestionRoutes } from './suggestions/suggestions.routes.ts';
 export { makeSuggestionsService } from './suggestions/suggestions.service.ts';
 export { makeSuggestionsWork } from './suggestions/suggestions-work.ts';
+export { conflictRoutes } from './conflicts/conflicts.routes.ts';
+export { makeConflictsService } from './conflicts/conflicts.service.ts';
+export { makeConflictResolver } from './conflicts/resolve-conflict.ts';

@@ -3,6 +3,7 @@ import { insertEvents, type NewEvent } from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
 import type { ContributionState, EntryOrder } from './contribution-state.ts';
 import {
+  dismissEntries,
   insertContributions,
   insertEntries,
   insertItems,
@@ -64,6 +65,7 @@ export class ItemRows {
   /** Of items that exist. */
   readonly contributions: WrittenContribution[] = [];
   readonly #newContributions: WrittenContribution[] = [];
+  readonly #dismissed: string[] = [];
   readonly #workspaceId: string;
   readonly #verdicts: Verdict[];
 
@@ -113,6 +115,7 @@ export class ItemRows {
       const good = records[index]!;
       this.#verdicts[good.index] = { status: 'rejected', outcome: null };
       this.entries.push(rejectedByDecisionEntry(good));
+      this.#dismissed.push(good.incoming.entryId);
     }
   }
 
@@ -150,6 +153,7 @@ export class ItemRows {
     return [
       insertItems(client, this.items),
       insertEntries(client, this.#workspaceId, this.entries),
+      dismissEntries(client, this.#dismissed),
       insertEvents(client, this.events),
       insertContributions(client, this.#newContributions),
       upsertContributions(

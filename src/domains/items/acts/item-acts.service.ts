@@ -49,17 +49,22 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
   const act = <Result>(work: (client: pg.ClientBase) => Promise<Result>): Promise<Result> =>
     untilFree(() => withTransaction(pool, work));
 
-  /** Tells items anew and everybody what happened. */
+  /**
+   * Tells items anew, and brings the counts of receipts and the open cases in line with them.
+   * @param settleCase closes the case that the decision is about, before others are looked at.
+   */
   const decide = async (
     client: pg.ClientBase,
     principal: Principal,
     reason: string | null,
     request: RefoldRequest,
+    settleCase?: () => Promise<void>,
   ): Promise<Refolded> => {
     const decision = { workspaceId: principal.workspaceId, by: principal.credentialId, reason };
     const refolded = await refold(client, { decision, nowMicros: nowMs() * 1000, takeNumbers }, request);
     requireOwnChange(principal, refolded);
-    await recount(client, refolded.resettled);
+    await tellOfFinishedEntries(client, nowMs(), refolded);
+    await settleCase?.();
     await recordFindings(
       client,
       refolded.conflicted.map((entry) => ({
@@ -68,6 +73,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
       })),
     );
     await regroupCases(client, [...refolded.currentOf.keys()]);
+    await recount(client, refolded.resettled);
     return refolded;
   };
 
@@ -251,6 +257,27 @@ export async function answerSplit(client: pg.ClientBase, workspaceId: string, so
       message: 'The item was split',
     },
   };
+}
+
+/** Entries that waited and are part of an item now tell of it as all others do. */
+async function tellOfFinishedEntries(client: pg.ClientBase, nowMs: number, { resettled }: Refolded): Promise<void> {
+  const finished = resettled.flatMap(({ entryId, workspaceId, itemNumber, to }) =>
+    itemNumber === null ? [] : [{ entryId, workspaceId, itemNumber, outcome: to.outcome }],
+  );
+  await insertEvents(
+    client,
+    finished.map(({ entryId, workspaceId, itemNumber, outcome }) => ({
+      workspaceId,
+      eventId: makeId(),
+      itemNumber,
+      eventType: outcome === 'created' ? 'item_created' : 'item_enriched',
+      entryId,
+      occurredAtMicros: nowMs * 1000,
+      visibility: 'private',
+      payload: '{}',
+      eventKey: null,
+    })),
+  );
 }
 
 /** What others contributed to comes together or apart by an administrator's word only. */

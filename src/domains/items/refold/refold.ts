@@ -84,6 +84,9 @@ export interface RefoldRequest {
 /** An entry whose state changed after its receipt was settled. */
 export interface ResettledEntry {
   readonly entryId: string;
+  readonly workspaceId: string;
+  /** The item that it is part of now, if it is. */
+  readonly itemNumber: number | null;
   readonly from: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
   readonly to: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
 }
@@ -342,7 +345,13 @@ async function writeEntries(
   const resettled: ResettledEntry[] = [];
   const finish = (row: EvidenceEntryRow, to: Omit<FinishedEntry, 'entryId'>) => {
     finished.push({ entryId: row.entry_id, ...to });
-    resettled.push({ entryId: row.entry_id, from: row, to });
+    resettled.push({
+      entryId: row.entry_id,
+      workspaceId: row.workspace_id,
+      itemNumber: to.itemNumber,
+      from: row,
+      to,
+    });
   };
   const rehomed: { entryId: string; from: number; to: number }[] = [];
   for (const item of items) {
