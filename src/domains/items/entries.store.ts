@@ -30,7 +30,13 @@ export interface ShownEntry {
   readonly outcome: EntryOutcome | null;
   readonly dfid: string | null;
   readonly merged_dfids: readonly string[];
-  readonly error: { code: string; detail: string; pointer: string; dfids?: readonly string[] } | null;
+  readonly error: {
+    code: string;
+    detail: string;
+    pointer: string;
+    dfids?: readonly string[];
+    conflict_id?: string;
+  } | null;
 }
 
 const columns = ['entry_id', 'item_number', 'line', 'byte_start', 'byte_length', 'status', 'outcome', 'error'];
@@ -68,7 +74,7 @@ export async function listMergesOfEntries(queryable: Queryable, entryIds: readon
   if (entryIds.length === 0) return [];
   const { rows } = await queryable.query<EntryMerge>({
     name: 'list_merges_of_entries',
-    text: 'select entry_id, loser from item_merges where entry_id = any($1::uuid[]) order by loser',
+    text: 'select entry_id, loser from item_merges where entry_id = any($1::uuid[]) and undone_at is null order by loser',
     values: [uuidArray(entryIds)],
   });
   return rows;

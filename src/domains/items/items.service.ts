@@ -5,6 +5,7 @@ import { isUuid, positionOfEntry } from '#platform/ids.ts';
 import { decodeCursor, type Page } from '#platform/page.ts';
 import type { RouteResponse } from '#platform/route.ts';
 import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
+import { findCasesOfEntries } from './conflicts/conflicts.store.ts';
 import type { StoredContributionState } from './contribution-state.ts';
 import { takeItemNumbers } from './deduplication.store.ts';
 import { formatDfid } from './dfid.ts';
@@ -201,6 +202,8 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       const enriched = rows.filter((row) => row.outcome === 'enriched').map((row) => row.entry_id);
       const merges = knownMerges ?? (await listMergesOfEntries(database.pool, enriched));
       const contested = rows.flatMap((row) => contestedItems(row));
+      const waiting = rows.filter((row) => row.status === 'conflicted').map((row) => row.entry_id);
+      const cases = await findCasesOfEntries(database.pool, waiting);
       const parts = await findDfidParts(knex, [
         ...rows.flatMap((row) => row.item_number ?? []),
         ...merges.map((merge) => merge.loser),
@@ -229,6 +232,7 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
           code: row.error.code,
           detail: row.error.detail,
           pointer: row.error.pointer,
+          ...(cases.has(row.entry_id) ? { conflict_id: cases.get(row.entry_id)! } : {}),
           ...(row.error.contested
             ? { dfids: [...new Set(contestedItems(row).map(currentDfid))].filter((dfid) => dfid !== null) }
             : {}),

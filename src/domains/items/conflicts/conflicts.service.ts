@@ -179,10 +179,12 @@ function showDetails(loaded: LoadedCase, principal: Principal) {
   const { claims } = loaded;
   const itemsNamed = (entry: CaseEntryRow) => {
     const named = new Set(claimsOfRecord(entry.record));
-    const numbers = claims
-      .filter((claim) => named.has(claimKey(claim.identifier_type, claim.value)))
-      .map((claim) => claim.item_number);
-    return view.visibleItems.filter((item) => numbers.includes(item.item_number)).map((item) => dfidOf(item));
+    const numbers = new Set(
+      claims
+        .filter((claim) => named.has(claimKey(claim.identifier_type, claim.value)))
+        .map((claim) => claim.item_number),
+    );
+    return view.visibleItems.filter((item) => numbers.has(item.item_number)).map((item) => dfidOf(item));
   };
   const contradictions = view.visibleEntries.flatMap((entry) =>
     (entry.error?.contradictions ?? []).map((each) => showContradiction(each, principal.scope === 'admin')),

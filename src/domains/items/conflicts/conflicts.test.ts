@@ -92,7 +92,9 @@ async function contest(key = ownKey) {
 
 async function conflictAbout(identifier: { identifier_type: string; value: string }, key = ownKey): Promise<string> {
   const query = new URLSearchParams({ ...identifier, status: 'open' });
-  const list = await readJson<{ conflicts: Conflict[] }>(await ask('GET', `/api/conflicts?${query}`, undefined, key));
+  const list = await readJson<{ conflicts: Conflict[] }>(
+    await ask('GET', `/api/conflicts?${query.toString()}`, undefined, key),
+  );
   expect(list.conflicts).toHaveLength(1);
   return list.conflicts[0]!.conflict_id;
 }
@@ -244,7 +246,10 @@ describe('POST /api/conflicts/{id}/resolve', () => {
       ),
     );
 
-    expect(answers.map((answer) => answer.status).toSorted()).toEqual([200, 409, 409, 409, 409, 409, 409, 409]);
+    expect(answers.map((answer) => answer.status).toSorted((a, b) => a - b)).toEqual([
+      200,
+      ...Array.from({ length: 7 }, () => 409),
+    ]);
     expect(await refusal(await ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'reject' }))).toEqual([
       409,
       'conflict_resolved',
