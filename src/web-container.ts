@@ -12,7 +12,7 @@ import { documentationRouter } from './api/documentation.ts';
 import { makeIdempotentAnswers } from './api/idempotent-answers.ts';
 import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
-import { makeAuthentication } from '#domains/accounts/index.ts';
+import { makeAuthentication, makeWorkspacesService, workspaceRoutes } from '#domains/accounts/index.ts';
 import {
   canonicalIdentifierRoutes,
   conflictRoutes,
@@ -180,6 +180,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...dfidRoutes(items),
     ...canonicalIdentifierRoutes(makeCanonicalIdentifiersService(database)),
     ...fingerprintRuleRoutes(makeFingerprintRulesService(database)),
+    ...workspaceRoutes(makeWorkspacesService(database)),
     ...furtherRoutes,
   ];
   const app = makeApp({
