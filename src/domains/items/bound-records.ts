@@ -1,12 +1,11 @@
 import { findKnownEvents } from '#domains/events/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContentionError, ownersOf, type Absorption } from './absorption.ts';
-import { ContributionState, type EntryOrder, type FieldHistory } from './contribution-state.ts';
+import { ContributionState } from './contribution-state.ts';
 import {
   findClaimOwners,
   findClaimsOfItems,
   findContributions,
-  findHistory,
   findMergedItems,
   findSeparations,
   insertWorkspaceClaims,
@@ -16,10 +15,10 @@ import {
   moveClaims,
   releaseClaims,
   type ContributionRow,
-  type HistoryRow,
   type NewClaim,
 } from './deduplication.store.ts';
 import { evidenceHash } from './evidence.ts';
+import { recallFieldHistory } from './field-history.ts';
 import { knownEventOf, orderOf, type GoodRecord, type ItemRows } from './item-rows.ts';
 import { claimKey } from './judge-record.ts';
 import {
@@ -240,40 +239,18 @@ async function openStates(
   bound: readonly GoodRecord[],
   contributionsOf: ContributionsOfItems,
 ): Promise<Map<PlannedItem, ContributionState>> {
-  const states = new Map<PlannedItem, ContributionState>();
-  const needHistory: PlannedItem[] = [];
-  for (const item of plan.items) {
-    const state = joinedState(contributionsOf, item.itemNumbers, context.workspaceId) ?? new ContributionState();
-    states.set(item, state);
-    if (item.records.some((index) => state.needsHistory(orderOf(bound[index]!), bound[index]!.record)))
-      needHistory.push(item);
-  }
-  if (needHistory.length === 0) return states;
-  const numbers = needHistory.flatMap((item) => item.itemNumbers);
-  const rowsOf = Map.groupBy(await findHistory(client, context.workspaceId, numbers), (row) => row.item_number);
-  for (const item of needHistory) {
-    states.get(item)!.useHistory(historyOf(item.itemNumbers.flatMap((itemNumber) => rowsOf.get(itemNumber) ?? [])));
-  }
+  const states = new Map(
+    plan.items.map((item): [PlannedItem, ContributionState] => [
+      item,
+      joinedState(contributionsOf, item.itemNumbers, context.workspaceId) ?? new ContributionState(),
+    ]),
+  );
+  const recollections = [...states].map(([item, state]) => {
+    const entries = item.records.map((index) => ({ order: orderOf(bound[index]!), content: bound[index]!.record }));
+    return { state, itemNumbers: item.itemNumbers, entries };
+  });
+  await recallFieldHistory(client, context.workspaceId, recollections);
   return states;
-}
-
-/** What each field was, from the entries of an item. */
-export function historyOf(rows: readonly HistoryRow[]): FieldHistory {
-  const history = new Map<string, { order: EntryOrder; value: string }[]>();
-  for (const row of rows) {
-    const order = {
-      entryId: row.entry_id,
-      effectiveAtMicros: row.effective_at_micros,
-      receivedSequence: row.received_sequence,
-    };
-    for (const [name, value] of Object.entries(row.fields)) {
-      const values = history.get(name);
-      const past = { order, value: canonicalJson(value) };
-      if (values) values.push(past);
-      else history.set(name, [past]);
-    }
-  }
-  return history;
 }
 
 function joinedState(

@@ -465,41 +465,6 @@ export async function discardNewItems(
   ]);
 }
 
-/** One entry of an item's past, as far as the fold needs it. */
-export interface HistoryRow {
-  /** The item that the entry belongs to by now. */
-  item_number: number;
-  entry_id: string;
-  effective_at_micros: number;
-  received_sequence: number;
-  fields: Record<string, unknown>;
-}
-
-/** All entries of a workspace for items and for those merged into them. */
-export async function findHistory(
-  queryable: Queryable,
-  workspaceId: string,
-  itemNumbers: readonly number[],
-): Promise<HistoryRow[]> {
-  // `offset 0` keeps the lookup of entries one of each member; without statistics the planner would read all entries once.
-  const { rows } = await queryable.query<HistoryRow>({
-    name: 'find_history',
-    text: `select members.item_number, past.entry_id, (extract(epoch from past.effective_at) * 1000000)::int8 as effective_at_micros,
-                  past.received_sequence, past.record -> 'fields' as fields
-           from (
-             select unnest($1::int8[]) as item_number, unnest($1::int8[]) as member
-             union all
-             select merged_into, item_number from items where merged_into = any($1::int8[])
-           ) as members
-           cross join lateral (
-             select entry_id, effective_at, received_sequence, record from entries
-             where entries.item_number = members.member and entries.workspace_id = $2 and entries.withdrawn_at is null offset 0
-           ) as past`,
-    values: [int8Array(itemNumbers), workspaceId],
-  });
-  return rows;
-}
-
 export interface NewMerge {
   readonly survivor: number;
   readonly losers: readonly number[];
