@@ -1,7 +1,6 @@
 import { int2Array, int4Array, int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { claimKey, splitClaimKey } from './judge-record.ts';
-import type { StoredContributionState } from './contribution-state.ts';
 
 /** The one lock that every transaction takes that merges items, after its claims and before its item rows. */
 const mergeLockKey = 0x6d65_7267;
@@ -259,29 +258,6 @@ export async function findSeparations(
            join item_separations as separations on separations.lower_item = lower.member
            join members as higher on higher.member = separations.higher_item
            where lower.current <> higher.current`,
-    values: [int8Array(itemNumbers)],
-  });
-  return rows;
-}
-
-export interface ContributionRow {
-  item_number: number;
-  workspace_id: string;
-  state: StoredContributionState;
-  /** Whether the workspace may join what others contributed to. */
-  is_trusted: boolean;
-}
-
-/** Who contributed to items, with what they know. */
-export async function findContributions(
-  queryable: Queryable,
-  itemNumbers: readonly number[],
-): Promise<ContributionRow[]> {
-  const { rows } = await queryable.query<ContributionRow>({
-    name: 'find_contributions',
-    text: `select item_number, contributions.workspace_id, state, workspaces.may_link_items as is_trusted
-           from contributions join workspaces on workspaces.workspace_id = contributions.workspace_id
-           where item_number = any($1::int8[])`,
     values: [int8Array(itemNumbers)],
   });
   return rows;

@@ -40,9 +40,7 @@ export async function editItem(client: Queryable, edit: ItemEdit): Promise<Verdi
   const order = { entryId, effectiveAtMicros: receivedAtMicros, receivedSequence };
   const content = { identifiers: [], fields };
   const state = ContributionState.fromStored(item.state, canonicalJson);
-  await recallFieldHistory(client, workspaceId, [
-    { state, itemNumbers: [itemNumber], entries: [{ order, content }] },
-  ]);
+  await recallFieldHistory(client, workspaceId, [{ state, itemNumbers: [itemNumber], entries: [{ order, content }] }]);
   const hasNewContent = state.apply(order, content);
   const verdict: Verdict = { status: 'completed', outcome: hasNewContent ? 'enriched' : 'duplicate' };
   const stateText = state.toJson();
