@@ -95,16 +95,16 @@ export class ContributionState {
    * Fields of an entry that comes between the first and the last that have them. What the entry changes can only be told
    * with the values that they had in between, which the fold does not hold; then `useHistory` must come first.
    */
-  fieldsBetween(order: EntryOrder, content: EntryContent): { name: string; earliest: EntryOrder }[] {
+  fieldsBetween(order: EntryOrder, content: EntryContent): readonly { name: string; earliest: EntryOrder }[] {
     const { fields } = this.#fold();
-    return content.fields.flatMap(([name]) => {
+    const between: { name: string; earliest: EntryOrder }[] = [];
+    for (const [name] of content.fields) {
       const field = fields.get(name);
-      const isBetween =
-        field !== undefined &&
-        compareEntryOrder(order, field.latest) < 0 &&
-        compareEntryOrder(order, field.earliest) > 0;
-      return isBetween ? [{ name, earliest: field.earliest }] : [];
-    });
+      if (!field || compareEntryOrder(order, field.latest) > 0 || compareEntryOrder(order, field.earliest) < 0)
+        continue;
+      between.push({ name, earliest: field.earliest });
+    }
+    return between;
   }
 
   useHistory(history: FieldHistory): void {

@@ -8,6 +8,7 @@ import {
   emptyIdentityTables,
   makeAbsorber,
   receiptOf,
+  waitUntilBlocked,
   type Absorber,
   type TestRecord,
   type TestWorkspace,
@@ -179,7 +180,7 @@ describe('records of one item in any order of time', () => {
         workspace = await createWorkspace(database);
         await compareWithModel(cut(all, sizes));
       }),
-      { numRuns: 60 },
+      { numRuns: 40 },
     );
   }, 120_000);
 
@@ -262,6 +263,18 @@ describe('what a record out of order comes right after', () => {
 
     expect(await outcomeOf(weighed(30, 1))).toBe('duplicate');
     expect(await outcomeOf(weighed(40, 2))).toBe('enriched');
+  });
+
+  test('may be an entry of a transaction that committed while this one waited for the item', async () => {
+    for (const records of [weighed(10, 1), weighed(90, 3)]) await absorber.absorb(workspace, records);
+    const [one, other] = [await beginTransaction(database), await beginTransaction(database)];
+    await absorber.absorbWithin(one.client, workspace, weighed(20, 2));
+    const waiting = absorber.absorbWithin(other.client, workspace, weighed(30, 2));
+    await waitUntilBlocked(database, other.backendPid);
+    await one.commit();
+
+    expect((await waiting)[0]!.outcome).toBe('duplicate');
+    await other.commit();
   });
 
   test('may be a value that a merge by hand chose, until the merge is undone', async () => {

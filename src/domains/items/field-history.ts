@@ -100,18 +100,22 @@ interface Place {
 
 /** The places of entries that come between others which have their fields, in their order. */
 function placesToLookBack({ state, entries }: Recollection): Place[] {
-  const places: Place[] = [];
+  const between = entries.flatMap(({ order, content }) => {
+    const fields = state.fieldsBetween(order, content);
+    return fields.length === 0 ? [] : [{ order, fields }];
+  });
   // Where two entries of the same field come, what is right before the earlier one serves the later one as well.
   const lastWithField = new Map<string, EntryOrder>();
-  for (const { order, content } of entries.toSorted((a, b) => compareEntryOrder(a.order, b.order))) {
-    const sought = state.fieldsBetween(order, content).map(({ name, earliest }) => {
-      const floor = lastWithField.get(name) ?? earliest;
-      lastWithField.set(name, order);
-      return { name, order, floor };
+  return between
+    .toSorted((a, b) => compareEntryOrder(a.order, b.order))
+    .map(({ order, fields }) => {
+      const sought = fields.map(({ name, earliest }) => {
+        const floor = lastWithField.get(name) ?? earliest;
+        lastWithField.set(name, order);
+        return { name, order, floor };
+      });
+      return { order, sought };
     });
-    if (sought.length > 0) places.push({ order, sought });
-  }
-  return places;
 }
 
 /** Reads the entries of one item back from one place. */
