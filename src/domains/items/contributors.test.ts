@@ -144,7 +144,7 @@ test('others that named the same are told once, trusted ones apart, oneself not 
   const strangers = await readStrangers(workspaces[0]!);
 
   expect(strangers).toHaveLength(2);
-  expect(strangers.map(({ isTrusted }) => isTrusted).toSorted()).toEqual([false, true]);
+  expect(new Set(strangers.map(({ isTrusted }) => isTrusted))).toEqual(new Set([false, true]));
 });
 
 test('a merge still joins all that every workspace knew of both items', async () => {
