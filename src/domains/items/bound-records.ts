@@ -67,7 +67,7 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
   for (const key of released) held.delete(key);
   for (const { key, itemNumber } of ownAlone.values()) privateOwners.set(key, itemNumber);
 
-  const [contributorsOf, contributionsOf] = await findParticipants(absorption, plan);
+  const [participantsOf, contributionsOf] = await findParticipants(absorption, plan);
   const states = await openStates(absorption, plan, bound, known.ownContributionsOf);
   const knownEventKeys = await findEventKeysOfItems(absorption, plan, bound);
   const rows = absorption.startRows();
@@ -76,7 +76,7 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
     rows.addItem(bound, item, { itemNumber: targetOf(item), isNew, state: states.get(item)!, knownEventKeys });
   }
   rows.addConflicts(bound, plan, targetOf);
-  absorption.addFindings(bound, plan, targetOf, contributorsOf);
+  absorption.addFindings(bound, plan, targetOf, participantsOf);
   mergePlannedItems(absorption, plan, bound, contributionsOf, rows);
   writes.add(...rows.write(client));
   return rows;
@@ -250,7 +250,7 @@ function compareClaims(
 async function findParticipants(
   { client }: Absorption,
   plan: ResolutionPlan,
-): Promise<[contributorsOf: (itemNumber: number) => readonly string[], contributionsOf: ContributionsOfItems]> {
+): Promise<[participantsOf: (itemNumber: number) => readonly string[], contributionsOf: ContributionsOfItems]> {
   const contested = [...plan.conflicts.values()].flatMap((conflict) => conflict.contested);
   const merging = plan.items.filter(({ itemNumbers }) => itemNumbers.length > 1);
   const numbersOf = (items: readonly PlannedItem[]) => [...new Set(items.flatMap(({ itemNumbers }) => itemNumbers))];
