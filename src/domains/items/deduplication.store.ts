@@ -1,7 +1,6 @@
 import { int2Array, int4Array, int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { claimKey, splitClaimKey } from './judge-record.ts';
-import type { StoredContributionState } from './contribution-state.ts';
 
 /** The one lock that every transaction takes that merges items, after its claims and before its item rows. */
 const mergeLockKey = 0x6d65_7267;
@@ -264,29 +263,6 @@ export async function findSeparations(
   return rows;
 }
 
-export interface ContributionRow {
-  item_number: number;
-  workspace_id: string;
-  state: StoredContributionState;
-  /** Whether the workspace may join what others contributed to. */
-  is_trusted: boolean;
-}
-
-/** Who contributed to items, with what they know. */
-export async function findContributions(
-  queryable: Queryable,
-  itemNumbers: readonly number[],
-): Promise<ContributionRow[]> {
-  const { rows } = await queryable.query<ContributionRow>({
-    name: 'find_contributions',
-    text: `select item_number, contributions.workspace_id, state, workspaces.may_link_items as is_trusted
-           from contributions join workspaces on workspaces.workspace_id = contributions.workspace_id
-           where item_number = any($1::int8[])`,
-    values: [int8Array(itemNumbers)],
-  });
-  return rows;
-}
-
 export interface NewItem {
   readonly itemNumber: number;
   readonly valueChain: string;
@@ -473,41 +449,6 @@ export async function discardNewItems(
       values: [numbers],
     }),
   ]);
-}
-
-/** One entry of an item's past, as far as the fold needs it. */
-export interface HistoryRow {
-  /** The item that the entry belongs to by now. */
-  item_number: number;
-  entry_id: string;
-  effective_at_micros: number;
-  received_sequence: number;
-  fields: Record<string, unknown>;
-}
-
-/** All entries of a workspace for items and for those merged into them. */
-export async function findHistory(
-  queryable: Queryable,
-  workspaceId: string,
-  itemNumbers: readonly number[],
-): Promise<HistoryRow[]> {
-  // `offset 0` keeps the lookup of entries one of each member; without statistics the planner would read all entries once.
-  const { rows } = await queryable.query<HistoryRow>({
-    name: 'find_history',
-    text: `select members.item_number, past.entry_id, (extract(epoch from past.effective_at) * 1000000)::int8 as effective_at_micros,
-                  past.received_sequence, past.record -> 'fields' as fields
-           from (
-             select unnest($1::int8[]) as item_number, unnest($1::int8[]) as member
-             union all
-             select merged_into, item_number from items where merged_into = any($1::int8[])
-           ) as members
-           cross join lateral (
-             select entry_id, effective_at, received_sequence, record from entries
-             where entries.item_number = members.member and entries.workspace_id = $2 and entries.withdrawn_at is null offset 0
-           ) as past`,
-    values: [int8Array(itemNumbers), workspaceId],
-  });
-  return rows;
 }
 
 export interface NewMerge {

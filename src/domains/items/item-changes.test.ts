@@ -277,6 +277,24 @@ describe('PUT /api/items/{id}', () => {
     expect(fields[0]!.overwritten.map(({ value }) => value)).toEqual([500, 400]);
   });
 
+  test('makes a version if and only if its values differ from those right before it, also below one that is dated ahead', async () => {
+    const sisbov = newSisbov();
+    await create({ identifiers: [sisbov], metadata: { peso: 450 } });
+    const occurredAt = new Date(Date.now() + 200_000).toISOString();
+    const { dfid, version } = await create({
+      identifiers: [sisbov],
+      metadata: { peso: 460 },
+      occurred_at: occurredAt,
+    });
+    const versionAfter = async (peso: number) =>
+      (await readJson<Item>(await send('PUT', `/api/items/${dfid}`, { metadata: { peso } }))).version;
+
+    expect(await versionAfter(450)).toBe(version);
+    expect(await versionAfter(455)).toBe(version + 1);
+    expect(await versionAfter(455)).toBe(version + 1);
+    expect(await versionAfter(450)).toBe(version + 2);
+  });
+
   test('of many at once loses none', async () => {
     const { dfid } = await create();
     const names = Array.from({ length: 12 }, (_, at) => `field_${at}`);

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { ContentionError } from '../absorption.ts';
-import { findContributions, lockItems, lockMerging, type ContributionRow } from '../deduplication.store.ts';
+import { findContributions, type ContributionRow } from '../contributors.store.ts';
+import { lockItems, lockMerging } from '../deduplication.store.ts';
 import { claimKey } from '../judge-record.ts';
 import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';
 import type { EvidenceEntry, EvidenceMerge } from './refold-plan.ts';
