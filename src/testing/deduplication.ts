@@ -188,13 +188,19 @@ const brokenRules: Readonly<Record<string, string>> = {
 
 /** The rules that the database breaks, each with some of the rows. Empty when all is well. */
 export async function findBrokenRules(database: Database): Promise<object[]> {
-  const found = await Promise.all(
-    Object.entries(brokenRules).map(async ([rule, query]) => {
-      const { rows } = await database.pool.query(`${query} limit 3`);
-      return rows.length === 0 ? [] : [{ rule, rows: rows as unknown[] }];
-    }),
-  );
-  return [...found.flat(), ...(await findWrongCases(database))];
+  const found = await withTransaction(database.pool, async (client) => {
+    // A worker's connections are set for small statements; these look at everything.
+    await client.query(
+      `set local enable_hashjoin = on; set local enable_mergejoin = on; set local enable_seqscan = on; set local statement_timeout = '10min'`,
+    );
+    const broken: object[] = [];
+    for (const [rule, query] of Object.entries(brokenRules)) {
+      const { rows } = await client.query(`${query} limit 3`);
+      if (rows.length > 0) broken.push({ rule, rows: rows as unknown[] });
+    }
+    return broken;
+  });
+  return [...found, ...(await findWrongCases(database))];
 }
 
 /** Entries that wait in another case than those they hang together with, by identifiers and items, and vice versa. */
