@@ -15,12 +15,25 @@ export function sortClaims(keys: Iterable<string>): string[] {
   return [...keys].toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
+/*
+ * Most workspaces have no claims of their own, and most installations few open cases, so looking up each key begins with
+ * the question whether there are any. `offset 0` keeps it a lookup of each key also in plans that were made while the table
+ * was empty: those would read all of it for every chunk once it is filled.
+ */
+function workspaceClaimOf(keys: string, workspaceId: string): string {
+  return `select item_number from workspace_claims
+          where workspace_id = ${workspaceId} and identifier_type = ${keys}.identifier_type collate "C"
+            and value = ${keys}.value collate "C" offset 0`;
+}
+
 /** Who owns keys, as far as committed; keys that nobody owns are left out. */
 export interface ClaimOwners {
   /** For all workspaces. */
   readonly owners: Map<string, number>;
   /** For the asking workspace alone. */
   readonly privateOwners: Map<string, number>;
+  /** Whether anything was decided about records of the workspace that is to be remembered. */
+  readonly hasDecisions: boolean;
 }
 
 interface OwnerColumns {
@@ -33,9 +46,9 @@ export async function findClaimOwners(
   workspaceId: string,
   keys: readonly string[],
 ): Promise<ClaimOwners> {
-  if (keys.length === 0) return { owners: new Map(), privateOwners: new Map() };
+  if (keys.length === 0) return { owners: new Map(), privateOwners: new Map(), hasDecisions: false };
   // Two arrays in one row are a fraction of the work of a row for each key.
-  const { rows } = await queryable.query<{ shared: OwnerColumns; own: OwnerColumns }>({
+  const { rows } = await queryable.query<{ shared: OwnerColumns; own: OwnerColumns; has_decisions: boolean }>({
     name: 'find_claim_owners',
     text: `select (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
                                             'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
@@ -45,14 +58,15 @@ export async function findClaimOwners(
                   (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
                                             'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
                    from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
-                   join workspace_claims as claims
-                     on claims.workspace_id = $3 and claims.identifier_type = wanted.identifier_type collate "C"
-                    and claims.value = wanted.value collate "C") as own`,
+                   cross join lateral (${workspaceClaimOf('wanted', '$3')}) as claims
+                   where exists (select 1 from workspace_claims where workspace_id = $3)) as own,
+                  exists (select 1 from remembered_decisions where workspace_id = $3) as has_decisions`,
     values: [...claimColumns(keys), workspaceId],
   });
   const ownersOf = ({ ordinals, item_numbers: itemNumbers }: OwnerColumns) =>
     new Map(ordinals.map((ordinal, at) => [keys[ordinal - 1]!, itemNumbers[at]!]));
-  return { owners: ownersOf(rows[0]!.shared), privateOwners: ownersOf(rows[0]!.own) };
+  const { shared, own, has_decisions: hasDecisions } = rows[0]!;
+  return { owners: ownersOf(shared), privateOwners: ownersOf(own), hasDecisions };
 }
 
 /**
@@ -67,16 +81,18 @@ export async function findReservations(
   if (sortedKeys.length === 0) return { contested: new Set(), privateOwners: new Map() };
   const { rows } = await queryable.query<{ identifier_type: string; value: string; item_number: number | null }>({
     name: 'find_reservations',
-    text: `select contested.identifier_type, contested.value, null::int8 as item_number
+    text: `select held.identifier_type, held.value, null::int8 as item_number
            from unnest($1::text[], $2::text[]) as held (identifier_type, value)
-           join contested_claims as contested
-             on contested.identifier_type = held.identifier_type collate "C" and contested.value = held.value collate "C"
+           cross join lateral (
+             select 1 from contested_claims
+             where identifier_type = held.identifier_type collate "C" and value = held.value collate "C" offset 0
+           ) as contested
+           where exists (select 1 from contested_claims)
            union all
-           select claims.identifier_type, claims.value, claims.item_number
+           select held.identifier_type, held.value, claims.item_number
            from unnest($1::text[], $2::text[]) as held (identifier_type, value)
-           join workspace_claims as claims
-             on claims.workspace_id = $3 and claims.identifier_type = held.identifier_type collate "C"
-            and claims.value = held.value collate "C"`,
+           cross join lateral (${workspaceClaimOf('held', '$3')}) as claims
+           where exists (select 1 from workspace_claims where workspace_id = $3)`,
     values: [...claimColumns(sortedKeys), workspaceId],
   });
   const contested = new Set<string>();
@@ -224,21 +240,44 @@ export async function findMergedItems(
   return rows;
 }
 
+/** A claim of an item that exists. */
+export interface ItemClaim {
+  readonly key: string;
+  readonly claimType: string;
+  readonly value: string;
+  readonly itemNumber: number;
+  /** True when it leads the asking workspace alone to the item. */
+  readonly isPrivate: boolean;
+}
+
+interface ClaimsColumns {
+  item_numbers: number[];
+  claim_types: string[];
+  claim_values: string[];
+}
+
 /** All claims of items, those that lead only one workspace to them included (for that workspace). */
 export async function findClaimsOfItems(
   queryable: Queryable,
   workspaceId: string,
   itemNumbers: readonly number[],
-): Promise<{ item_number: number; identifier_type: string; value: string }[]> {
-  const { rows } = await queryable.query<{ item_number: number; identifier_type: string; value: string }>({
+): Promise<ItemClaim[]> {
+  const columns = `json_build_object('item_numbers', coalesce(array_agg(item_number), '{}'),
+                                     'claim_types', coalesce(array_agg(identifier_type), '{}'),
+                                     'claim_values', coalesce(array_agg(value), '{}'))`;
+  const { rows } = await queryable.query<{ shared: ClaimsColumns; own: ClaimsColumns }>({
     name: 'find_claims_of_items',
-    text: `select item_number, identifier_type, value from identifier_claims where item_number = any($1::int8[])
-           union all
-           select item_number, identifier_type, value from workspace_claims
-           where item_number = any($1::int8[]) and workspace_id = $2`,
+    text: `select (select ${columns} from identifier_claims where item_number = any($1::int8[])) as shared,
+                  (select ${columns} from workspace_claims where item_number = any($1::int8[]) and workspace_id = $2) as own`,
     values: [int8Array(itemNumbers), workspaceId],
   });
-  return rows;
+  const claimsOf = (found: ClaimsColumns, isPrivate: boolean) =>
+    found.item_numbers.map((itemNumber, at): ItemClaim => {
+      const [claimType, value] = [found.claim_types[at]!, found.claim_values[at]!];
+      return { key: claimKey(claimType, value), claimType, value, itemNumber, isPrivate };
+    });
+  const { shared, own } = rows[0]!;
+  return [...claimsOf(shared, false), ...claimsOf(own, true)];
 }
 
 /** Pairs of these items that a person keeps apart, be it as members that became them. */
