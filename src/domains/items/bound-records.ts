@@ -3,7 +3,6 @@ import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContentionError, ownersOf, type Absorption } from './absorption.ts';
 import { ContributionState, type EntryOrder, type FieldHistory } from './contribution-state.ts';
 import {
-  findClaimOwners,
   findClaimsOfItems,
   findContributions,
   findHistory,
@@ -17,6 +16,7 @@ import {
   releaseClaims,
   type ContributionRow,
   type HistoryRow,
+  type ItemClaim,
   type NewClaim,
 } from './deduplication.store.ts';
 import { evidenceHash } from './evidence.ts';
@@ -101,7 +101,6 @@ async function lockKnownItems(
   owned: OwnersBefore,
   decisionOn: (index: number) => RememberedDecision | undefined,
 ) {
-  const keys = [...new Set([...owned.owners.keys(), ...owned.privateOwners.keys()])];
   const decided = bound.flatMap((_record, index) => decisionOn(index)?.itemNumber ?? []);
   const itemNumbers = [...new Set([...owned.owners.values(), ...owned.privateOwners.values(), ...decided])].toSorted(
     (a, b) => a - b,
@@ -111,22 +110,18 @@ async function lockKnownItems(
     return touched.size > 1;
   });
   if (mayMerge) writes.add(lockMerging(client));
-  const [locked, claims, contributions, ownersNow, separations] = await Promise.all([
+  const [locked, claims, contributions, separations] = await Promise.all([
     lockItems(client, itemNumbers, mayMerge),
     findClaimsOfItems(client, context.workspaceId, itemNumbers),
     findContributions(client, itemNumbers),
-    findClaimOwners(client, context.workspaceId, keys),
     mayMerge ? findSeparations(client, itemNumbers) : [],
   ]);
   const mergedInto = new Map(locked.map((row) => [row.item_number, row.merged_into]));
-  const isUnmoved =
-    itemNumbers.every((itemNumber) => mergedInto.get(itemNumber) === null) &&
-    [...owned.owners].every(([key, owner]) => ownersNow.owners.get(key) === owner) &&
-    [...owned.privateOwners].every(([key, owner]) => ownersNow.privateOwners.get(key) === owner);
+  const isUnmoved = itemNumbers.every((itemNumber) => mergedInto.get(itemNumber) === null) && areOwned(owned, claims);
   if (!isUnmoved) throw new ContentionError();
   // Claims that this transaction took for an item are not facts yet: the plan decides whether they stay.
-  const facts = claims.filter((claim) => !held.has(claimKey(claim.identifier_type, claim.value)));
-  const factsOf = Map.groupBy(facts, (claim) => claim.item_number);
+  const facts = claims.filter(({ key }) => !held.has(key));
+  const factsOf = Map.groupBy(facts, (claim) => claim.itemNumber);
   const contributionsOf = Map.groupBy(contributions, (row) => row.item_number);
   const separatedFrom = separationsOf(separations);
   const vouched = new Set(locked.filter((row) => row.is_vouched).map((row) => row.item_number));
@@ -145,12 +140,21 @@ async function lockKnownItems(
   return { items, contributionsOf };
 }
 
+/** Whether all owners from before are among the claims that their items have now. A key has one owner of each kind. */
+function areOwned({ owners, privateOwners }: OwnersBefore, claims: readonly ItemClaim[]): boolean {
+  let owned = 0;
+  for (const { key, itemNumber, isPrivate } of claims) {
+    if ((isPrivate ? privateOwners : owners).get(key) === itemNumber) owned += 1;
+  }
+  return owned === owners.size + privateOwners.size;
+}
+
 function groupSingleClaims(
-  claims: readonly { identifier_type: string; value: string }[],
+  claims: readonly ItemClaim[],
   singleClaimTypes: ReadonlySet<string>,
 ): Map<string, Set<string>> {
   const singleClaims = new Map<string, Set<string>>();
-  for (const { identifier_type: claimType, value } of claims) {
+  for (const { claimType, value } of claims) {
     if (!singleClaimTypes.has(claimType)) continue;
     const values = singleClaims.get(claimType);
     if (values) values.add(value);
@@ -174,8 +178,8 @@ function contributorsOf(contributions: readonly ContributionRow[], workspaceId: 
 }
 
 /** The word of a person that all identifiers of an item belong together. */
-function vouching(claims: readonly { identifier_type: string; value: string }[]): Contributor {
-  const keys = new Set(claims.map((claim) => claimKey(claim.identifier_type, claim.value)));
+function vouching(claims: readonly ItemClaim[]): Contributor {
+  const keys = new Set(claims.map(({ key }) => key));
   return { keys, isOurs: false, isTrusted: true };
 }
 

@@ -225,21 +225,44 @@ export async function findMergedItems(
   return rows;
 }
 
+/** A claim of an item that exists. */
+export interface ItemClaim {
+  readonly key: string;
+  readonly claimType: string;
+  readonly value: string;
+  readonly itemNumber: number;
+  /** True when it leads the asking workspace alone to the item. */
+  readonly isPrivate: boolean;
+}
+
+interface ClaimsColumns {
+  item_numbers: number[];
+  claim_types: string[];
+  claim_values: string[];
+}
+
 /** All claims of items, those that lead only one workspace to them included (for that workspace). */
 export async function findClaimsOfItems(
   queryable: Queryable,
   workspaceId: string,
   itemNumbers: readonly number[],
-): Promise<{ item_number: number; identifier_type: string; value: string }[]> {
-  const { rows } = await queryable.query<{ item_number: number; identifier_type: string; value: string }>({
+): Promise<ItemClaim[]> {
+  const columns = `json_build_object('item_numbers', coalesce(array_agg(item_number), '{}'),
+                                     'claim_types', coalesce(array_agg(identifier_type), '{}'),
+                                     'claim_values', coalesce(array_agg(value), '{}'))`;
+  const { rows } = await queryable.query<{ shared: ClaimsColumns; own: ClaimsColumns }>({
     name: 'find_claims_of_items',
-    text: `select item_number, identifier_type, value from identifier_claims where item_number = any($1::int8[])
-           union all
-           select item_number, identifier_type, value from workspace_claims
-           where item_number = any($1::int8[]) and workspace_id = $2`,
+    text: `select (select ${columns} from identifier_claims where item_number = any($1::int8[])) as shared,
+                  (select ${columns} from workspace_claims where item_number = any($1::int8[]) and workspace_id = $2) as own`,
     values: [int8Array(itemNumbers), workspaceId],
   });
-  return rows;
+  const claimsOf = (found: ClaimsColumns, isPrivate: boolean) =>
+    found.item_numbers.map((itemNumber, at): ItemClaim => {
+      const [claimType, value] = [found.claim_types[at]!, found.claim_values[at]!];
+      return { key: claimKey(claimType, value), claimType, value, itemNumber, isPrivate };
+    });
+  const { shared, own } = rows[0]!;
+  return [...claimsOf(shared, false), ...claimsOf(own, true)];
 }
 
 /** Pairs of these items that a person keeps apart, be it as members that became them. */
