@@ -70,9 +70,9 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
     rows.addItem(bound, item, { itemNumber: targetOf(item), isNew, state: states.get(item)!, knownEventKeys });
   }
   rows.addConflicts(bound, plan, targetOf);
-  const contributorsOf = (itemNumber: number) =>
+  const workspacesOf = (itemNumber: number) =>
     (known.contributionsOf.get(itemNumber) ?? []).map((row) => row.workspace_id);
-  absorption.addFindings(bound, plan, targetOf, contributorsOf);
+  absorption.addFindings(bound, plan, targetOf, workspacesOf);
   mergePlannedItems(absorption, plan, bound, known.contributionsOf, rows);
   writes.add(...rows.write(client));
   return rows;

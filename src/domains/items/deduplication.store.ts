@@ -16,6 +16,17 @@ export function sortClaims(keys: Iterable<string>): string[] {
   return [...keys].toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
+/*
+ * Most workspaces have no claims of their own, and most installations few open cases, so looking up each key begins with
+ * the question whether there are any. `offset 0` keeps it a lookup of each key also in plans that were made while the table
+ * was empty: those would read all of it for every chunk once it is filled.
+ */
+function workspaceClaimOf(keys: string, workspaceId: string): string {
+  return `select item_number from workspace_claims
+          where workspace_id = ${workspaceId} and identifier_type = ${keys}.identifier_type collate "C"
+            and value = ${keys}.value collate "C" offset 0`;
+}
+
 /** Who owns keys, as far as committed; keys that nobody owns are left out. */
 export interface ClaimOwners {
   /** For all workspaces. */
@@ -46,9 +57,8 @@ export async function findClaimOwners(
                   (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
                                             'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
                    from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
-                   join workspace_claims as claims
-                     on claims.workspace_id = $3 and claims.identifier_type = wanted.identifier_type collate "C"
-                    and claims.value = wanted.value collate "C") as own`,
+                   cross join lateral (${workspaceClaimOf('wanted', '$3')}) as claims
+                   where exists (select 1 from workspace_claims where workspace_id = $3)) as own`,
     values: [...claimColumns(keys), workspaceId],
   });
   const ownersOf = ({ ordinals, item_numbers: itemNumbers }: OwnerColumns) =>
@@ -68,16 +78,18 @@ export async function findReservations(
   if (sortedKeys.length === 0) return { contested: new Set(), privateOwners: new Map() };
   const { rows } = await queryable.query<{ identifier_type: string; value: string; item_number: number | null }>({
     name: 'find_reservations',
-    text: `select contested.identifier_type, contested.value, null::int8 as item_number
+    text: `select held.identifier_type, held.value, null::int8 as item_number
            from unnest($1::text[], $2::text[]) as held (identifier_type, value)
-           join contested_claims as contested
-             on contested.identifier_type = held.identifier_type collate "C" and contested.value = held.value collate "C"
+           cross join lateral (
+             select 1 from contested_claims
+             where identifier_type = held.identifier_type collate "C" and value = held.value collate "C" offset 0
+           ) as contested
+           where exists (select 1 from contested_claims)
            union all
-           select claims.identifier_type, claims.value, claims.item_number
+           select held.identifier_type, held.value, claims.item_number
            from unnest($1::text[], $2::text[]) as held (identifier_type, value)
-           join workspace_claims as claims
-             on claims.workspace_id = $3 and claims.identifier_type = held.identifier_type collate "C"
-            and claims.value = held.value collate "C"`,
+           cross join lateral (${workspaceClaimOf('held', '$3')}) as claims
+           where exists (select 1 from workspace_claims where workspace_id = $3)`,
     values: [...claimColumns(sortedKeys), workspaceId],
   });
   const contested = new Set<string>();

@@ -23,6 +23,8 @@ function claimColumns(keys: readonly string[]): [types: Buffer, values: Buffer] 
   return [textArray(pairs.map((pair) => pair[0])), textArray(pairs.map((pair) => pair[1]))];
 }
 
+// `offset 0`, here and below: a lookup of each key also in plans that were made while the table was empty.
+
 /** The open cases to which any of these belongs. */
 export async function findCasesTouching(
   queryable: Queryable,
@@ -36,10 +38,12 @@ export async function findCasesTouching(
     item_number: number | null;
   }>({
     name: 'find_cases_touching',
-    text: `select contested.conflict_id, contested.identifier_type, contested.value, null::int8 as item_number
+    text: `select contested.conflict_id, wanted.identifier_type, wanted.value, null::int8 as item_number
            from unnest($1::text[], $2::text[]) as wanted (identifier_type, value)
-           join contested_claims as contested
-             on contested.identifier_type = wanted.identifier_type collate "C" and contested.value = wanted.value collate "C"
+           cross join lateral (
+             select conflict_id from contested_claims
+             where identifier_type = wanted.identifier_type collate "C" and value = wanted.value collate "C" offset 0
+           ) as contested
            union all
            select conflict_id, null, null, item_number from contested_items where item_number = any($3::int8[])`,
     values: [...claimColumns(keys), int8Array(itemNumbers)],
@@ -59,12 +63,18 @@ export async function findWorkspaceLinks(
 ): Promise<{ key: string; itemNumber: number }[]> {
   const { rows } = await queryable.query<{ identifier_type: string; value: string; item_number: number }>({
     name: 'find_workspace_links',
-    text: `select claims.identifier_type, claims.value, claims.item_number
+    text: `select wanted.identifier_type, wanted.value, claims.item_number
            from unnest($1::text[], $2::text[]) as wanted (identifier_type, value)
-           join workspace_claims as claims
-             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"
+           cross join lateral (
+             select item_number from workspace_claims
+             where identifier_type = wanted.identifier_type collate "C" and value = wanted.value collate "C" offset 0
+           ) as claims
            union
-           select identifier_type, value, item_number from workspace_claims where item_number = any($3::int8[])`,
+           select claims.identifier_type, claims.value, claims.item_number
+           from unnest($3::int8[]) as touched (item_number)
+           cross join lateral (
+             select identifier_type, value, item_number from workspace_claims where item_number = touched.item_number offset 0
+           ) as claims`,
     values: [...claimColumns(keys), int8Array(itemNumbers)],
   });
   return rows.map((row) => ({ key: claimKey(row.identifier_type, row.value), itemNumber: row.item_number }));
