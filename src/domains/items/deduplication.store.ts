@@ -33,6 +33,8 @@ export interface ClaimOwners {
   readonly owners: Map<string, number>;
   /** For the asking workspace alone. */
   readonly privateOwners: Map<string, number>;
+  /** Whether anything was decided about records of the workspace that is to be remembered. */
+  readonly hasDecisions: boolean;
 }
 
 interface OwnerColumns {
@@ -45,9 +47,9 @@ export async function findClaimOwners(
   workspaceId: string,
   keys: readonly string[],
 ): Promise<ClaimOwners> {
-  if (keys.length === 0) return { owners: new Map(), privateOwners: new Map() };
+  if (keys.length === 0) return { owners: new Map(), privateOwners: new Map(), hasDecisions: false };
   // Two arrays in one row are a fraction of the work of a row for each key.
-  const { rows } = await queryable.query<{ shared: OwnerColumns; own: OwnerColumns }>({
+  const { rows } = await queryable.query<{ shared: OwnerColumns; own: OwnerColumns; has_decisions: boolean }>({
     name: 'find_claim_owners',
     text: `select (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
                                             'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
@@ -58,12 +60,14 @@ export async function findClaimOwners(
                                             'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
                    from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
                    cross join lateral (${workspaceClaimOf('wanted', '$3')}) as claims
-                   where exists (select 1 from workspace_claims where workspace_id = $3)) as own`,
+                   where exists (select 1 from workspace_claims where workspace_id = $3)) as own,
+                  exists (select 1 from remembered_decisions where workspace_id = $3) as has_decisions`,
     values: [...claimColumns(keys), workspaceId],
   });
   const ownersOf = ({ ordinals, item_numbers: itemNumbers }: OwnerColumns) =>
     new Map(ordinals.map((ordinal, at) => [keys[ordinal - 1]!, itemNumbers[at]!]));
-  return { owners: ownersOf(rows[0]!.shared), privateOwners: ownersOf(rows[0]!.own) };
+  const { shared, own, has_decisions: hasDecisions } = rows[0]!;
+  return { owners: ownersOf(shared), privateOwners: ownersOf(own), hasDecisions };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
+import { byteaArray, int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { claimKey, splitClaimKey } from '../judge-record.ts';
 import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';
@@ -262,7 +262,7 @@ export async function findDecisions(
            from remembered_decisions as decisions
            left join items on items.item_number = decisions.item_number
            where decisions.workspace_id = $1 and decisions.evidence_hash = any($2::bytea[])`,
-    values: [workspaceId, evidenceHashes],
+    values: [workspaceId, byteaArray(evidenceHashes)],
   });
   return rows;
 }
