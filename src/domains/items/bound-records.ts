@@ -70,9 +70,9 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
     rows.addItem(bound, item, { itemNumber: targetOf(item), isNew, state: states.get(item)!, knownEventKeys });
   }
   rows.addConflicts(bound, plan, targetOf);
-  const contributorsOf = (itemNumber: number) =>
+  const workspacesIn = (itemNumber: number) =>
     (known.contributionsOf.get(itemNumber) ?? []).map((row) => row.workspace_id);
-  absorption.addFindings(bound, plan, targetOf, contributorsOf);
+  absorption.addFindings(bound, plan, targetOf, workspacesIn);
   mergePlannedItems(absorption, plan, bound, known.contributionsOf, rows);
   writes.add(...rows.write(client));
   return rows;
@@ -336,7 +336,7 @@ function mergePlannedItems(
       for (const participant of participants)
         rows.addSystemEvent(current, linking, 'item_merged', payload, participant);
     }
-    for (const other of new Set(workspacesOf(merged))) {
+    for (const other of participants) {
       if (other === workspaceId) continue;
       const state = joinedState(contributionsOf, itemNumbers, other)!.toJson();
       rows.contributions.push({ itemNumber: current, workspaceId: other, state, isNewVersion: true });
