@@ -60,3 +60,5 @@ export { makeQualityRulesService } from './quality/quality-rules.service.ts';
 export { suggestionRoutes } from './suggestions/suggestions.routes.ts';
 export { makeSuggestionsService } from './suggestions/suggestions.service.ts';
 export { makeSuggestionsWork } from './suggestions/suggestions-work.ts';
+export { itemHistoryRoutes } from './history/item-history.routes.ts';
+export { makeItemHistory } from './history/item-history.service.ts';
