@@ -77,6 +77,14 @@ export interface RemovedEvent {
   event_key: Buffer | null;
 }
 
+/**
+ * What stays with an item of an event that leaves it: out of sight, of no entry and without content, but in the version that
+ * it made. The id stands where that of the event does in the order of time.
+ */
+const remainderColumns = `workspace_id, event_id, item_number, event_type, occurred_at, visibility, payload, created_at, versioned_at, withdrawn_at`;
+const remainderOfEvent = `events.workspace_id, (left(events.event_id::text, 24) || right(gen_random_uuid()::text, 12))::uuid,
+  events.item_number, events.event_type, events.occurred_at, 'private', '{}'::json, events.created_at, events.versioned_at, now()`;
+
 /** Takes away the events of entries that are not part of an item any longer, and gives what they were. */
 export async function removeEventsOfEntries(
   queryable: Queryable,
@@ -85,7 +93,12 @@ export async function removeEventsOfEntries(
   if (entryIds.length === 0) return [];
   const { rows } = await queryable.query<RemovedEvent>({
     name: 'remove_events_of_entries',
-    text: `delete from events using entries
+    text: `with remainders as (
+             insert into events (${remainderColumns})
+             select ${remainderOfEvent} from events join entries using (item_number, entry_id)
+             where entries.entry_id = any($1::uuid[])
+           )
+           delete from events using entries
            where entries.entry_id = any($1::uuid[]) and events.item_number = entries.item_number and events.entry_id = entries.entry_id
            returning events.entry_id, event_type, (extract(epoch from occurred_at) * 1000000)::int8 as occurred_at_micros, visibility,
                      payload, event_key`,
@@ -105,7 +118,7 @@ export async function withdrawEventsOfEntries(queryable: Queryable, entryIds: re
   });
 }
 
-/** Gives the events of entries to the items that the entries belong to now. */
+/** Gives the events of entries to the items that the entries belong to now, where they are part of a version made now. */
 export async function rehomeEvents(
   queryable: Queryable,
   rehomed: readonly { entryId: string; from: number; to: number }[],
@@ -113,8 +126,14 @@ export async function rehomeEvents(
   if (rehomed.length === 0) return;
   await queryable.query({
     name: 'rehome_events',
-    text: `update events set item_number = rehomed.new_item
-           from unnest($1::uuid[], $2::int8[], $3::int8[]) as rehomed (entry_id, old_item, new_item)
+    text: `with rehomed as (
+             select * from unnest($1::uuid[], $2::int8[], $3::int8[]) as rehomed (entry_id, old_item, new_item)
+           ), remainders as (
+             insert into events (${remainderColumns})
+             select ${remainderOfEvent} from rehomed
+             join events on events.item_number = rehomed.old_item and events.entry_id = rehomed.entry_id
+           )
+           update events set item_number = rehomed.new_item, versioned_at = now() from rehomed
            where events.item_number = rehomed.old_item and events.entry_id = rehomed.entry_id`,
     values: [
       uuidArray(rehomed.map(({ entryId }) => entryId)),

@@ -350,7 +350,7 @@ function mergePlannedItems(
       for (const participant of participants)
         rows.addSystemEvent(current, linking, 'item_merged', payload, participant);
     }
-    for (const other of new Set(workspacesOf(merged))) {
+    for (const other of participants) {
       if (other === workspaceId) continue;
       const state = joinedState(contributionsOf, itemNumbers, other)!.toJson();
       rows.contributions.push({ itemNumber: current, workspaceId: other, state, isNewVersion: true });

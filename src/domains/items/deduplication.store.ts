@@ -352,7 +352,10 @@ export async function insertContributions(
   });
 }
 
-/** Writes what workspaces know of items that exist: a new row, or the row that is there in its next version. */
+/**
+ * Writes what workspaces know of items that exist: a new row, or the row that is there in its next version. A transaction
+ * makes one version at most, however often it writes: its events, by which versions are told, all have its time.
+ */
 export async function upsertContributions(
   queryable: Queryable,
   contributions: readonly WrittenContribution[],
@@ -364,7 +367,8 @@ export async function upsertContributions(
            select item_number, workspace_id, state::json, versions
            from unnest($1::int8[], $2::uuid[], $3::text[], $4::int4[]) as written (item_number, workspace_id, state, versions)
            on conflict (item_number, workspace_id)
-             do update set state = excluded.state, version = contributions.version + excluded.version,
+             do update set state = excluded.state,
+                           version = contributions.version + case contributions.updated_at when now() then 0 else excluded.version end,
                            updated_at = case excluded.version when 0 then contributions.updated_at else now() end`,
     values: [
       int8Array(contributions.map((contribution) => contribution.itemNumber)),

@@ -63,3 +63,5 @@ export { makeSuggestionsWork } from './suggestions/suggestions-work.ts';
 export { conflictRoutes } from './conflicts/conflicts.routes.ts';
 export { makeConflictsService } from './conflicts/conflicts.service.ts';
 export { makeConflictResolver } from './conflicts/resolve-conflict.ts';
+export { itemHistoryRoutes } from './history/item-history.routes.ts';
+export { makeItemHistory } from './history/item-history.service.ts';

@@ -13,6 +13,7 @@ import { listMergesOfEntries, type EntryMerge, type EntryRow, type ShownEntry } 
 import { normaliseIdentifier } from './identifier-normalisers.ts';
 import type { NormalisationResult } from './identifiers/result.ts';
 import { itemIdOf } from './item-id.ts';
+import { findOwnItem } from './find-own-item.ts';
 import { dfidOf, itemNumberOf } from './item-names.ts';
 import {
   countOtherContributors,
@@ -55,14 +56,7 @@ export type ItemsService = ReturnType<typeof makeItemsService>;
 export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
   const { knex } = database;
 
-  const findOwn = async (workspaceId: string, idOrDfid: string): Promise<ItemRow> => {
-    const itemNumber = itemNumberOf(idOrDfid);
-    const row = itemNumber === undefined ? undefined : await findItem(knex, workspaceId, itemNumber);
-    if (!row || (idOrDfid.startsWith('DFID-') && dfidOf(row) !== idOrDfid)) {
-      throw new Problem('not_found', 'your workspace knows no item with this id or DFID');
-    }
-    return row;
-  };
+  const findOwn = (workspaceId: string, idOrDfid: string) => findOwnItem(knex, workspaceId, idOrDfid);
 
   const show = async (rows: readonly ItemRow[]) => {
     const survivors = await findDfidParts(
@@ -279,7 +273,8 @@ export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
   };
 }
 
-function showIdentifiers(state: StoredContributionState) {
+/** What identifies an item, as the API shows it. */
+export function showIdentifiers(state: StoredContributionState) {
   return state.identifiers.map(([typeName, raw, claimType, value, isCanonical]) => ({
     identifier_type: typeName,
     value: raw,

@@ -7,6 +7,7 @@ import { isUuid, makeId } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
 import { recordFindings, regroupCases } from '../conflicts/conflict-cases.ts';
 import { findMergedItems } from '../deduplication.store.ts';
+import { countVersionsOfTold, findUntoldVersions, leaveOutOfVersions } from '../history/version-counts.store.ts';
 import { normaliseIdentifier } from '../identifier-normalisers.ts';
 import { readOwnItem } from '../item-changes.store.ts';
 import { dfidOf, itemNumberOf } from '../item-names.ts';
@@ -14,7 +15,14 @@ import { showItem } from '../items.service.ts';
 import { claimKey } from '../judge-record.ts';
 import type { MergeStrategy } from '../refold/refold-contents.ts';
 import { findKeysOfItems, removeSeparations } from '../refold/refold.store.ts';
-import { refold, type Refolded, type ItemNature, type RefoldRequest, type ResettledEntry } from '../refold/refold.ts';
+import {
+  refold,
+  type Decision,
+  type Refolded,
+  type ItemNature,
+  type RefoldRequest,
+  type ResettledEntry,
+} from '../refold/refold.ts';
 import type { TypeRegistry } from '../type-registry.ts';
 import { untilFree } from '../until-free.ts';
 import {
@@ -46,8 +54,19 @@ export type ItemActs = ReturnType<typeof makeItemActs>;
 
 /** What persons decide about who is who; each decision is one transaction that tells the items anew. */
 export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: ItemActsOptions) {
+  /** What each transaction decided, until everybody is told. */
+  const decided = new WeakMap<pg.ClientBase, { decision: Decision; itemNumbers: number[] }>();
+
   const act = <Result>(work: (client: pg.ClientBase) => Promise<Result>): Promise<Result> =>
-    untilFree(() => withTransaction(pool, work));
+    untilFree(() =>
+      withTransaction(pool, async (client) => {
+        decided.delete(client);
+        const result = await work(client);
+        const told = decided.get(client);
+        if (told) await tellTheRest(client, nowMs(), told.decision, told.itemNumbers);
+        return result;
+      }),
+    );
 
   /**
    * Tells items anew, and brings the counts of receipts and the open cases in line with them.
@@ -63,6 +82,8 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
     const decision = { workspaceId: principal.workspaceId, by: principal.credentialId, reason };
     const refolded = await refold(client, { decision, nowMicros: nowMs() * 1000, takeNumbers }, request);
     requireOwnChange(principal, refolded);
+    const itemNumbers = [...(decided.get(client)?.itemNumbers ?? []), ...refolded.currentOf.keys()];
+    decided.set(client, { decision, itemNumbers });
     await tellOfFinishedEntries(client, nowMs(), refolded);
     await settleCase?.();
     await recordFindings(
@@ -293,7 +314,26 @@ export function participantsOf(refolded: Refolded, itemNumbers: readonly number[
   return [...new Set(current.flatMap((number) => refolded.participantsOf.get(number) ?? []))];
 }
 
-/** Writes one event for each workspace, in the words meant for it. */
+/** Tells those for whom a decision changed an item of which no other event tells them. */
+async function tellTheRest(
+  client: pg.ClientBase,
+  nowMs: number,
+  { workspaceId: ours, by, reason }: Decision,
+  itemNumbers: readonly number[],
+): Promise<void> {
+  const payloadFor = (workspaceId: string) => (workspaceId === ours ? { by, reason } : { by: 'another participant' });
+  for (const { item_number: itemNumber, workspace_id: workspaceId, is_new: isNew } of await findUntoldVersions(
+    client,
+    itemNumbers,
+  ))
+    await tell(client, nowMs, [workspaceId], itemNumber, isNew ? 'item_created' : 'item_updated', payloadFor);
+}
+
+/**
+ * Writes one event for each workspace, in the words meant for it; it makes a version of the item for those who have a part
+ * in it, unless they have one of this transaction.
+ * @param isVersion false for what is told of the item and is not part of it.
+ */
 export async function tell(
   client: pg.ClientBase,
   nowMs: number,
@@ -301,6 +341,7 @@ export async function tell(
   itemNumber: number | null,
   eventType: string,
   payloadFor: (workspaceId: string) => object,
+  isVersion = true,
 ): Promise<void> {
   const events = workspaceIds.map((workspaceId): NewEvent => ({
     workspaceId,
@@ -314,6 +355,10 @@ export async function tell(
     eventKey: null,
   }));
   await insertEvents(client, events);
+  if (itemNumber === null) return;
+  const eventIds = events.map(({ eventId }) => eventId);
+  if (isVersion) await countVersionsOfTold(client, itemNumber, workspaceIds, eventIds);
+  else await leaveOutOfVersions(client, workspaceIds, eventIds);
 }
 
 /**

@@ -83,11 +83,19 @@ export function makeItemRelationships({ pool, nowMs }: { pool: pg.Pool; nowMs():
             })),
           );
           for (const each of [itemNumber, ...new Set(numbers)])
-            await tell(client, nowMs(), [workspaceId], each, 'item_related', () => ({
-              relationship_type: type,
-              direction: (each === itemNumber) === (direction === 'outputs') ? 'outputs' : 'inputs',
-              by,
-            }));
+            await tell(
+              client,
+              nowMs(),
+              [workspaceId],
+              each,
+              'item_related',
+              () => ({
+                relationship_type: type,
+                direction: (each === itemNumber) === (direction === 'outputs') ? 'outputs' : 'inputs',
+                by,
+              }),
+              false,
+            );
           return list(client, workspaceId, item!);
         }),
       ),

@@ -5,6 +5,7 @@ import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContributionState } from '../contribution-state.ts';
 import { insertContributions, insertEntries, insertItems } from '../deduplication.store.ts';
 import { holdItem, type ItemChange } from '../hold-item.ts';
+import { advanceContribution } from '../item-changes.store.ts';
 import { dfidOf } from '../item-names.ts';
 import type { JudgedRecord } from '../judge-record.ts';
 import type { Verdict } from '../item-rows.ts';
@@ -30,7 +31,7 @@ export interface SplitOff extends ItemChange {
 
 /**
  * Makes a part of an item an item of its own, in the caller's transaction: with the values that the workspace knows of the
- * whole, without its identifiers, derived from it. The whole stays as it is.
+ * whole, without its identifiers, derived from it. The values of the whole stay as they are.
  * @throws Problem of `holdItem`.
  */
 export async function splitOff(client: pg.ClientBase, split: SplitOff): Promise<Verdict> {
@@ -42,6 +43,7 @@ export async function splitOff(client: pg.ClientBase, split: SplitOff): Promise<
   state.apply({ entryId, effectiveAtMicros: receivedAtMicros, receivedSequence }, content);
   await insertItems(client, [{ itemNumber, ...nature }]);
   await insertContributions(client, [{ itemNumber, workspaceId, state: state.toJson(), isNewVersion: false }]);
+  await advanceContribution(client, workspaceId, source.item_number, null);
   const verdict: Verdict = { status: 'completed', outcome: 'created' };
   await insertEntries(client, workspaceId, [
     {

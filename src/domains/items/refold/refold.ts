@@ -4,6 +4,7 @@ import { makeId } from '#platform/ids.ts';
 import { insertItems, upsertContributions, type WrittenContribution } from '../deduplication.store.ts';
 import type { StoredContributionState } from '../contribution-state.ts';
 import { claimsOfRecord, finishedRecord } from '../stored-record.ts';
+import { countVersionsOfEvents, endVersions } from '../history/version-counts.store.ts';
 import type { ValueChain } from '../value-chain.ts';
 import { restoreEvents, waitingAgain } from './entry-events.ts';
 import {
@@ -154,6 +155,7 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
     items.map((item) => ({ ...item, rows: wholeEntriesOf(item, evidence) })),
   );
   const participantsOf = await writeContributions(client, evidence, items, overrides);
+  await countVersionsOfEvents(client, [...new Set([...existing, ...items.map(({ root }) => root)])]);
   const wasBefore = new Map(evidence.items.map((row) => [row.item_number, row.merged_into ?? row.item_number]));
   const currentOf = new Map(items.flatMap(({ root, itemNumbers }) => itemNumbers.map((number) => [number, root])));
   return {
@@ -420,5 +422,6 @@ async function writeContributions(
     (before.get(root) ?? []).filter((row) => !participantsOf.get(root)!.includes(row.workspace_id)),
   );
   await deleteContributions(client, gone);
+  await endVersions(client, gone);
   return participantsOf;
 }
