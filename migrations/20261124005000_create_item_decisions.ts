@@ -15,6 +15,9 @@ export async function up(knex: Knex): Promise<void> {
       action text constraint conflicts_action_check check (action in ('merge', 'attach', 'separate', 'reject', 'withdrawn')),
       reason text,
       item_numbers bigint[] not null default '{}',
+      target_item bigint,
+      -- What contradicted what when a person decided, by entry.
+      contradictions json,
       constraint conflicts_resolution_check check ((status = 'resolved') = (resolved_at is not null and action is not null))
     );
     create table conflict_entries (

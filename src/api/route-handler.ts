@@ -197,7 +197,8 @@ async function receiveJson({ headers, receiveBody: receive }: UnreadRequest, isO
 
 function readJson(bytes: Buffer): unknown {
   const parsed = parseInteroperableJson(bytes, 0, bytes.length);
-  if (parsed.ok) return parsed.value;
+  if (parsed.ok && typeof parsed.value === 'object' && parsed.value !== null) return parsed.value;
+  if (parsed.ok) throw new Problem('malformed_json', 'the body is neither an object nor an array, at byte 0');
   const { code, detail, pointer } = parsed.fault;
   const isMalformed = code === 'invalid_json' || code === 'invalid_utf8';
   throw new Problem(isMalformed ? 'malformed_json' : 'invalid_request', detail, {

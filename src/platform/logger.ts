@@ -17,6 +17,7 @@ export function makeLogger(options: { level: string; name: string }): Logger {
           'headers.authorization',
           'headers["x-api-key"]',
           'headers["x-admin-key"]',
+          'headers["x-admin-key"]',
           'headers.cookie',
           '*.password',
           '*.api_key',

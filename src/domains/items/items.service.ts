@@ -22,6 +22,7 @@ import {
   findItem,
   findMembers,
   findMentioningItems,
+  findOwnDivisions,
   listItemEntries,
   listItems,
   type DfidPartsRow,
@@ -29,7 +30,9 @@ import {
   type ItemRow,
 } from './items.store.ts';
 import { claimKey } from './judge-record.ts';
-import { foldProvenance } from './provenance.ts';
+import { divideEntries, foldProvenance } from './provenance.ts';
+import { overridesOf } from './refold/refold-contents.ts';
+import { findMerges } from './refold/refold.store.ts';
 import type { TypeRegistry } from './type-registry.ts';
 import type { ValueChain } from './value-chain.ts';
 
@@ -145,10 +148,15 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       const row = await findOwn(workspaceId, idOrDfid);
       const members = await findMembers(knex, row.item_number);
       const { entries, isComplete } = await listItemEntries(knex, workspaceId, members, provenanceMax);
+      const divisions = await findOwnDivisions(knex, workspaceId, members);
+      const merges = await findMerges(database.pool, members);
       const others = await countOtherContributors(knex, workspaceId, members);
       return {
         dfid: dfidOf(row),
-        ...foldProvenance(entries),
+        ...foldProvenance(
+          divideEntries(entries, members, divisions),
+          merges.flatMap((merge) => overridesOf(merge)).filter((override) => override.workspaceId === workspaceId),
+        ),
         contributors: [
           { participant: 'you' },
           ...Array.from({ length: others }, () => ({ participant: 'another participant' })),

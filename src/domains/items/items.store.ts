@@ -167,6 +167,7 @@ export async function listItemEntries(
     .join('receipts', 'receipts.received_sequence', 'entries.received_sequence')
     .where('entries.workspace_id', workspaceId)
     .where('receipts.workspace_id', workspaceId)
+    .whereNull('entries.withdrawn_at')
     .whereIn('entries.item_number', [...itemNumbers])
     .select(
       'entries.entry_id',
@@ -197,6 +198,41 @@ export async function listItemEntries(
       'found',
     );
   return { entries: rows, isComplete: rows.length === (rows[0]?.found ?? 0) };
+}
+
+/** An entry whose identifiers a person divided between its own item and another. */
+export interface OwnDivisionRow extends ItemEntryRow {
+  division_item: number;
+  claims: [string, string][];
+}
+
+/** The divided entries of a workspace of which one part belongs to one of these items. */
+export async function findOwnDivisions(
+  knex: Knex,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+): Promise<OwnDivisionRow[]> {
+  return knex('entry_divisions')
+    .join('entries', 'entries.entry_id', 'entry_divisions.entry_id')
+    .join('receipts', 'receipts.received_sequence', 'entries.received_sequence')
+    .where('entries.workspace_id', workspaceId)
+    .whereNull('entries.withdrawn_at')
+    .where((either) => {
+      void either
+        .whereIn('entry_divisions.item_number', [...itemNumbers])
+        .orWhereIn('entries.item_number', [...itemNumbers]);
+    })
+    .select<OwnDivisionRow[]>(
+      'entries.entry_id',
+      'entries.effective_at',
+      knex.raw('(extract(epoch from entries.effective_at) * 1000000)::int8 as effective_at_micros'),
+      'entries.received_sequence',
+      'entries.record',
+      'receipts.received_at',
+      'receipts.receipt_id',
+      'entry_divisions.item_number as division_item',
+      'entry_divisions.claims',
+    );
 }
 
 /** How many other workspaces contributed to items. */

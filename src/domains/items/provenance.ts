@@ -1,10 +1,12 @@
-import { compareEntryOrder } from './contribution-state.ts';
+import { compareEntryOrder, type EntryOrder } from './contribution-state.ts';
 import { claimKey } from './judge-record.ts';
-import type { ItemEntryRow } from './items.store.ts';
+import type { ItemEntryRow, OwnDivisionRow } from './items.store.ts';
+import type { Override } from './refold/refold-contents.ts';
 
+/** An entry, or with null for its ids a person who chose a value when items were merged. */
 interface Source {
-  entry_id: string;
-  receipt_id: string;
+  entry_id: string | null;
+  receipt_id: string | null;
   received_at: string;
   effective_at: string;
 }
@@ -24,16 +26,53 @@ interface FieldProvenance {
   overwritten: { value: unknown; source: Source }[];
 }
 
-/** Where each identifier and each value of an item came from, told from its entries. */
-export function foldProvenance(entries: readonly ItemEntryRow[]): {
+/** Entries as far as they belong to the items: without identifiers given to others, with those given to these. */
+export function divideEntries(
+  entries: readonly ItemEntryRow[],
+  itemNumbers: readonly number[],
+  divisions: readonly OwnDivisionRow[],
+): ItemEntryRow[] {
+  const [here, elsewhere] = [
+    divisions.filter((division) => itemNumbers.includes(division.division_item)),
+    divisions.filter((division) => !itemNumbers.includes(division.division_item)),
+  ];
+  const whole = entries.map((entry) => {
+    const gone = elsewhere.filter((division) => division.entry_id === entry.entry_id);
+    return gone.length === 0 ? entry : withIdentifiers(entry, (key) => !gone.some((each) => keysOf(each).has(key)));
+  });
+  const known = new Set(entries.map((entry) => entry.entry_id));
+  const parts = here
+    .filter((division) => !known.has(division.entry_id))
+    .map((division) => {
+      const keys = keysOf(division);
+      const part = withIdentifiers(division, (key) => keys.has(key));
+      return { ...part, record: { ...part.record, fields: {} } };
+    });
+  return [...whole, ...parts];
+}
+
+function keysOf({ claims }: OwnDivisionRow): ReadonlySet<string> {
+  return new Set(claims.map(([claimType, value]) => claimKey(claimType, value)));
+}
+
+function withIdentifiers(entry: ItemEntryRow, isKept: (key: string) => boolean): ItemEntryRow {
+  const identifiers = entry.record.identifiers.filter(([, , claimType, value]) => isKept(claimKey(claimType, value)));
+  return { ...entry, record: { ...entry.record, identifiers } };
+}
+
+/** Where each identifier and each value of an item came from, told from its entries and what merges by hand chose. */
+export function foldProvenance(
+  entries: readonly ItemEntryRow[],
+  overrides: readonly Override[],
+): {
   identifiers: IdentifierProvenance[];
   fields: FieldProvenance[];
 } {
   const identifiers = new Map<string, IdentifierProvenance>();
   const values = new Map<string, { value: unknown; source: Source }[]>();
-  for (const entry of inTimeOrder(entries)) {
-    const source = sourceOf(entry);
-    for (const [typeName, raw, claimType, value, isCanonical] of entry.record.identifiers) {
+  const pieces = [...entries.map(pieceOfEntry), ...overrides.map(pieceOfOverride)];
+  for (const { source, record } of pieces.toSorted((a, b) => compareEntryOrder(a.order, b.order))) {
+    for (const [typeName, raw, claimType, value, isCanonical] of record.identifiers) {
       const key = claimKey(claimType, value);
       const known = identifiers.get(key);
       if (known) {
@@ -47,7 +86,7 @@ export function foldProvenance(entries: readonly ItemEntryRow[]): {
           sources: [source],
         });
     }
-    for (const [field, value] of Object.entries(entry.record.fields)) {
+    for (const [field, value] of Object.entries(record.fields)) {
       const known = values.get(field);
       if (known) known.push({ value, source });
       else values.set(field, [{ value, source }]);
@@ -60,20 +99,34 @@ export function foldProvenance(entries: readonly ItemEntryRow[]): {
   return { identifiers: [...identifiers.values()], fields };
 }
 
-function inTimeOrder(entries: readonly ItemEntryRow[]): ItemEntryRow[] {
-  const orderOf = (entry: ItemEntryRow) => ({
-    entryId: entry.entry_id,
-    effectiveAtMicros: entry.effective_at_micros,
-    receivedSequence: entry.received_sequence,
-  });
-  return entries.toSorted((a, b) => compareEntryOrder(orderOf(a), orderOf(b)));
+interface Piece {
+  readonly order: EntryOrder;
+  readonly source: Source;
+  readonly record: ItemEntryRow['record'];
 }
 
-function sourceOf(entry: ItemEntryRow): Source {
+function pieceOfEntry(entry: ItemEntryRow): Piece {
   return {
-    entry_id: entry.entry_id,
-    receipt_id: entry.receipt_id,
-    received_at: entry.received_at.toISOString(),
-    effective_at: entry.effective_at.toISOString(),
+    order: {
+      entryId: entry.entry_id,
+      effectiveAtMicros: entry.effective_at_micros,
+      receivedSequence: entry.received_sequence,
+    },
+    source: {
+      entry_id: entry.entry_id,
+      receipt_id: entry.receipt_id,
+      received_at: entry.received_at.toISOString(),
+      effective_at: entry.effective_at.toISOString(),
+    },
+    record: entry.record,
+  };
+}
+
+function pieceOfOverride({ mergeId, atMicros, values }: Override): Piece {
+  const at = new Date(atMicros / 1000).toISOString();
+  return {
+    order: { entryId: mergeId, effectiveAtMicros: atMicros, receivedSequence: 0 },
+    source: { entry_id: null, receipt_id: null, received_at: at, effective_at: at },
+    record: { identifiers: [], fields: { ...values } },
   };
 }

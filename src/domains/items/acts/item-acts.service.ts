@@ -6,13 +6,14 @@ import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#pla
 import { isUuid, makeId } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
 import { recordFindings, regroupCases } from '../conflicts/conflict-cases.ts';
-import { findMergedItems } from '../deduplication.store.ts';
+import { findMergedItems, lockMerging } from '../deduplication.store.ts';
 import { countVersionsOfTold, findUntoldVersions, leaveOutOfVersions } from '../history/version-counts.store.ts';
 import { normaliseIdentifier } from '../identifier-normalisers.ts';
 import { readOwnItem } from '../item-changes.store.ts';
 import { dfidOf, itemNumberOf } from '../item-names.ts';
 import { showItem } from '../items.service.ts';
 import { claimKey } from '../judge-record.ts';
+import { isDerivedFrom } from './item-relationships.store.ts';
 import type { MergeStrategy } from '../refold/refold-contents.ts';
 import { findKeysOfItems, removeSeparations } from '../refold/refold.store.ts';
 import {
@@ -68,6 +69,13 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
       }),
     );
 
+  /** An act that claims nothing: what it reads is true to its end, since no other merges or tells items anew meanwhile. */
+  const actAlone = <Result>(work: (client: pg.ClientBase) => Promise<Result>): Promise<Result> =>
+    act(async (client) => {
+      await lockMerging(client);
+      return work(client);
+    });
+
   /**
    * Tells items anew, and brings the counts of receipts and the open cases in line with them.
    * @param settleCase closes the case that the decision is about, before others are looked at.
@@ -112,11 +120,17 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
         reason,
       }: { primary: string; secondary: string; strategy: MergeStrategy; reason: string | null },
     ): Promise<ShownItem> {
-      return act(async (client) => {
+      return actAlone(async (client) => {
         const [survivor, loser] = await readDecidable(client, principal, [primary, secondary]);
         if (survivor!.item_number === loser!.item_number)
           throw new Problem('invalid_request', 'an item cannot be merged with itself');
         for (const item of [survivor!, loser!]) requireUnmerged(item);
+        const [first, second] = [[survivor!.item_number], [loser!.item_number]];
+        const isMade =
+          (await isDerivedFrom(client, principal.workspaceId, first, second)) ||
+          (await isDerivedFrom(client, principal.workspaceId, second, first));
+        if (isMade)
+          throw new Problem('invalid_request', 'one of the items was made of the other; they are not one thing');
         const members = await findMergedItems(client, [survivor!.item_number, loser!.item_number]);
         const roots = [survivor!.item_number, loser!.item_number];
         // The merge lock comes before these rows; a person's later word outweighs the earlier one.
@@ -146,7 +160,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
       idOrDfid: string,
       reason: string | null,
     ): Promise<{ restored: ShownItem; survivor: ShownItem }> {
-      return act(async (client) => {
+      return actAlone(async (client) => {
         const [item] = await readDecidable(client, principal, [idOrDfid]);
         if (item!.merged_into === null) throw new Problem('item_not_merged', 'this item is not merged into another');
         const merge = await findMergeOf(client, item!.item_number);
@@ -184,7 +198,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
     /** Gives identifiers, with what came with them, to a new item. */
     separateIdentifiers(principal: Principal, request: IdentifierSeparation): Promise<KeptAnswer> {
       const { idOrDfid, identifiers, nature, reason, idempotency } = request;
-      return act(async (client) => {
+      return actAlone(async (client) => {
         const types = await loadTypes();
         const [source] = await readDecidable(client, principal, [idOrDfid]);
         requireUnmerged(source!);
@@ -216,7 +230,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
 
     /** Takes back what one entry brought. */
     withdraw(principal: Principal, idOrDfid: string, entryId: string, reason: string): Promise<ShownItem> {
-      return act(async (client) => {
+      return actAlone(async (client) => {
         const [item] = await readDecidable(client, principal, [idOrDfid], false);
         requireUnmerged(item!);
         const entry = isUuid(entryId) ? await findOwnEntry(client, principal.workspaceId, entryId) : undefined;

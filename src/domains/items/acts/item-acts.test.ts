@@ -71,10 +71,12 @@ const refusal = async (response: Response) => {
   const problem = await readJson<ProblemDocument>(response);
   return [response.status, problem.error];
 };
-const entryOf = async (dfid: string, field: string) => {
-  const provenance = await readJson<{ fields: { field: string; source: { entry_id: string } }[] }>(
+const provenanceOf = async (dfid: string) =>
+  readJson<{ identifiers: object[]; fields: { field: string; value: unknown; source: { entry_id: string } }[] }>(
     await ask('GET', `/api/items/${dfid}/provenance`),
   );
+const entryOf = async (dfid: string, field: string) => {
+  const provenance = await provenanceOf(dfid);
   return provenance.fields.find((each) => each.field === field)!.source.entry_id;
 };
 
@@ -99,6 +101,8 @@ describe('POST /api/items/{dfid}/merge', () => {
     );
 
     expect(answer.merged_item).toMatchObject({ dfid: primary.dfid, metadata });
+    const { fields } = await provenanceOf(primary.dfid);
+    expect(Object.fromEntries(fields.map(({ field, value }) => [field, value]))).toEqual(metadata);
     expect((await read(secondary.dfid)).item).toMatchObject({ status: 'merged', merged_into_dfid: primary.dfid });
     expect((await read(primary.dfid)).identifiers).toHaveLength(2);
   });
@@ -242,6 +246,39 @@ describe('POST /api/items/{dfid}/unmerge', () => {
     });
   });
 
+  test('keeps all that was one with either side apart', async () => {
+    const [one, other, third] = [newSisbov(), newChip(), { identifier_type: 'rfid', value: `076${nextNumber++}` }];
+    const [first, second, inner] = [
+      await send({ identifiers: [one] }),
+      await send({ identifiers: [other] }),
+      await send({ identifiers: [third] }),
+    ];
+    const merge = (dfid: string, secondary: string) =>
+      ask('POST', `/api/items/${dfid}/merge`, { secondary_dfid: secondary, strategy: 'append' });
+    await done(await merge(second.dfid, inner.dfid), 200);
+    await done(await merge(first.dfid, second.dfid), 200);
+    await done(await ask('POST', `/api/items/${second.dfid}/unmerge`), 200);
+    await done(await ask('POST', `/api/items/${inner.dfid}/unmerge`), 200);
+
+    const link = { value_chain: 'BEEF', country: 'BR', year: 2025, identifiers: [one, third] };
+
+    expect(await refusal(await ask('POST', '/api/items', link))).toEqual([409, 'record_conflicted']);
+  });
+
+  test('is done once, also by several at the same time', async () => {
+    const [first, second] = [await send({ identifiers: [newSisbov()] }), await send({ identifiers: [newChip()] })];
+    const body = { secondary_dfid: second.dfid, strategy: 'append' };
+    await done(await ask('POST', `/api/items/${first.dfid}/merge`, body), 200);
+
+    const answers = await Promise.all(
+      Array.from({ length: 4 }, () => ask('POST', `/api/items/${second.dfid}/unmerge`)),
+    );
+
+    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 400, 400, 400]);
+    const { events } = await read(first.dfid);
+    expect(events.filter((event) => event.event_type === 'item_unmerged')).toHaveLength(1);
+  });
+
   test('is refused for what is not merged, and while the survivor is merged itself', async () => {
     const [first, second, third] = [
       await send({ identifiers: [newSisbov()] }),
@@ -318,6 +355,8 @@ describe('POST /api/items/{dfid}/split', () => {
       201,
     );
 
+    expect((await provenanceOf(source.dfid)).identifiers).toMatchObject([sisbov]);
+    expect((await provenanceOf(answer.new_item.dfid)).identifiers).toMatchObject([chip]);
     expect(answer.new_item).toMatchObject({ year: 2024, metadata: { weight: 5, farm: 'Boa Vista' } });
     expect(answer.source_item).toMatchObject({ status: 'active', metadata: { name: 'Estrela' } });
     expect((await read(answer.new_item.dfid)).identifiers).toMatchObject([chip]);
@@ -386,6 +425,42 @@ describe('POST /api/items/{dfid}/corrections', () => {
     expect((await read(one.dfid)).item).toMatchObject({ status: 'active', metadata: { weight: 1 } });
     expect((await read(other.dfid)).item).toMatchObject({ status: 'active', metadata: { weight: 2 } });
     expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('leaves the item to who withdrew all that was known of it', async () => {
+    const item = await send({ identifiers: [newSisbov()], metadata: { only: 1 } });
+    const body = { entry_id: await entryOf(item.dfid, 'only'), reason: 'never seen' };
+
+    await done(await ask('POST', `/api/items/${item.dfid}/corrections`, body), 200);
+
+    expect((await read(item.dfid)).item).toMatchObject({ status: 'active', metadata: {} });
+  });
+
+  test('is done once, also by several at the same time', async () => {
+    const sisbov = newSisbov();
+    const item = await send({ identifiers: [sisbov] });
+    await send({ identifiers: [sisbov], metadata: { once: 1 } });
+    const body = { entry_id: await entryOf(item.dfid, 'once'), reason: 'a typing mistake' };
+
+    const answers = await Promise.all(
+      Array.from({ length: 4 }, () => ask('POST', `/api/items/${item.dfid}/corrections`, body)),
+    );
+
+    expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 409, 409, 409]);
+  });
+
+  test('shows in the provenance only what still counts', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const item = await send({ identifiers: [sisbov], metadata: { weight: 1 } });
+    await send({ identifiers: [sisbov, chip], metadata: { weight: 2, typo: 1 } });
+    const body = { entry_id: await entryOf(item.dfid, 'typo'), reason: 'a typing mistake' };
+
+    await done(await ask('POST', `/api/items/${item.dfid}/corrections`, body), 200);
+
+    expect(await provenanceOf(item.dfid)).toMatchObject({
+      identifiers: [{ value: sisbov.value }],
+      fields: [{ field: 'weight', value: 1, overwritten: [] }],
+    });
   });
 
   test('finds no entry of others', async () => {

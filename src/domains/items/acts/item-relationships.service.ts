@@ -65,6 +65,8 @@ export function makeItemRelationships({ pool, nowMs }: { pool: pg.Pool; nowMs():
           const itemNumber = currentOf(item!);
           const numbers = others.map(currentOf);
           if (numbers.includes(itemNumber)) throw new Problem('invalid_request', 'an item does not relate to itself');
+          if (new Set(numbers).size < numbers.length)
+            throw new Problem('invalid_request', 'an item stands twice among the related ones');
           await lockRelationships(client, workspaceId);
           if (type === 'derived') {
             const [sources, products] = direction === 'outputs' ? [[itemNumber], numbers] : [numbers, [itemNumber]];

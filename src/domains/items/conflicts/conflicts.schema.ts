@@ -22,6 +22,7 @@ const conflictMembers = {
   resolution: z
     .object({
       action: z.string(),
+      dfid: z.string().nullable().meta({ description: 'The item that stayed, or that the records went to' }),
       reason: z.string().nullable(),
       resolved_at: z.iso.datetime(),
       resolved_by: z.string().nullable(),

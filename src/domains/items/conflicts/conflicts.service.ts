@@ -152,6 +152,7 @@ function viewOf({ entries, items, claims }: LoadedCase, { scope, workspaceId }: 
 function showCase(loaded: LoadedCase, principal: Principal) {
   const { row, entries } = loaded;
   const view = viewOf(loaded, principal);
+  const target = view.visibleItems.find((item) => item.item_number === row.target_item);
   const isOwnDecision = row.resolved_by === principal.credentialId || principal.scope === 'admin';
   return {
     conflict_id: row.conflict_id,
@@ -166,6 +167,7 @@ function showCase(loaded: LoadedCase, principal: Principal) {
         ? null
         : {
             action: row.action!,
+            dfid: target ? dfidOf(target) : null,
             reason: view.canDecide || isOwnDecision ? row.reason : null,
             resolved_at: row.resolved_at.toISOString(),
             resolved_by: isOwnDecision ? row.resolved_by : null,
@@ -176,7 +178,7 @@ function showCase(loaded: LoadedCase, principal: Principal) {
 function showDetails(loaded: LoadedCase, principal: Principal) {
   const shown = showCase(loaded, principal);
   const view = viewOf(loaded, principal);
-  const { claims } = loaded;
+  const { claims, row } = loaded;
   const itemsNamed = (entry: CaseEntryRow) => {
     const named = new Set(claimsOfRecord(entry.record));
     const numbers = new Set(
@@ -187,7 +189,9 @@ function showDetails(loaded: LoadedCase, principal: Principal) {
     return view.visibleItems.filter((item) => numbers.has(item.item_number)).map((item) => dfidOf(item));
   };
   const contradictions = view.visibleEntries.flatMap((entry) =>
-    (entry.error?.contradictions ?? []).map((each) => showContradiction(each, principal.scope === 'admin')),
+    (row.contradictions?.[entry.entry_id] ?? entry.error?.contradictions ?? []).map((each) =>
+      showContradiction(each, principal.scope === 'admin'),
+    ),
   );
   return {
     ...shown,
@@ -252,6 +256,9 @@ function summarise(
   shown: ReturnType<typeof showCase>,
   contradictions: readonly ReturnType<typeof showContradiction>[],
 ): string {
+  const [reason] = contradictions;
+  if (shown.resolution)
+    return `A person decided: ${shown.resolution.action}. ${reason?.sentence ?? 'What others sent contradicted each other.'}`;
   const records = shown.waiting_entries === 1 ? '1 record waits' : `${shown.waiting_entries} records wait`;
   const items = shown.items.length === 1 ? '1 item' : `${shown.items.length} items`;
   const about = shown.items.length === 0 ? '' : `, about ${items} that you know`;

@@ -172,6 +172,7 @@ export interface WaitingEntry {
   readonly record: StoredRecord;
   /** The keys of what identifies the thing that it speaks of. */
   readonly claims: readonly string[];
+  readonly contradictions: readonly Contradiction[];
 }
 
 export async function findWaitingEntries(
@@ -183,9 +184,10 @@ export async function findWaitingEntries(
     conflict_id: string;
     workspace_id: string;
     record: StoredRecord;
+    contradictions: Contradiction[] | null;
   }>({
     name: 'find_waiting_entries',
-    text: `select parts.entry_id, conflict_id, entries.workspace_id, entries.record
+    text: `select parts.entry_id, conflict_id, entries.workspace_id, entries.record, entries.error -> 'contradictions' as contradictions
            from conflict_entries as parts join entries on entries.entry_id = parts.entry_id
            where conflict_id = any($1::uuid[]) and entries.status = 'conflicted'
            order by parts.entry_id`,
@@ -197,6 +199,7 @@ export async function findWaitingEntries(
     workspaceId: row.workspace_id,
     record: row.record,
     claims: claimsOfRecord(row.record),
+    contradictions: row.contradictions ?? [],
   }));
 }
 
@@ -278,10 +281,12 @@ export interface CaseRow {
   action: string | null;
   reason: string | null;
   item_numbers: number[];
+  target_item: number | null;
+  contradictions: Record<string, Contradiction[]> | null;
 }
 
 const caseColumns =
-  'conflict_id, status, joined_into, opened_at, resolved_at, resolved_by, action, reason, item_numbers';
+  'conflict_id, status, joined_into, opened_at, resolved_at, resolved_by, action, reason, item_numbers, target_item, contradictions';
 
 /** A case, if the workspace takes part in it; of any case when no workspace is named. One that became another gives that. */
 export async function findCase(
@@ -307,7 +312,12 @@ export async function findCase(
                where participants.conflict_id = followed.conflict_id and participants.workspace_id = $2))`,
     values: [conflictId, workspaceId],
   });
-  return rows[0];
+  return rows.map(withNumbers)[0];
+}
+
+/** The driver reads bigint arrays as texts. */
+function withNumbers(row: CaseRow): CaseRow {
+  return { ...row, item_numbers: row.item_numbers.map(Number) };
 }
 
 export interface CaseFilter {
@@ -353,7 +363,7 @@ export async function listCases(
     text: `select count(*) as total from (select 1 ${matching} limit $6) as counted`,
     values: [...filter, page.countedMax],
   });
-  return { rows, total: counted.rows[0]!.total };
+  return { rows: rows.map(withNumbers), total: counted.rows[0]!.total };
 }
 
 /** The items of cases as they are now, each once. */
@@ -437,12 +447,15 @@ export async function resolveCase(
     action: string;
     by: string;
     reason: string | null;
+    targetItem: number | null;
+    contradictions: Readonly<Record<string, readonly Contradiction[]>>;
   },
 ): Promise<boolean> {
   await lockCases(queryable);
   const { rowCount } = await queryable.query({
     name: 'resolve_case',
-    text: `update conflicts set status = 'resolved', resolved_at = now(), resolved_by = $2, action = $3, reason = $4, item_numbers = $5::int8[]
+    text: `update conflicts set status = 'resolved', resolved_at = now(), resolved_by = $2, action = $3, reason = $4, item_numbers = $5::int8[],
+                                target_item = $7, contradictions = $8::json
            where conflict_id = $1 and status = 'open'
              and not exists (
                select 1 from conflict_entries as parts join entries on entries.entry_id = parts.entry_id
@@ -454,6 +467,8 @@ export async function resolveCase(
       resolution.reason,
       int8Array(resolution.itemNumbers),
       uuidArray(resolution.entryIds),
+      resolution.targetItem,
+      JSON.stringify(resolution.contradictions),
     ],
   });
   if (rowCount === 0) return false;

@@ -158,7 +158,12 @@ describe('POST /api/conflicts/{id}/resolve', () => {
 
     const answer = await resolve(conflictId, { action: 'MERGE', reason: 'registered twice' });
 
-    expect(answer).toMatchObject({ status: 'resolved', resolution: { action: 'merge', reason: 'registered twice' } });
+    expect(answer).toMatchObject({
+      status: 'resolved',
+      resolution: { action: 'merge', reason: 'registered twice', dfid: dfids[0] },
+      contradictions: [{ reason: 'values', identifier_type: 'sisbov' }],
+    });
+    expect(answer.items.map((item) => item.dfid)).toEqual(dfids);
     expect(await statusesOf(receiptId)).toEqual([['completed', 'enriched', dfids[0]]]);
     expect(await metadataOf(dfids[0])).toEqual({ name: 'other', weight: 7 });
     const later = await send([{ identifiers: [one] }, { identifiers: [other] }, { identifiers: [one, other] }]);

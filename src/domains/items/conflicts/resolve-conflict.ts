@@ -54,8 +54,8 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
     resolution: ConflictResolution,
   ): Promise<void> => {
     const settle = settlement(client, principal, openCase, resolution);
-    const decide = (request: RefoldRequest): Promise<Refolded> =>
-      acts.decide(client, principal, resolution.reason, request, settle);
+    const decide = (request: RefoldRequest, targetItem?: number): Promise<Refolded> =>
+      acts.decide(client, principal, resolution.reason, request, () => settle(targetItem));
     const { waiting, itemNumbers, conflictId } = openCase;
     const remember = (numberOf: (entry: WaitingEntry) => number | null) =>
       rememberDecisions(
@@ -76,12 +76,8 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
         const placed = new Map(waiting.map((entry) => [entry.entryId, survivor]));
         const claimed = await claimFreeKeys(client, waiting, () => survivor);
         const roots = itemNumbers.length === 0 ? [] : [survivor, ...losers];
-        const refolded = await decide({
-          roots,
-          placed,
-          claimed,
-          ...(losers.length > 0 ? { united: { losers, strategy: 'append' as const } } : {}),
-        });
+        const united = losers.length > 0 ? { united: { losers, strategy: 'append' as const } } : {};
+        const refolded = await decide({ roots, placed, claimed, ...united }, survivor);
         await removeSeparations(client, [...refolded.currentOf.keys()]);
         await vouchFor(client, [survivor]);
         return;
@@ -90,7 +86,10 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
         if (resolution.dfid === undefined) throw invalid('/dfid', 'attach needs the DFID of the item');
         const target = await namedItem(client, principal, openCase, resolution.dfid);
         const claimed = await claimFreeKeys(client, waiting, () => target);
-        await decide({ roots: [target], placed: new Map(waiting.map((entry) => [entry.entryId, target])), claimed });
+        await decide(
+          { roots: [target], placed: new Map(waiting.map((entry) => [entry.entryId, target])), claimed },
+          target,
+        );
         await vouchFor(client, [target]);
         return remember(() => target);
       }
@@ -126,8 +125,8 @@ function settlement(
   principal: Principal,
   { conflictId, waiting, itemNumbers }: OpenCase,
   { action, reason }: ConflictResolution,
-): () => Promise<void> {
-  return async () => {
+): (targetItem?: number) => Promise<void> {
+  return async (targetItem) => {
     const isResolved = await resolveCase(client, {
       conflictId,
       entryIds: waiting.map((entry) => entry.entryId),
@@ -135,6 +134,8 @@ function settlement(
       action,
       by: principal.credentialId,
       reason,
+      targetItem: targetItem ?? null,
+      contradictions: Object.fromEntries(waiting.map((entry) => [entry.entryId, entry.contradictions])),
     });
     // Something was added to the case since it was read, or somebody else was faster: the next try tells.
     if (!isResolved) throw new ContentionError();
@@ -144,13 +145,16 @@ function settlement(
 /** @throws Problem not_found, conflict_resolved, administrator_required. */
 async function readOpenCase(client: pg.ClientBase, principal: Principal, conflictId: string): Promise<OpenCase> {
   const isAdministrator = principal.scope === 'admin';
-  const found = isUuid(conflictId)
-    ? await findCase(client, isAdministrator ? null : principal.workspaceId, conflictId)
-    : undefined;
+  const find = () =>
+    isUuid(conflictId)
+      ? findCase(client, isAdministrator ? null : principal.workspaceId, conflictId)
+      : Promise.resolve(undefined);
+  const found = await find();
   if (!found) throw new Problem('not_found', 'there is no conflict with this id that you may see');
-  if (found.status !== 'open') throw new Problem('conflict_resolved', 'this conflict was resolved before');
   const waiting = await findWaitingEntries(client, [found.conflict_id]);
   const items = await findItemsOfCases(client, [found.conflict_id]);
+  // Asked last: a case that is open now was open when its parts were read.
+  if ((await find())?.status !== 'open') throw new Problem('conflict_resolved', 'this conflict was resolved before');
   const itemNumbers = items.map((row) => row.item_number);
   const rows = await readDecidedItems(client, principal.workspaceId, itemNumbers);
   const involved = [

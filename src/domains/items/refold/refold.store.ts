@@ -416,3 +416,16 @@ export async function insertDivisions(
     ],
   });
 }
+
+/** The workspaces that withdrew entries of items. */
+export async function findWithdrawingWorkspaces(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+): Promise<ReadonlySet<string>> {
+  const { rows } = await queryable.query<{ workspace_id: string }>({
+    name: 'find_withdrawing_workspaces',
+    text: 'select distinct workspace_id from entries where item_number = any($1::int8[]) and withdrawn_at is not null',
+    values: [int8Array(itemNumbers)],
+  });
+  return new Set(rows.map((row) => row.workspace_id));
+}

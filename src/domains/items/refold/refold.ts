@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { rehomeEvents, removeEventsOfEntries, withdrawEventsOfEntries } from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
 import { insertItems, upsertContributions, type WrittenContribution } from '../deduplication.store.ts';
-import type { StoredContributionState } from '../contribution-state.ts';
+import { ContributionState, type StoredContributionState } from '../contribution-state.ts';
 import { claimsOfRecord, finishedRecord } from '../stored-record.ts';
 import { countVersionsOfEvents, endVersions } from '../history/version-counts.store.ts';
 import type { ValueChain } from '../value-chain.ts';
@@ -25,6 +25,7 @@ import {
 } from './refold-plan.ts';
 import {
   deleteContributions,
+  findWithdrawingWorkspaces,
   insertDivisions,
   insertMerges,
   insertSeparations,
@@ -142,7 +143,7 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
   const numbered = await numberItems(context, request, gathered, plan);
   const { evidence, items, divisions } = divideEntries(gathered, request, numbered);
   await writeItems(client, request, items, evidence);
-  await insertSeparations(client, separated, context.decision);
+  await insertSeparations(client, pairsOfSides(separated, items), context.decision);
   const overrides = await writeMerges(client, context, request, evidence, items);
   await writeKeys(client, ...keysToWrite(evidence, items, claimed));
   await insertDivisions(client, divisions);
@@ -176,6 +177,18 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
     currentOf,
     participantsOf,
   };
+}
+
+/** Whatever is one with the one item stays apart from whatever is one with the other. */
+function pairsOfSides(
+  separated: readonly (readonly [number, number])[],
+  items: readonly NumberedItem[],
+): (readonly [number, number])[] {
+  const sideOf = (number: number) =>
+    items.find(({ itemNumbers }) => itemNumbers.includes(number))?.itemNumbers ?? [number];
+  return separated.flatMap(([one, other]) =>
+    sideOf(one).flatMap((each) => sideOf(other).map((apart) => [each, apart] as const)),
+  );
 }
 
 function decisionsOf(request: RefoldRequest, { merges }: Evidence): RefoldDecisions {
@@ -418,9 +431,25 @@ async function writeContributions(
     }
   }
   await upsertContributions(client, written);
-  const gone = items.flatMap(({ root }) =>
+  const without = items.flatMap(({ root }) =>
     (before.get(root) ?? []).filter((row) => !participantsOf.get(root)!.includes(row.workspace_id)),
   );
+  // Who withdrew everything still knows the item, of which it says nothing any longer.
+  const withdrawing = await findWithdrawingWorkspaces(
+    client,
+    items.flatMap(({ itemNumbers }) => itemNumbers),
+  );
+  const isSilent = (row: { workspace_id: string }) => withdrawing.has(row.workspace_id);
+  await upsertContributions(
+    client,
+    without.filter(isSilent).map((row) => ({
+      itemNumber: row.item_number,
+      workspaceId: row.workspace_id,
+      state: new ContributionState().toJson(),
+      isNewVersion: true,
+    })),
+  );
+  const gone = without.filter((row) => !isSilent(row));
   await deleteContributions(client, gone);
   await endVersions(client, gone);
   return participantsOf;
