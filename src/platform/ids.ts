@@ -50,6 +50,11 @@ export function positionOfEntry(entryId: string): number {
   return Number.parseInt(entryId.slice(-hexBelow24Bits), 16) - 1;
 }
 
+/** The receipt that an entry came in. */
+export function receiptIdOfEntry(entryId: string): string {
+  return entryId.slice(0, -hexBelow24Bits) + '000000';
+}
+
 /** True for the 36-character lower-case text form of a UUID. */
 export function isUuid(text: string): boolean {
   return uuidPattern.test(text);

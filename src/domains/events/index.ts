@@ -3,6 +3,7 @@ export {
   discardEvents,
   findEvent,
   findKnownEvents,
+  findToldEvents,
   insertEvents,
   listEvents,
   listEventsOfItems,

@@ -3,6 +3,7 @@ import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContentionError, ownersOf, type Absorption } from './absorption.ts';
 import { ContributionState, type EntryOrder, type FieldHistory } from './contribution-state.ts';
 import {
+  endClaims,
   findClaimOwners,
   findClaimsOfItems,
   findContributions,
@@ -15,6 +16,8 @@ import {
   mergeItems,
   moveClaims,
   releaseClaims,
+  type ClaimEnd,
+  type ClaimOfItem,
   type ContributionRow,
   type HistoryRow,
   type NewClaim,
@@ -31,6 +34,8 @@ import {
   type RememberedDecision,
   type ResolutionPlan,
 } from './resolution-plan.ts';
+import { unknownLife } from './record-times.ts';
+import { lifeOfStored } from './stored-record.ts';
 
 type ContributionsOfItems = ReadonlyMap<number, readonly ContributionRow[]>;
 
@@ -58,6 +63,7 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
   const { moved, released } = compareClaims(held, bound, shared);
   writes.add(moveClaims(client, moved), releaseClaims(client, released));
   writes.add(insertWorkspaceClaims(client, context.workspaceId, [...ownAlone.values()]));
+  writes.add(endClaims(client, context.workspaceId, endsOfPlan(plan, bound)));
   for (const claim of moved) held.set(claim.key, claim);
   for (const key of released) held.delete(key);
   for (const { key, itemNumber } of ownAlone.values()) privateOwners.set(key, itemNumber);
@@ -74,7 +80,7 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
     (known.contributionsOf.get(itemNumber) ?? []).map((row) => row.workspace_id);
   absorption.addFindings(bound, plan, targetOf, contributorsOf);
   mergePlannedItems(absorption, plan, bound, known.contributionsOf, rows);
-  writes.add(...rows.write(client));
+  absorption.write(rows);
   return rows;
 }
 
@@ -134,9 +140,12 @@ async function lockKnownItems(
   for (const itemNumber of itemNumbers) {
     const ofItem = factsOf.get(itemNumber) ?? [];
     const others = contributorsOf(contributionsOf.get(itemNumber) ?? [], context.workspaceId);
+    const own = (contributionsOf.get(itemNumber) ?? []).find((row) => row.workspace_id === context.workspaceId);
     items.set(itemNumber, {
       itemNumber,
       singleClaims: groupSingleClaims(ofItem, context.types.singleClaimTypes),
+      ended: endedKeysOf(ofItem),
+      life: own ? lifeOfStored(own.state) : unknownLife,
       claimCount: ofItem.length,
       contributors: others.length > 0 && vouched.has(itemNumber) ? [...others, vouching(ofItem)] : others,
       separatedFrom: separatedFrom.get(itemNumber) ?? new Set(),
@@ -159,6 +168,11 @@ function groupSingleClaims(
   return singleClaims;
 }
 
+function endedKeysOf(claims: readonly ClaimOfItem[]): ReadonlySet<string> {
+  const ended = claims.filter((claim) => claim.is_ended);
+  return new Set(ended.map((claim) => claimKey(claim.identifier_type, claim.value)));
+}
+
 /** Who named what of an item; nobody when it is the workspace's alone, as most items are. */
 function contributorsOf(contributions: readonly ContributionRow[], workspaceId: string): Contributor[] {
   if (contributions.every((row) => row.workspace_id === workspaceId)) return [];
@@ -170,6 +184,8 @@ function contributorsOf(contributions: readonly ContributionRow[], workspaceId: 
     ),
     isOurs: contributor === workspaceId,
     isTrusted,
+    isAlone: contributions.length === 1,
+    life: lifeOfStored(state),
   }));
 }
 
@@ -213,6 +229,17 @@ function claimsOfPlan(
     }
   }
   return { shared, ownAlone };
+}
+
+/** What the plan lets records end: on items of others only what is ended before, so that there is nothing to write. */
+function endsOfPlan(plan: ResolutionPlan, bound: readonly GoodRecord[]): ClaimEnd[] {
+  return plan.items.flatMap(({ isGuarded, records }) =>
+    isGuarded
+      ? []
+      : records.flatMap((index) =>
+          bound[index]!.ended.map((end) => ({ ...end, entryId: bound[index]!.incoming.entryId })),
+        ),
+  );
 }
 
 /** The held claims that the plan gives to another item or entry than they were taken for, and those that it gives to none. */

@@ -1,9 +1,15 @@
 import type pg from 'pg';
 import { rehomeEvents, removeEventsOfEntries, withdrawEventsOfEntries } from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
-import { insertItems, upsertContributions, type WrittenContribution } from '../deduplication.store.ts';
+import {
+  earliestEnds,
+  insertItems,
+  upsertContributions,
+  type ClaimEnd,
+  type WrittenContribution,
+} from '../deduplication.store.ts';
 import type { StoredContributionState } from '../contribution-state.ts';
-import { claimsOfRecord, finishedRecord } from '../stored-record.ts';
+import { claimsOfRecord, endedOfRecord, finishedRecord } from '../stored-record.ts';
 import { restoreEvents, waitingAgain } from './entry-events.ts';
 import {
   chooseValues,
@@ -259,16 +265,38 @@ async function writeMerges(
 }
 
 function keysToWrite(
-  { keys }: Evidence,
+  { keys, rows }: Evidence,
   items: readonly NumberedItem[],
   claimed: ReadonlySet<string>,
 ): [given: GivenKey[], released: OwnedKey[]] {
+  const ends = endsOfNodes(items, rows);
   const given = items.flatMap(({ root, keys: named }) =>
-    [...named].map(([node, entryId]): GivenKey => ({ ...keyOfNode(node), itemNumber: root, entryId })),
+    [...named].map(([node, entryId]): GivenKey => ({
+      ...keyOfNode(node),
+      itemNumber: root,
+      entryId,
+      end: ends.get(node),
+    })),
   );
   const named = new Set(given.map(nodeOf));
   const before: OwnedKey[] = [...keys, ...[...claimed].map((key) => ({ key, workspaceId: null, itemNumber: 0 }))];
   return [given, before.filter((owned) => !named.has(nodeOf(owned)))];
+}
+
+/** The ends that the entries of items tell, by what they end: for all where the identifier leads all to the item. */
+function endsOfNodes(items: readonly NumberedItem[], rows: Evidence['rows']): Map<string, ClaimEnd> {
+  const shared = new Set(items.flatMap(({ keys }) => [...keys.keys()]));
+  const ends = items.flatMap(({ entries }) =>
+    entries.flatMap((entry) => {
+      const { workspace_id: workspaceId, record } = rows.get(entry)!;
+      return endedOfRecord(record).map(({ key, endedAtMicros }): ClaimEnd => ({
+        key: shared.has(key) ? key : nodeOf({ key, workspaceId }),
+        endedAtMicros,
+        entryId: entry.entryId,
+      }));
+    }),
+  );
+  return earliestEnds(ends);
 }
 
 /** Identifiers that stay behind when the rest of their entry leaves. */
