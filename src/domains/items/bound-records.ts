@@ -76,9 +76,9 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
     rows.addItem(bound, item, { itemNumber: targetOf(item), isNew, state: states.get(item)!, knownEventKeys });
   }
   rows.addConflicts(bound, plan, targetOf);
-  const contributorsOf = (itemNumber: number) =>
-    (known.contributionsOf.get(itemNumber) ?? []).map((row) => row.workspace_id);
-  absorption.addFindings(bound, plan, targetOf, contributorsOf);
+  absorption.addFindings(bound, plan, targetOf, (itemNumber) =>
+    (known.contributionsOf.get(itemNumber) ?? []).map((row) => row.workspace_id),
+  );
   mergePlannedItems(absorption, plan, bound, known.contributionsOf, rows);
   absorption.write(rows);
   return rows;

@@ -166,12 +166,12 @@ class Planner {
   }
 
   #placeAgain(): boolean {
-    const before = this.#conflicts.size;
-    for (const [index, { record }] of [...this.#conflicts]) {
+    const waiting = [...this.#conflicts];
+    for (const [index, { record }] of waiting) {
       this.#conflicts.delete(index);
       this.place(record, index);
     }
-    return this.#conflicts.size > 0 && this.#conflicts.size < before;
+    return this.#conflicts.size > 0 && this.#conflicts.size < waiting.length;
   }
 
   /** Places records that hang together, if they contradict neither each other nor what they touch. */
