@@ -94,6 +94,8 @@ export interface Absorber {
     workspace: TestWorkspace,
     records: readonly TestRecord[],
   ): Promise<readonly Verdict[]>;
+  /** Tries again what waits for that, as a sweep does. */
+  retryDue(): Promise<void>;
   /** What was in the way so far. */
   readonly obstacles: { deadlocks: number; contentions: number };
   close(): Promise<void>;
@@ -131,6 +133,7 @@ export function makeAbsorber(database: Database): Absorber {
 
   return {
     obstacles,
+    retryDue,
     absorbWithin: async (client, workspace, records) => (await absorbOnce(client, workspace, records)).verdicts,
     async absorb(workspace, records) {
       for (let attempt = 1; ; attempt += 1) {

@@ -307,4 +307,31 @@ describe('animals that were tagged anew several times', () => {
     },
     180_000,
   );
+
+  test.each([41, 42, 43, 44])(
+    'do so when six transactions tell of them at a time, and none waits for another in a circle (seed %i)',
+    async (seed) => {
+      const workspace = await createWorkspace(database);
+      const { all } = fc.sample(lives(2), { seed, numRuns: 12 }).at(-1)!;
+      const copies = Array.from({ length: 6 }, () => all.map(({ json }) => receiptOf(json)[0]!));
+      const submissions = copies.flat().map((record) => ({ workspace, record }));
+      const waiting = copies.map((records, lane) => [...records.slice(lane), ...records.slice(0, lane)]);
+
+      const lane = async (records: readonly TestRecord[]) => {
+        for (let from = 0; from < records.length; from += 2)
+          await absorber.absorb(workspace, records.slice(from, from + 2));
+      };
+      await Promise.all(waiting.map(lane));
+      // What others were in the way of is put off to a later sweep.
+      await query('update case_retries set due_at = now()');
+      await absorber.retryDue();
+
+      expect(await readOutcome(database)).toEqual(computeOutcome(submissions));
+      expect(await findBrokenRules(database)).toEqual([]);
+      expect(
+        await query('select deadlocks::int4 as deadlocks from pg_stat_database where datname = current_database()'),
+      ).toEqual([{ deadlocks: 0 }]);
+    },
+    60_000,
+  );
 });

@@ -104,13 +104,13 @@ async function retryEntries(
     verdicts[at]!.status === 'conflicted' ? [] : [resettledEntry(incoming.entryId, verdicts[at]!)],
   );
   if (resettled.length > 0) {
-    await recount(client, resettled);
     const named = waiting.flatMap(({ record }) => record.claims);
     await regroupCases(client, itemNumbers, [...new Set(named)]);
     await leaveOpenCases(
       client,
       resettled.map(({ entryId }) => entryId),
     );
+    await recount(client, resettled);
   }
   if (rows.length === entriesAtOnce) await advanceRetry(client, retryId, rows.at(-1)!.entry_id);
   else await deleteRetry(client, retryId);
