@@ -232,6 +232,31 @@ describe('what a person decides', () => {
     expect(await findBrokenRules(database)).toEqual([]);
   });
 
+  test('takes back the end of an identifier together with the merge that its entry showed', async () => {
+    const workspace = await createWorkspace(database);
+    const next = { identifier_type: 'chip', value: '982000000000002' };
+    await absorbEach(workspace, { identifiers: [animal, tag] }, { identifiers: [next] });
+    const [replacement] = receiptOf({
+      identifiers: [],
+      events: [{ event_type: 'identifier_replaced', payload: { old: tag, new: next } }],
+    });
+    await absorber.absorb(workspace, [replacement!]);
+    const merges = await database.pool.query<{ survivor: number; loser: number }>(
+      'select survivor, loser from item_merges',
+    );
+    const { survivor, loser } = merges.rows[0]!;
+
+    const { conflicted } = await decide(workspace, {
+      roots: [survivor],
+      unmerged: loser,
+      separated: [[survivor, loser]],
+    });
+
+    expect(conflicted.map(({ entryId }) => entryId)).toEqual([replacement!.entryId]);
+    const { rows } = await database.pool.query('select * from identifier_claims where ended_at is not null');
+    expect(rows).toEqual([]);
+  });
+
   test('gives an item that it takes out of another its own life back', async () => {
     const workspace = await createWorkspace(database);
     await absorbEach(workspace, died(3), { identifiers: [tag] }, { identifiers: [animal, tag] });

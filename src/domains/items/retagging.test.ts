@@ -185,6 +185,22 @@ describe('who may end an identifier', () => {
     expect(await findBrokenRules(database)).toEqual([]);
   });
 
+  test('whoever may, what waited of others is free too', async () => {
+    const [ours, theirs] = [await createWorkspace(database), await createWorkspace(database)];
+    await absorbOne(ours, { identifiers: [sisbov(1), chip(1)] });
+    const [waiting] = receiptOf({ identifiers: [sisbov(1), chip(2)], metadata: { weight: 2 } });
+    expect((await absorber.absorb(theirs, [waiting!]))[0]!.status).toBe('conflicted');
+
+    await absorbOne(ours, { identifiers: [sisbov(1)], events: [replaced(chip(1), chip(2))] });
+
+    expect(await statusOf(waiting!)).toEqual({ status: 'completed', outcome: 'enriched' });
+    expect(
+      await query('select workspace_id from contributions where state -> $1 -> $2 is not null', ['fields', 'weight']),
+    ).toEqual([{ workspace_id: theirs.id }]);
+    expect(await openCases()).toEqual([]);
+    expect(await findBrokenRules(database)).toEqual([]);
+  });
+
   test('a stranger may repeat what was ended before, and end nothing else with it', async () => {
     const [ours, theirs] = [await createWorkspace(database), await createWorkspace(database)];
     await absorbOne(ours, { identifiers: [sisbov(1)], events: [replaced(chip(1), chip(2))] });
