@@ -12,6 +12,8 @@ export interface AbsorbContext {
   /** An item with more distinct identifiers than this is looked at by a person. */
   readonly identifiersMax: number;
   readonly types: TypeRegistry;
+  /** Identifiers that count as ended since others tell so in the same transaction. */
+  readonly supposedEnds?: ReadonlySet<string>;
   /** Hands out numbers that no other item has or had. */
   takeNumbers(count: number): Promise<number[]>;
 }
@@ -103,8 +105,8 @@ export class Absorption {
   }
 
   get planOptions() {
-    const { types, mayLinkItems, identifiersMax } = this.context;
-    return { singleClaimTypes: types.singleClaimTypes, mayLinkItems, identifiersMax };
+    const { types, mayLinkItems, identifiersMax, supposedEnds = new Set<string>() } = this.context;
+    return { singleClaimTypes: types.singleClaimTypes, mayLinkItems, identifiersMax, supposedEnds };
   }
 }
 

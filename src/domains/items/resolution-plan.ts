@@ -100,6 +100,8 @@ export interface PlanOptions {
   readonly mayLinkItems: boolean;
   /** A thing with more identifiers than this is more likely a chain of mistakes, and a person looks at it. */
   readonly identifiersMax: number;
+  /** Keys that count as ended whatever these records and items tell. */
+  readonly supposedEnds?: ReadonlySet<string>;
   decisionOn?(record: number): RememberedDecision | undefined;
   /** A known item by its number, for records that a decision leads to it. */
   knownItem?(itemNumber: number): KnownItem | undefined;
@@ -282,12 +284,14 @@ class Planner {
 
   /** What contradicts if these records and all that they touch are one item. */
   #findContradictions(records: readonly PlannedRecord[], touched: readonly Component[]): Contradiction[] {
-    const { identifiersMax, mayLinkItems, singleClaimTypes } = this.#options;
+    const { identifiersMax, mayLinkItems, singleClaimTypes, supposedEnds = nothing } = this.#options;
     const isOurs = touched.every(({ contributors }) => contributors.length === 0);
     const singleClaims = records.flatMap((record) => singleClaimsOf(record, singleClaimTypes));
-    const contradictions = contradictingValues(singleClaims, touched, endedAmong(records, touched)).map(
-      ([claimType, values]): Contradiction => ({ reason: 'values', claimType, values, isOurs }),
-    );
+    const contradictions = contradictingValues(
+      singleClaims,
+      touched,
+      endedAmong(records, touched).union(supposedEnds),
+    ).map(([claimType, values]): Contradiction => ({ reason: 'values', claimType, values, isOurs }));
     const add = (reason: ContradictionReason) => contradictions.push({ reason, claimType: '', values: [], isOurs });
     if (areSeparated(touched)) add('separated');
     if (outlivesItsEnd(records, touched, mayLinkItems)) add('ended');
@@ -441,7 +445,7 @@ function withoutEnded(
   return valid;
 }
 
-function endedAmong(records: readonly PlannedRecord[], touched: readonly Component[]): ReadonlySet<string> {
+function endedAmong(records: readonly PlannedRecord[], touched: readonly Component[]): Set<string> {
   const ended = new Set(records.flatMap((record) => (record.ended ?? []).map(({ key }) => key)));
   for (const component of touched) for (const key of component.ended) ended.add(key);
   return ended;

@@ -75,6 +75,7 @@ export async function claimRetry(queryable: Queryable): Promise<DueRetry | undef
 
 export interface WaitingEntryRow {
   entry_id: string;
+  workspace_id: string;
   effective_at_micros: number;
   received_sequence: number;
   line: number | null;
@@ -83,23 +84,26 @@ export interface WaitingEntryRow {
   record: StoredRecord;
 }
 
-/** What waits of a workspace in the cases that identifiers or their items belong to, in the order of the entries. */
+/**
+ * What waits of a workspace in cases, in the order of the entries; with `isTogether` also what waits of all others that
+ * an administrator trusts.
+ */
 export async function findEntriesToRetry(
   queryable: Queryable,
   workspaceId: string,
   conflictIds: readonly string[],
-  afterEntryId: string,
-  limit: number,
+  { isTogether, afterEntryId, limit }: { isTogether: boolean; afterEntryId: string; limit: number },
 ): Promise<WaitingEntryRow[]> {
   const { rows } = await queryable.query<WaitingEntryRow>({
     name: 'find_entries_to_retry',
-    text: `select entries.entry_id, (extract(epoch from effective_at) * 1000000)::int8 as effective_at_micros, received_sequence,
+    text: `select entries.entry_id, entries.workspace_id, (extract(epoch from effective_at) * 1000000)::int8 as effective_at_micros, received_sequence,
                   line, byte_start, byte_length, record
            from conflict_entries as parts join entries on entries.entry_id = parts.entry_id
-           where parts.conflict_id = any($1::uuid[]) and entries.workspace_id = $2 and entries.status = 'conflicted'
-             and parts.entry_id > $3
+           join workspaces on workspaces.workspace_id = entries.workspace_id
+           where parts.conflict_id = any($1::uuid[]) and entries.status = 'conflicted' and parts.entry_id > $3
+             and (entries.workspace_id = $2 or ($5 and workspaces.may_link_items))
            order by parts.entry_id limit $4`,
-    values: [uuidArray(conflictIds), workspaceId, afterEntryId, limit],
+    values: [uuidArray(conflictIds), workspaceId, afterEntryId, limit, isTogether],
   });
   return rows;
 }

@@ -2,7 +2,8 @@ import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
 import { isTransientConflict } from '#platform/errors.ts';
 import { absorbWaitingRecords } from '../absorb-records.ts';
-import { ContentionError, type AbsorbContext } from '../absorption.ts';
+import { ContentionError, unowned, type AbsorbContext } from '../absorption.ts';
+import { insertClaims, lockItems, lockMerging, releaseClaims, sortClaims } from '../deduplication.store.ts';
 import type { IncomingRecord, Verdict } from '../item-rows.ts';
 import type { JudgedRecord } from '../judge-record.ts';
 import type { ResettledEntry } from '../refold/refold.ts';
@@ -39,7 +40,7 @@ export interface CaseRetriesOptions {
   recount(client: pg.ClientBase, entries: readonly ResettledEntry[]): Promise<void>;
 }
 
-/** So many waiting entries of one workspace are tried in one transaction, and can be right together. */
+/** So many waiting entries are tried in one transaction, and can be right together. */
 const entriesAtOnce = 500;
 const triesMax = 5;
 /** How long a retry is put off that others are in the way of, or that the database refuses. */
@@ -91,18 +92,15 @@ async function retryEntries(
   { retryId, keys, triedUpTo, nowMicros }: DueRetry,
   recount: CaseRetriesOptions['recount'],
 ): Promise<void> {
-  const { workspaceId } = context;
+  const { workspaceId, mayLinkItems } = context;
   const links = [...(await findOwnersOfKeys(client, keys)), ...(await findWorkspaceLinks(client, keys, []))];
   const itemNumbers = links.map(({ itemNumber }) => itemNumber);
   const cases = await findCasesTouching(client, keys, itemNumbers);
   const conflictIds = [...new Set(cases.map(({ conflictId }) => conflictId))];
-  const rows = await findEntriesToRetry(client, workspaceId, conflictIds, triedUpTo, entriesAtOnce);
+  const scope = { isTogether: mayLinkItems, afterEntryId: triedUpTo, limit: entriesAtOnce };
+  const rows = await findEntriesToRetry(client, workspaceId, conflictIds, scope);
   const waiting = rows.map((row) => waitingRecordOf(row, nowMicros)).toSorted(byArrival);
-  const { verdicts, written } = await absorbWaitingRecords(client, context, waiting);
-  await written;
-  const resettled = waiting.flatMap(({ incoming }, at): ResettledEntry[] =>
-    verdicts[at]!.status === 'conflicted' ? [] : [resettledEntry(incoming.entryId, verdicts[at]!)],
-  );
+  const resettled = await absorbWaiting(client, context, waiting);
   if (resettled.length > 0) {
     const named = waiting.flatMap(({ record }) => record.claims);
     await regroupCases(client, itemNumbers, [...new Set(named)]);
@@ -116,11 +114,79 @@ async function retryEntries(
   else await deleteRetry(client, retryId);
 }
 
+/** Absorbs what waits of a workspace, and with it what waits of others if all of it together is free of contradiction. */
+async function absorbWaiting(
+  client: pg.ClientBase,
+  context: AbsorbContext,
+  waiting: readonly WaitingRecord[],
+): Promise<ResettledEntry[]> {
+  const own = waiting.filter((each) => each.workspaceId === context.workspaceId);
+  if (own.length < waiting.length) {
+    await reserveTogether(client, waiting);
+    await client.query('savepoint together');
+    const together = await absorbTogether(client, context, waiting);
+    if (together) return together;
+    await client.query('rollback to savepoint together');
+  }
+  const { verdicts, written } = await absorbWaitingRecords(client, context, own);
+  await written;
+  return resettledEntries(own, verdicts);
+}
+
+/** Takes all locks in their order, since the workspaces come one after the other and each would take its own. */
+async function reserveTogether(client: pg.ClientBase, waiting: readonly WaitingRecord[]): Promise<void> {
+  const keys = sortClaims(new Set(waiting.flatMap(({ record }) => record.claims)));
+  const claims = keys.map((key) => ({ key, itemNumber: unowned, entryId: waiting[0]!.incoming.entryId }));
+  const owned = new Set(await insertClaims(client, claims));
+  // What a transaction claimed and let go of stays out of reach of others until it ends.
+  await releaseClaims(
+    client,
+    keys.filter((key) => !owned.has(key)),
+  );
+  const readOwners = async () => {
+    const links = [...(await findOwnersOfKeys(client, keys)), ...(await findWorkspaceLinks(client, keys, []))];
+    return [...new Set(links.map(({ itemNumber }) => itemNumber))].toSorted((a, b) => a - b);
+  };
+  const owners = await readOwners();
+  await lockMerging(client);
+  await lockItems(client, owners, true);
+  if (String(await readOwners()) !== String(owners)) throw new ContentionError();
+}
+
+/** Supposes that all is true that waiting records tell of ends: they must all turn out to be free of contradiction then. */
+async function absorbTogether(
+  client: pg.ClientBase,
+  context: AbsorbContext,
+  waiting: readonly WaitingRecord[],
+): Promise<ResettledEntry[] | undefined> {
+  const supposedEnds = new Set(waiting.flatMap(({ record }) => record.ended.map(({ key }) => key)));
+  const resettled: ResettledEntry[] = [];
+  for (const [workspaceId, records] of Map.groupBy(waiting, (each) => each.workspaceId)) {
+    const { verdicts, written } = await absorbWaitingRecords(
+      client,
+      { ...context, workspaceId, supposedEnds },
+      records,
+    );
+    await written;
+    const isUntrue = records.some(({ record }, at) => record.ended.length > 0 && verdicts[at]!.status !== 'completed');
+    if (isUntrue) return undefined;
+    resettled.push(...resettledEntries(records, verdicts));
+  }
+  return resettled;
+}
+
+function resettledEntries(records: readonly WaitingRecord[], verdicts: readonly Verdict[]): ResettledEntry[] {
+  return records.flatMap(({ incoming }, at) =>
+    verdicts[at]!.status === 'conflicted' ? [] : [resettledEntry(incoming.entryId, verdicts[at]!)],
+  );
+}
+
 function resettledEntry(entryId: string, to: Verdict): ResettledEntry {
   return { entryId, from: { status: 'conflicted', outcome: 'conflict' }, to };
 }
 
 interface WaitingRecord {
+  readonly workspaceId: string;
   readonly incoming: IncomingRecord;
   readonly record: JudgedRecord;
 }
@@ -154,5 +220,5 @@ function waitingRecordOf(row: WaitingEntryRow, nowMicros: number): WaitingRecord
     byteLength: row.byte_length,
     judgement: { ok: true, value: record },
   };
-  return { incoming, record };
+  return { workspaceId: row.workspace_id, incoming, record };
 }
