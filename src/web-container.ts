@@ -12,30 +12,48 @@ import { documentationRouter } from './api/documentation.ts';
 import { makeIdempotentAnswers } from './api/idempotent-answers.ts';
 import { describeApi } from './api/openapi.ts';
 import { operationsRoutes, type Readiness } from './api/operations.routes.ts';
-import { makeAuthentication } from '#domains/accounts/index.ts';
+import { makeAuthentication, makeWorkspacesService, workspaceRoutes } from '#domains/accounts/index.ts';
 import {
   canonicalIdentifierRoutes,
+  conflictRoutes,
   dfidRoutes,
   eventRoutes,
   fingerprintRuleRoutes,
+  itemActRoutes,
   itemRoutes,
   localItemRoutes,
   makeCanonicalIdentifiersService,
+  makeConflictResolver,
+  makeConflictsService,
   makeFingerprintRulesService,
+  makeItemActs,
   makeItemChanges,
   makeItemNumberSource,
+  makeItemRelationships,
   makeItemsService,
+  makeQualityRulesCache,
+  makeQualityRulesService,
+  makeSuggestionsService,
   makeLocalItemMergesService,
   makeLocalItemsService,
   makeTypeRegistryLoader,
+  qualityRuleRoutes,
+  suggestionRoutes,
+  type Verdict,
 } from '#domains/items/index.ts';
 import {
+  bulkIngestionRoutes,
   itemSubmissionRoutes,
+  makeBulkIngestion,
+  makeBulkPreview,
   makeItemSubmissions,
+  makePendingItemsService,
   makeReceiptsService,
   makeRecordSubmitter,
+  pendingItemRoutes,
   readOldestUnsettled,
   receiptRoutes,
+  recountEntries,
 } from '#domains/reception/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
@@ -96,14 +114,34 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     isWorker: true,
     answersRequests: true,
   });
-  const submitter = makeRecordSubmitter({
+  const takeItemNumbers = makeItemNumberSource(database.pool);
+  const submissionOptions = {
     submissionPool: submissionDatabase.pool,
-    takeItemNumbers: makeItemNumberSource(database.pool),
+    takeItemNumbers,
     identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
     loadTypes,
-    observeRecords: (verdicts) => countRecords(metrics, verdicts),
+    loadQualityRules: makeQualityRulesCache(),
+    observeRecords: (verdicts: readonly Verdict[]) => countRecords(metrics, verdicts),
+  };
+  const submitter = makeRecordSubmitter(submissionOptions);
+  const { pool } = submissionDatabase;
+  const acts = makeItemActs({
+    pool,
+    takeNumbers: takeItemNumbers,
+    loadTypes,
+    nowMs: Date.now,
+    recount: recountEntries,
   });
-  const submissions = makeItemSubmissions({ reads: database.pool, items, submitter });
+  const submissions = makeItemSubmissions({ pool, items, acts, submitter, takeItemNumbers, loadTypes });
+  const preview = makeBulkPreview({ ...submissionOptions, items });
+  const bulk = makeBulkIngestion({ reads: submissionDatabase.pool, receipts, preview, loadTypes });
+  const pendingItems = makePendingItemsService({
+    database,
+    resolutionDatabase: submissionDatabase,
+    items,
+    identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
+    loadTypes,
+  });
   const budget = new BodyBudget({
     maxBytes: config.RECEIPT_MAX_BYTES,
     budgetBytes: config.RECEPTION_BUFFER_BYTES,
@@ -128,11 +166,21 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       makeLocalItemMergesService({ database, loadTypes }),
     ),
     ...itemSubmissionRoutes(submissions),
+    ...conflictRoutes(
+      makeConflictsService({ pool, loadTypes }),
+      makeConflictResolver({ acts, takeNumbers: takeItemNumbers, recount: recountEntries }),
+    ),
+    ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
+    ...bulkIngestionRoutes(bulk),
+    ...pendingItemRoutes(pendingItems),
+    ...qualityRuleRoutes(makeQualityRulesService({ database, loadTypes })),
+    ...suggestionRoutes(makeSuggestionsService({ database, items, loadTypes })),
     ...itemRoutes(items, itemChanges),
     ...eventRoutes(items, itemChanges),
     ...dfidRoutes(items),
     ...canonicalIdentifierRoutes(makeCanonicalIdentifiersService(database)),
     ...fingerprintRuleRoutes(makeFingerprintRulesService(database)),
+    ...workspaceRoutes(makeWorkspacesService(database)),
     ...furtherRoutes,
   ];
   const app = makeApp({

@@ -14,6 +14,8 @@ const problemSchema = z
     error: z.enum(Object.keys(problemDefinitions) as [ProblemCode, ...ProblemCode[]]),
     message: z.string(),
     errors: z.array(z.object({ pointer: z.string(), code: z.string(), detail: z.string() })).optional(),
+    receipt_id: z.uuid().optional().meta({ description: 'Where a record is kept that waits for review' }),
+    entry_id: z.uuid().optional(),
   })
   .meta({ id: 'Problem', description: 'RFC 9457 problem document' });
 
@@ -78,7 +80,7 @@ function describeRoute(route: Route): ZodOpenApiOperationObject {
             content: Object.fromEntries(
               route.rawBody.map((type) => [
                 type,
-                { schema: (type.endsWith('json') && route.describedBody) || z.unknown() },
+                { schema: (type !== 'text/csv' && route.describedBody) || z.unknown() },
               ]),
             ),
           },
@@ -91,10 +93,8 @@ function describeRoute(route: Route): ZodOpenApiOperationObject {
 function describeResponses(route: Route): ZodOpenApiOperationObject['responses'] {
   const responses: Record<string, object> = {};
   for (const [status, { description, schema, contentType }] of Object.entries(route.responses)) {
-    responses[status] = {
-      description,
-      content: { [contentType ?? 'application/json']: { schema: schema ?? z.unknown() } },
-    };
+    const content = { [contentType ?? 'application/json']: { schema: schema ?? z.unknown() } };
+    responses[status] = status === '204' ? { description } : { description, content };
   }
   const codes = new Set<ProblemCode>([...(route.problems ?? []), 'internal_error']);
   if (route.access !== 'public')

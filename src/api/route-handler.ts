@@ -102,8 +102,12 @@ async function respond(
     if (onChunk) for (const chunk of received.chunks) onChunk(chunk);
     return received;
   };
+  const releaseBody = () => {
+    received = { chunks: [], sizeBytes: 0 };
+    request.releaseBody();
+  };
   return idempotentAnswers.answerOnce(route, scope, readFingerprint, async (claim) =>
-    route.handle(await withBody(route, { ...request, receiveBody: receiveAgain }, claim)),
+    route.handle(await withBody(route, { ...request, receiveBody: receiveAgain, releaseBody }, claim)),
   );
 }
 
@@ -112,8 +116,9 @@ async function withBody(
   request: UnreadRequest,
   idempotency: IdempotencyClaim | undefined,
 ): Promise<RouteRequest> {
-  const bodyBytes = route.body ? await receiveJson(request) : noBytes;
-  const body = route.body ? parseBody(route.body, readJson(bodyBytes)) : undefined;
+  const bodyBytes = route.body ? await receiveJson(request, route.isBodyOptional === true) : noBytes;
+  const value = bodyBytes.length === 0 ? null : readJson(bodyBytes);
+  const body = route.body ? parseBody(route.body, value) : undefined;
   return { ...request, body, bodyBytes, idempotency };
 }
 
@@ -178,7 +183,10 @@ function invalidQuery(errors: ProblemLocation[]): Problem {
 
 const noBytes = Buffer.alloc(0);
 
-async function receiveJson({ headers, receiveBody: receive }: UnreadRequest): Promise<Buffer> {
+async function receiveJson({ headers, receiveBody: receive }: UnreadRequest, isOptional: boolean): Promise<Buffer> {
+  // RFC 9112, 6.3: a request with neither of these has no body.
+  const isAbsent = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
+  if (isAbsent && isOptional) return noBytes;
   const mediaType = (headers['content-type'] ?? '').split(';')[0]!.trim().toLowerCase();
   if (mediaType !== 'application/json')
     throw new Problem('unsupported_media_type', 'send application/json', { headers: { accept: 'application/json' } });

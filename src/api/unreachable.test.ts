@@ -74,6 +74,13 @@ describe('without Postgres', () => {
     error: 'unavailable',
   };
 
+  const post = (path: string, body: object) =>
+    application.fetch(path, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', 'idempotency-key': path },
+      body: JSON.stringify(body),
+    });
+
   test('the process is live, not ready with the reason, and accepts nothing', async () => {
     expect((await application.submit(newRecord())).status).toBe(202);
     const unknownKey = await application.createKey({ scope: 'write' });
@@ -84,6 +91,11 @@ describe('without Postgres', () => {
       timed(application.submit(newRecord(), { 'idempotency-key': 'unreachable' })),
       timed(application.submit(newRecord(), { prefer: 'wait=1' })),
       timed(application.submit(newRecord(), { 'x-api-key': unknownKey })),
+      timed(
+        post('/api/items', { value_chain: 'BEEF', country: 'BR', year: 2025, ...(JSON.parse(newRecord()) as object) }),
+      ),
+      timed(post('/api/dfid/generate', { value_chain: 'BEEF', country: 'BR', year: 2025 })),
+      timed(post('/api/events', { dfid: 'DFID-BEEF-BR-2025-000123-cce1a7', event_type: 'weighed' })),
       timed(application.fetch('/api/receipts')),
       timed(application.fetch('/api/items')),
       timed(application.fetch('/api/events')),

@@ -15,6 +15,7 @@ export const problemDefinitions = {
   malformed_json: { status: 400, title: 'The body is not valid JSON' },
   invalid_form: { status: 400, title: 'The form cannot be used' },
   invalid_csv_header: { status: 400, title: 'The header line of the CSV cannot be used' },
+  unknown_strategy: { status: 400, title: 'The merge strategy is not known' },
   unauthenticated: { status: 401, title: 'Credentials are missing or not valid' },
   insufficient_scope: { status: 403, title: 'These credentials do not allow this' },
   not_found: { status: 404, title: 'There is nothing here that you may see' },
@@ -36,6 +37,8 @@ export const problemDefinitions = {
   local_master_among_merged: { status: 409, title: 'A local item cannot be merged into itself' },
   identifier_type_name_taken: { status: 409, title: 'Another type of identifiers has this name' },
   identifier_type_in_use: { status: 409, title: 'Items were told apart by this type of identifiers' },
+  not_pending: { status: 409, title: 'The record does not wait for a decision, or not any more' },
+  name_in_use: { status: 409, title: 'There is one with this name already' },
   body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
   precondition_failed: { status: 412, title: 'What you refer to has changed meanwhile' },
   body_too_large: { status: 413, title: 'The body is over the limit' },
@@ -80,6 +83,7 @@ export const problemDefinitions = {
   identifier_conflict: { status: 422, title: 'The identifiers contradict what is known' },
   rejected_by_decision: { status: 422, title: 'A person rejected what these identifiers say' },
   processing_failed: { status: 422, title: 'Working on this record failed repeatedly' },
+  quality_rule: { status: 422, title: 'The record breaks a quality rule of the workspace' },
 } as const satisfies Record<string, ProblemDefinition>;
 
 /** A code of the registry above. */

@@ -50,7 +50,7 @@ export function positionOfEntry(entryId: string): number {
   return Number.parseInt(entryId.slice(-hexBelow24Bits), 16) - 1;
 }
 
-/** The receipt that an entry came in. */
+/** The receipt that an entry belongs to. */
 export function receiptIdOfEntry(entryId: string): string {
   return entryId.slice(0, -hexBelow24Bits) + '000000';
 }

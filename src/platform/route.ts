@@ -76,6 +76,8 @@ export interface Route {
   readonly summary: string;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType;
+  /** True when a request without a body stands for one with `null`, which `body` must allow. */
+  readonly isBodyOptional?: boolean;
   /** What the documents say of a JSON body that the handler judges itself. */
   readonly describedBody?: z.ZodType;
   /** Media types of a raw body. */

@@ -164,15 +164,21 @@ const brokenRules: Readonly<Record<string, string>> = {
   'a claim belongs to an item that exists and is not merged':
     'select c.* from identifier_claims c left join items i using (item_number) where i.item_number is null or i.merged_into is not null',
   'a claim names an entry of its item': `select c.* from identifier_claims c left join entries e using (entry_id) left join items i on i.item_number = e.item_number
-     where i.item_number is null or coalesce(i.merged_into, i.item_number) <> c.item_number`,
-  'an item has one value at a time of each type of which it has one at most': `select item_number, identifier_type from identifier_claims
-     where ended_at is null and identifier_type in (select name from identifier_types where subject = 'item' and cardinality = 'one')
+     where (i.item_number is null or coalesce(i.merged_into, i.item_number) <> c.item_number)
+       and not exists (select from entry_divisions d where d.entry_id = c.entry_id and d.item_number = c.item_number)`,
+  'an item has one value at a time of each type of which it has one at most, unless a person said otherwise': `select item_number, identifier_type
+     from identifier_claims join items using (item_number)
+     where vouched_at is null and ended_at is null
+       and identifier_type in (select name from identifier_types where subject = 'item' and cardinality = 'one')
      group by 1, 2 having count(*) > 1`,
   'merged items point at one that is not merged':
     'select l.* from items l left join items s on s.item_number = l.merged_into where l.merged_into is not null and (s.item_number is null or s.merged_into is not null)',
-  'the lowest number survives': 'select * from items where merged_into > item_number',
-  'each item was created by exactly one entry': `select i.item_number from items i left join entries e on e.item_number = i.item_number and e.outcome = 'created'
-     group by 1 having count(e.entry_id) <> 1`,
+  'the lowest number survives where no person decided': `select * from items where merged_into > item_number
+     and not exists (select from item_merges m where m.survivor = items.merged_into and m.decided_by is not null)`,
+  'each item was created by one entry, or by a person who separated it from another': `select i.item_number from items i
+     left join entries e on e.item_number = i.item_number and e.outcome = 'created'
+     group by 1 having count(e.entry_id) <> 1
+       and (count(e.entry_id) > 1 or not exists (select from item_separations s where i.item_number in (s.lower_item, s.higher_item)))`,
   'an entry belongs to an item that exists':
     'select e.* from entries e left join items i using (item_number) where e.item_number is not null and i.item_number is null',
   'an entry has an item if and only if it is completed':
@@ -191,21 +197,28 @@ const brokenRules: Readonly<Record<string, string>> = {
      where v.entry_id is not null and coalesce(i.merged_into, i.item_number) is distinct from coalesce(o.merged_into, o.item_number)`,
   'a mention belongs to an item that exists':
     'select m.* from identifier_mentions m left join items i using (item_number) where i.item_number is null',
-  'each merged item has exactly one merge that moved it': `select i.item_number from items i left join item_merges m on m.loser = i.item_number
+  'each merged item has exactly one merge that holds': `select i.item_number from items i
+     left join item_merges m on m.loser = i.item_number and m.undone_at is null
      group by i.item_number, i.merged_into having count(m.merge_id) <> (i.merged_into is not null)::int`,
-  'a merge names the entry that joined the two':
-    "select m.* from item_merges m left join entries e using (entry_id) where e.outcome is distinct from 'enriched'",
+  'a merge that holds names the entry that joined the two, or the person':
+    "select m.* from item_merges m left join entries e using (entry_id) where m.undone_at is null and m.decided_by is null and e.outcome is distinct from 'enriched'",
 };
 
 /** The rules that the database breaks, each with some of the rows. Empty when all is well. */
 export async function findBrokenRules(database: Database): Promise<object[]> {
-  const found = await Promise.all(
-    Object.entries(brokenRules).map(async ([rule, query]) => {
-      const { rows } = await database.pool.query(`${query} limit 3`);
-      return rows.length === 0 ? [] : [{ rule, rows: rows as unknown[] }];
-    }),
-  );
-  return [...found.flat(), ...(await findWrongCases(database))];
+  const found = await withTransaction(database.pool, async (client) => {
+    // A worker's connections are set for small statements; these look at everything.
+    await client.query(
+      `set local enable_hashjoin = on; set local enable_mergejoin = on; set local enable_seqscan = on; set local statement_timeout = '10min'`,
+    );
+    const broken: object[] = [];
+    for (const [rule, query] of Object.entries(brokenRules)) {
+      const { rows } = await client.query(`${query} limit 3`);
+      if (rows.length > 0) broken.push({ rule, rows: rows as unknown[] });
+    }
+    return broken;
+  });
+  return [...found, ...(await findWrongCases(database))];
 }
 
 /** Entries that wait in another case than those they hang together with, by identifiers and items, and vice versa. */

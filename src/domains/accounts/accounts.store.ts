@@ -71,3 +71,43 @@ export async function insertApiKey(
 export async function touchApiKeys(queryable: Queryable, apiKeyIds: readonly string[]): Promise<void> {
   await queryable.query('update api_keys set last_used_at = now() where api_key_id = any($1::uuid[])', [apiKeyIds]);
 }
+
+export interface AdministeredWorkspaceRow extends WorkspaceRow {
+  may_link_items: boolean;
+  created_at: Date;
+}
+
+const administeredColumns = ['workspace_id', 'name', 'slug', 'may_link_items', 'created_at'];
+
+/** Workspaces in the order of their ids, which is that of their creation. */
+export async function listWorkspaces(
+  knex: Knex,
+  page: { limit: number; offset: number; after: string | undefined },
+): Promise<AdministeredWorkspaceRow[]> {
+  const query = knex('workspaces')
+    .select<AdministeredWorkspaceRow[]>(administeredColumns)
+    .orderBy('workspace_id')
+    .limit(page.limit);
+  if (page.after === undefined) void query.offset(page.offset);
+  else void query.where('workspace_id', '>', page.after);
+  return query;
+}
+
+export async function countWorkspaces(knex: Knex, most: number): Promise<number> {
+  const counted = await knex
+    .count<{ count: number }[]>('*')
+    .from(knex('workspaces').select(knex.raw('1')).limit(most).as('counted'));
+  return counted[0]?.count ?? 0;
+}
+
+export async function updateWorkspaceTrust(
+  knex: Knex,
+  workspaceId: string,
+  mayLinkItems: boolean,
+): Promise<AdministeredWorkspaceRow | undefined> {
+  const rows = await knex('workspaces')
+    .where({ workspace_id: workspaceId })
+    .update({ may_link_items: mayLinkItems })
+    .returning<AdministeredWorkspaceRow[]>(administeredColumns);
+  return rows[0];
+}

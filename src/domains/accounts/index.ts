@@ -6,3 +6,5 @@ export {
   makeUpCredentials,
 } from './accounts.service.ts';
 export { makeAuthentication, type Authentication } from './authentication.ts';
+export { workspaceRoutes } from './workspaces.routes.ts';
+export { makeWorkspacesService } from './workspaces.service.ts';

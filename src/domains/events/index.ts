@@ -1,4 +1,5 @@
 export { eventVisibilities, parseEventVisibility, type EventVisibility } from './event-visibility.ts';
+export { findChangedItems } from './changed-items.store.ts';
 export {
   discardEvents,
   findEvent,

@@ -111,7 +111,8 @@ async function absorbGoodRecords(absorption: Absorption, good: readonly GoodReco
   const { fresh = [], bound = [] } = Object.groupBy(groups, (group) => (isBound(group) ? 'bound' : 'fresh'));
 
   const written = await writeNewItems(absorption, inOrder(fresh.flat()));
-  const remembered = loadDecisions(absorption, bound.flat());
+  // Few workspaces have any, and looking for them takes a hash of each record.
+  const remembered = loadDecisions(absorption, found.hasDecisions ? bound.flat() : []);
   const hasLost = await claim(absorption, [...written.claims, ...claimsToAdd(absorption, bound)]);
   await remembered;
   // Another transaction was faster with a claim of these, so what was written for them is wrong.

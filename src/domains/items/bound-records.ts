@@ -1,13 +1,18 @@
 import { findKnownEvents } from '#domains/events/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContentionError, ownersOf, type Absorption } from './absorption.ts';
-import { ContributionState, type EntryOrder, type FieldHistory } from './contribution-state.ts';
+import { ContributionState } from './contribution-state.ts';
+import {
+  findContributions,
+  findContributorIds,
+  findOwnContributions,
+  findStrangers,
+  type ContributionRow,
+  type StrangersRow,
+} from './contributors.store.ts';
 import {
   endClaims,
-  findClaimOwners,
   findClaimsOfItems,
-  findContributions,
-  findHistory,
   findMergedItems,
   findSeparations,
   insertWorkspaceClaims,
@@ -17,12 +22,11 @@ import {
   moveClaims,
   releaseClaims,
   type ClaimEnd,
-  type ClaimOfItem,
-  type ContributionRow,
-  type HistoryRow,
+  type ItemClaim,
   type NewClaim,
 } from './deduplication.store.ts';
 import { evidenceHash } from './evidence.ts';
+import { recallFieldHistory } from './field-history.ts';
 import { knownEventOf, orderOf, type GoodRecord, type ItemRows } from './item-rows.ts';
 import { claimKey } from './judge-record.ts';
 import {
@@ -68,7 +72,8 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
   for (const key of released) held.delete(key);
   for (const { key, itemNumber } of ownAlone.values()) privateOwners.set(key, itemNumber);
 
-  const states = await openStates(absorption, plan, bound, known.contributionsOf);
+  const [participantsOf, contributionsOf] = await findParticipants(absorption, plan);
+  const states = await openStates(absorption, plan, bound, known.ownContributionsOf);
   const knownEventKeys = await findEventKeysOfItems(absorption, plan, bound);
   const rows = absorption.startRows();
   for (const item of plan.items) {
@@ -76,10 +81,8 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
     rows.addItem(bound, item, { itemNumber: targetOf(item), isNew, state: states.get(item)!, knownEventKeys });
   }
   rows.addConflicts(bound, plan, targetOf);
-  absorption.addFindings(bound, plan, targetOf, (itemNumber) =>
-    (known.contributionsOf.get(itemNumber) ?? []).map((row) => row.workspace_id),
-  );
-  mergePlannedItems(absorption, plan, bound, known.contributionsOf, rows);
+  absorption.addFindings(bound, plan, targetOf, participantsOf);
+  mergePlannedItems(absorption, plan, bound, contributionsOf, rows);
   absorption.write(rows);
   return rows;
 }
@@ -107,7 +110,6 @@ async function lockKnownItems(
   owned: OwnersBefore,
   decisionOn: (index: number) => RememberedDecision | undefined,
 ) {
-  const keys = [...new Set([...owned.owners.keys(), ...owned.privateOwners.keys()])];
   const decided = bound.flatMap((_record, index) => decisionOn(index)?.itemNumber ?? []);
   const itemNumbers = [...new Set([...owned.owners.values(), ...owned.privateOwners.values(), ...decided])].toSorted(
     (a, b) => a - b,
@@ -117,49 +119,56 @@ async function lockKnownItems(
     return touched.size > 1;
   });
   if (mayMerge) writes.add(lockMerging(client));
-  const [locked, claims, contributions, ownersNow, separations] = await Promise.all([
+  const [locked, claims, ownContributions, strangers, separations] = await Promise.all([
     lockItems(client, itemNumbers, mayMerge),
     findClaimsOfItems(client, context.workspaceId, itemNumbers),
-    findContributions(client, itemNumbers),
-    findClaimOwners(client, context.workspaceId, keys),
+    findOwnContributions(client, context.workspaceId, itemNumbers),
+    findStrangers(client, context.workspaceId, itemNumbers),
     mayMerge ? findSeparations(client, itemNumbers) : [],
   ]);
   const mergedInto = new Map(locked.map((row) => [row.item_number, row.merged_into]));
-  const isUnmoved =
-    itemNumbers.every((itemNumber) => mergedInto.get(itemNumber) === null) &&
-    [...owned.owners].every(([key, owner]) => ownersNow.owners.get(key) === owner) &&
-    [...owned.privateOwners].every(([key, owner]) => ownersNow.privateOwners.get(key) === owner);
+  const isUnmoved = itemNumbers.every((itemNumber) => mergedInto.get(itemNumber) === null) && areOwned(owned, claims);
   if (!isUnmoved) throw new ContentionError();
   // Claims that this transaction took for an item are not facts yet: the plan decides whether they stay.
-  const facts = claims.filter((claim) => !held.has(claimKey(claim.identifier_type, claim.value)));
-  const factsOf = Map.groupBy(facts, (claim) => claim.item_number);
-  const contributionsOf = Map.groupBy(contributions, (row) => row.item_number);
+  const facts = claims.filter(({ key }) => !held.has(key));
+  const factsOf = Map.groupBy(facts, (claim) => claim.itemNumber);
+  const ownContributionsOf = Map.groupBy(ownContributions, (row) => row.item_number);
+  const strangersOf = Map.groupBy(strangers, (row) => row.item_number);
   const separatedFrom = separationsOf(separations);
   const vouched = new Set(locked.filter((row) => row.is_vouched).map((row) => row.item_number));
   const items = new Map<number, KnownItem>();
   for (const itemNumber of itemNumbers) {
     const ofItem = factsOf.get(itemNumber) ?? [];
-    const others = contributorsOf(contributionsOf.get(itemNumber) ?? [], context.workspaceId);
-    const own = (contributionsOf.get(itemNumber) ?? []).find((row) => row.workspace_id === context.workspaceId);
+    const own = ownContributionsOf.get(itemNumber) ?? [];
+    const others = contributorsOf(strangersOf.get(itemNumber) ?? [], own);
     items.set(itemNumber, {
       itemNumber,
       singleClaims: groupSingleClaims(ofItem, context.types.singleClaimTypes),
       ended: endedKeysOf(ofItem),
-      life: own ? lifeOfStored(own.state) : unknownLife,
+      life: own[0] ? lifeOfStored(own[0].state) : unknownLife,
       claimCount: ofItem.length,
       contributors: others.length > 0 && vouched.has(itemNumber) ? [...others, vouching(ofItem)] : others,
       separatedFrom: separatedFrom.get(itemNumber) ?? new Set(),
     });
   }
-  return { items, contributionsOf };
+  return { items, ownContributionsOf };
+}
+
+/** Whether all owners from before are among the claims that their items have now. A key has one owner of each kind. */
+function areOwned({ owners, privateOwners }: OwnersBefore, claims: readonly ItemClaim[]): boolean {
+  let owned = 0;
+  for (const { key, itemNumber, isPrivate } of claims) {
+    if ((isPrivate ? privateOwners : owners).get(key) === itemNumber) owned += 1;
+  }
+  return owned === owners.size + privateOwners.size;
 }
 
 function groupSingleClaims(
-  claims: readonly { identifier_type: string; value: string }[],
+  claims: readonly ItemClaim[],
   singleClaimTypes: ReadonlySet<string>,
 ): Map<string, Set<string>> {
   const singleClaims = new Map<string, Set<string>>();
-  for (const { identifier_type: claimType, value } of claims) {
+  for (const { claimType, value } of claims) {
     if (!singleClaimTypes.has(claimType)) continue;
     const values = singleClaims.get(claimType);
     if (values) values.add(value);
@@ -168,30 +177,37 @@ function groupSingleClaims(
   return singleClaims;
 }
 
-function endedKeysOf(claims: readonly ClaimOfItem[]): ReadonlySet<string> {
-  const ended = claims.filter((claim) => claim.is_ended);
-  return new Set(ended.map((claim) => claimKey(claim.identifier_type, claim.value)));
+function endedKeysOf(claims: readonly ItemClaim[]): ReadonlySet<string> {
+  return new Set(claims.flatMap(({ key, isEnded }) => (isEnded ? [key] : [])));
 }
 
 /** Who named what of an item; nobody when it is the workspace's alone, as most items are. */
-function contributorsOf(contributions: readonly ContributionRow[], workspaceId: string): Contributor[] {
-  if (contributions.every((row) => row.workspace_id === workspaceId)) return [];
-  return contributions.map(({ workspace_id: contributor, state, is_trusted: isTrusted }) => ({
+function contributorsOf(strangers: readonly StrangersRow[], own: readonly ContributionRow[]): Contributor[] {
+  if (strangers.length === 0) return [];
+  const ours = own.map(({ state }): Contributor => ({
     keys: new Set(
       state.identifiers.flatMap(([, , claimType, value, isCanonical]) =>
         isCanonical === 1 ? [claimKey(claimType, value)] : [],
       ),
     ),
-    isOurs: contributor === workspaceId,
-    isTrusted,
-    isAlone: contributions.length === 1,
-    life: lifeOfStored(state),
+    isOurs: true,
+    // Our own word counts for us, trusted or not.
+    isTrusted: false,
   }));
+  const isAlone = own.length === 0 && strangers.length === 1 && strangers[0]!.workspace_count === 1;
+  const theirs = strangers.map(({ claims, is_trusted: isTrusted, ...life }): Contributor => ({
+    keys: new Set(claims.map(([claimType, value]) => claimKey(claimType, value))),
+    isOurs: false,
+    isTrusted,
+    isAlone,
+    life: { endedAtMicros: life.ended_at_micros, latestMicros: life.latest_micros },
+  }));
+  return [...ours, ...theirs];
 }
 
 /** The word of a person that all identifiers of an item belong together. */
-function vouching(claims: readonly { identifier_type: string; value: string }[]): Contributor {
-  const keys = new Set(claims.map((claim) => claimKey(claim.identifier_type, claim.value)));
+function vouching(claims: readonly ItemClaim[]): Contributor {
+  const keys = new Set(claims.map(({ key }) => key));
   return { keys, isOurs: false, isTrusted: true };
 }
 
@@ -260,6 +276,25 @@ function compareClaims(
   return { moved, released };
 }
 
+/** The workspaces that contributed to contested items, and what all know of items that become one. */
+async function findParticipants(
+  { client }: Absorption,
+  plan: ResolutionPlan,
+): Promise<[participantsOf: (itemNumber: number) => readonly string[], contributionsOf: ContributionsOfItems]> {
+  const contested = [...plan.conflicts.values()].flatMap((conflict) => conflict.contested);
+  const merging = plan.items.filter(({ itemNumbers }) => itemNumbers.length > 1);
+  const numbersOf = (items: readonly PlannedItem[]) => [...new Set(items.flatMap(({ itemNumbers }) => itemNumbers))];
+  const [contributors, contributions] = await Promise.all([
+    findContributorIds(client, numbersOf(contested)),
+    findContributions(client, numbersOf(merging)),
+  ]);
+  const idsOf = Map.groupBy(contributors, (row) => row.item_number);
+  return [
+    (itemNumber) => (idsOf.get(itemNumber) ?? []).map((row) => row.workspace_id),
+    Map.groupBy(contributions, (row) => row.item_number),
+  ];
+}
+
 /** The state of each planned item before its new records, those of items that become one already joined. */
 async function openStates(
   { client, context }: Absorption,
@@ -267,40 +302,18 @@ async function openStates(
   bound: readonly GoodRecord[],
   contributionsOf: ContributionsOfItems,
 ): Promise<Map<PlannedItem, ContributionState>> {
-  const states = new Map<PlannedItem, ContributionState>();
-  const needHistory: PlannedItem[] = [];
-  for (const item of plan.items) {
-    const state = joinedState(contributionsOf, item.itemNumbers, context.workspaceId) ?? new ContributionState();
-    states.set(item, state);
-    if (item.records.some((index) => state.needsHistory(orderOf(bound[index]!), bound[index]!.record)))
-      needHistory.push(item);
-  }
-  if (needHistory.length === 0) return states;
-  const numbers = needHistory.flatMap((item) => item.itemNumbers);
-  const rowsOf = Map.groupBy(await findHistory(client, context.workspaceId, numbers), (row) => row.item_number);
-  for (const item of needHistory) {
-    states.get(item)!.useHistory(historyOf(item.itemNumbers.flatMap((itemNumber) => rowsOf.get(itemNumber) ?? [])));
-  }
+  const states = new Map(
+    plan.items.map((item): [PlannedItem, ContributionState] => [
+      item,
+      joinedState(contributionsOf, item.itemNumbers, context.workspaceId) ?? new ContributionState(),
+    ]),
+  );
+  const recollections = [...states].map(([item, state]) => {
+    const entries = item.records.map((index) => ({ order: orderOf(bound[index]!), content: bound[index]!.record }));
+    return { state, itemNumbers: item.itemNumbers, entries };
+  });
+  await recallFieldHistory(client, context.workspaceId, recollections);
   return states;
-}
-
-/** What each field was, from the entries of an item. */
-export function historyOf(rows: readonly HistoryRow[]): FieldHistory {
-  const history = new Map<string, { order: EntryOrder; value: string }[]>();
-  for (const row of rows) {
-    const order = {
-      entryId: row.entry_id,
-      effectiveAtMicros: row.effective_at_micros,
-      receivedSequence: row.received_sequence,
-    };
-    for (const [name, value] of Object.entries(row.fields)) {
-      const values = history.get(name);
-      const past = { order, value: canonicalJson(value) };
-      if (values) values.push(past);
-      else history.set(name, [past]);
-    }
-  }
-  return history;
 }
 
 function joinedState(

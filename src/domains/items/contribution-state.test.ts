@@ -204,7 +204,7 @@ describe('an entry changes something', () => {
         const known = shuffled.slice(0, cut);
         const incoming = shuffled.slice(cut);
         const state = storedAfter(known);
-        if (incoming.some(({ order, content: brought }) => state.needsHistory(order, brought))) {
+        if (incoming.some(({ order, content: brought }) => state.fieldsBetween(order, brought).length > 0)) {
           state.useHistory(historyOf(known));
         }
         for (const entry of incoming) {

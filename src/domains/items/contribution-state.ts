@@ -56,12 +56,13 @@ export interface StoredContributionState {
   life?: StoredLife;
 }
 
-interface OrderedValue {
+/** A value at a place in time. */
+export interface OrderedValue {
   readonly order: EntryOrder;
   readonly value: string;
 }
 
-/** Values that each field had, from the entries themselves. */
+/** Values that each field had, from the entries themselves: at least the one right before each entry to come. */
 export type FieldHistory = ReadonlyMap<string, readonly OrderedValue[]>;
 
 /** Comparing so few identifiers with each other is cheaper than a map of them. */
@@ -97,19 +98,19 @@ export class ContributionState {
   }
 
   /**
-   * True when what the entry changes can only be told with the values that fields had in between, which the fold does
-   * not hold; then `useHistory` must come first.
+   * Fields of an entry that comes between the first and the last that have them. What the entry changes can only be told
+   * with the values that they had in between, which the fold does not hold; then `useHistory` must come first.
    */
-  needsHistory(order: EntryOrder, content: EntryContent): boolean {
+  fieldsBetween(order: EntryOrder, content: EntryContent): readonly { name: string; earliest: EntryOrder }[] {
     const { fields } = this.#fold();
-    return content.fields.some(([name]) => {
+    const between: { name: string; earliest: EntryOrder }[] = [];
+    for (const [name] of content.fields) {
       const field = fields.get(name);
-      return (
-        field !== undefined &&
-        compareEntryOrder(order, field.latest) < 0 &&
-        compareEntryOrder(order, field.earliest) > 0
-      );
-    });
+      if (!field || compareEntryOrder(order, field.latest) > 0 || compareEntryOrder(order, field.earliest) < 0)
+        continue;
+      between.push({ name, earliest: field.earliest });
+    }
+    return between;
   }
 
   useHistory(history: FieldHistory): void {
@@ -256,7 +257,7 @@ function valueBefore(
 }
 
 /** The last of some values, which stand in their order, that comes before `order`. */
-function lastBefore(values: readonly OrderedValue[], order: EntryOrder): OrderedValue | undefined {
+export function lastBefore(values: readonly OrderedValue[], order: EntryOrder): OrderedValue | undefined {
   let low = 0;
   let high = values.length;
   while (low < high) {

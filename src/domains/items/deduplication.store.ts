@@ -1,7 +1,6 @@
 import { int2Array, int4Array, int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { claimKey, splitClaimKey } from './judge-record.ts';
-import type { StoredContributionState } from './contribution-state.ts';
 
 /** The one lock that every transaction takes that merges items, after its claims and before its item rows. */
 const mergeLockKey = 0x6d65_7267;
@@ -16,12 +15,25 @@ export function sortClaims(keys: Iterable<string>): string[] {
   return [...keys].toSorted((a, b) => (a < b ? -1 : a > b ? 1 : 0));
 }
 
+/*
+ * Most workspaces have no claims of their own, and most installations few open cases, so looking up each key begins with
+ * the question whether there are any. `offset 0` keeps it a lookup of each key also in plans that were made while the table
+ * was empty: those would read all of it for every chunk once it is filled.
+ */
+function workspaceClaimOf(keys: string, workspaceId: string): string {
+  return `select item_number from workspace_claims
+          where workspace_id = ${workspaceId} and identifier_type = ${keys}.identifier_type collate "C"
+            and value = ${keys}.value collate "C" offset 0`;
+}
+
 /** Who owns keys, as far as committed; keys that nobody owns are left out. */
 export interface ClaimOwners {
   /** For all workspaces. */
   readonly owners: Map<string, number>;
   /** For the asking workspace alone. */
   readonly privateOwners: Map<string, number>;
+  /** Whether anything was decided about records of the workspace that is to be remembered. */
+  readonly hasDecisions: boolean;
 }
 
 interface OwnerColumns {
@@ -34,9 +46,9 @@ export async function findClaimOwners(
   workspaceId: string,
   keys: readonly string[],
 ): Promise<ClaimOwners> {
-  if (keys.length === 0) return { owners: new Map(), privateOwners: new Map() };
+  if (keys.length === 0) return { owners: new Map(), privateOwners: new Map(), hasDecisions: false };
   // Two arrays in one row are a fraction of the work of a row for each key.
-  const { rows } = await queryable.query<{ shared: OwnerColumns; own: OwnerColumns }>({
+  const { rows } = await queryable.query<{ shared: OwnerColumns; own: OwnerColumns; has_decisions: boolean }>({
     name: 'find_claim_owners',
     text: `select (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
                                             'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
@@ -46,14 +58,15 @@ export async function findClaimOwners(
                   (select json_build_object('ordinals', coalesce(array_agg(wanted.ordinal), '{}'),
                                             'item_numbers', coalesce(array_agg(claims.item_number), '{}'))
                    from unnest($1::text[], $2::text[]) with ordinality as wanted (identifier_type, value, ordinal)
-                   join workspace_claims as claims
-                     on claims.workspace_id = $3 and claims.identifier_type = wanted.identifier_type collate "C"
-                    and claims.value = wanted.value collate "C") as own`,
+                   cross join lateral (${workspaceClaimOf('wanted', '$3')}) as claims
+                   where exists (select 1 from workspace_claims where workspace_id = $3)) as own,
+                  exists (select 1 from remembered_decisions where workspace_id = $3) as has_decisions`,
     values: [...claimColumns(keys), workspaceId],
   });
   const ownersOf = ({ ordinals, item_numbers: itemNumbers }: OwnerColumns) =>
     new Map(ordinals.map((ordinal, at) => [keys[ordinal - 1]!, itemNumbers[at]!]));
-  return { owners: ownersOf(rows[0]!.shared), privateOwners: ownersOf(rows[0]!.own) };
+  const { shared, own, has_decisions: hasDecisions } = rows[0]!;
+  return { owners: ownersOf(shared), privateOwners: ownersOf(own), hasDecisions };
 }
 
 /**
@@ -68,16 +81,18 @@ export async function findReservations(
   if (sortedKeys.length === 0) return { contested: new Set(), privateOwners: new Map() };
   const { rows } = await queryable.query<{ identifier_type: string; value: string; item_number: number | null }>({
     name: 'find_reservations',
-    text: `select contested.identifier_type, contested.value, null::int8 as item_number
+    text: `select held.identifier_type, held.value, null::int8 as item_number
            from unnest($1::text[], $2::text[]) as held (identifier_type, value)
-           join contested_claims as contested
-             on contested.identifier_type = held.identifier_type collate "C" and contested.value = held.value collate "C"
+           cross join lateral (
+             select 1 from contested_claims
+             where identifier_type = held.identifier_type collate "C" and value = held.value collate "C" offset 0
+           ) as contested
+           where exists (select 1 from contested_claims)
            union all
-           select claims.identifier_type, claims.value, claims.item_number
+           select held.identifier_type, held.value, claims.item_number
            from unnest($1::text[], $2::text[]) as held (identifier_type, value)
-           join workspace_claims as claims
-             on claims.workspace_id = $3 and claims.identifier_type = held.identifier_type collate "C"
-            and claims.value = held.value collate "C"`,
+           cross join lateral (${workspaceClaimOf('held', '$3')}) as claims
+           where exists (select 1 from workspace_claims where workspace_id = $3)`,
     values: [...claimColumns(sortedKeys), workspaceId],
   });
   const contested = new Set<string>();
@@ -268,12 +283,23 @@ export async function findMergedItems(
   return rows;
 }
 
-export interface ClaimOfItem {
-  item_number: number;
-  identifier_type: string;
-  value: string;
-  /** It leads to the item and is not on it any longer. */
-  is_ended: boolean;
+/** A claim of an item that exists. */
+export interface ItemClaim {
+  readonly key: string;
+  readonly claimType: string;
+  readonly value: string;
+  readonly itemNumber: number;
+  /** True when it leads the asking workspace alone to the item. */
+  readonly isPrivate: boolean;
+  /** True when it leads to the item and is not on it any longer. */
+  readonly isEnded: boolean;
+}
+
+interface ClaimsColumns {
+  item_numbers: number[];
+  claim_types: string[];
+  claim_values: string[];
+  are_ended: boolean[];
 }
 
 /** All claims of items, those that lead only one workspace to them included (for that workspace). */
@@ -281,17 +307,25 @@ export async function findClaimsOfItems(
   queryable: Queryable,
   workspaceId: string,
   itemNumbers: readonly number[],
-): Promise<ClaimOfItem[]> {
-  const { rows } = await queryable.query<ClaimOfItem>({
+): Promise<ItemClaim[]> {
+  const columns = `json_build_object('item_numbers', coalesce(array_agg(item_number), '{}'),
+                                     'claim_types', coalesce(array_agg(identifier_type), '{}'),
+                                     'claim_values', coalesce(array_agg(value), '{}'),
+                                     'are_ended', coalesce(array_agg(ended_at is not null), '{}'))`;
+  const { rows } = await queryable.query<{ shared: ClaimsColumns; own: ClaimsColumns }>({
     name: 'find_claims_of_items',
-    text: `select item_number, identifier_type, value, ended_at is not null as is_ended from identifier_claims
-           where item_number = any($1::int8[])
-           union all
-           select item_number, identifier_type, value, ended_at is not null from workspace_claims
-           where item_number = any($1::int8[]) and workspace_id = $2`,
+    text: `select (select ${columns} from identifier_claims where item_number = any($1::int8[])) as shared,
+                  (select ${columns} from workspace_claims where item_number = any($1::int8[]) and workspace_id = $2) as own`,
     values: [int8Array(itemNumbers), workspaceId],
   });
-  return rows;
+  const claimsOf = (found: ClaimsColumns, isPrivate: boolean) =>
+    found.item_numbers.map((itemNumber, at): ItemClaim => {
+      const [claimType, value] = [found.claim_types[at]!, found.claim_values[at]!];
+      const isEnded = found.are_ended[at]!;
+      return { key: claimKey(claimType, value), claimType, value, itemNumber, isPrivate, isEnded };
+    });
+  const { shared, own } = rows[0]!;
+  return [...claimsOf(shared, false), ...claimsOf(own, true)];
 }
 
 /** Pairs of these items that a person keeps apart, be it as members that became them. */
@@ -311,29 +345,6 @@ export async function findSeparations(
            join item_separations as separations on separations.lower_item = lower.member
            join members as higher on higher.member = separations.higher_item
            where lower.current <> higher.current`,
-    values: [int8Array(itemNumbers)],
-  });
-  return rows;
-}
-
-export interface ContributionRow {
-  item_number: number;
-  workspace_id: string;
-  state: StoredContributionState;
-  /** Whether the workspace may join what others contributed to. */
-  is_trusted: boolean;
-}
-
-/** Who contributed to items, with what they know. */
-export async function findContributions(
-  queryable: Queryable,
-  itemNumbers: readonly number[],
-): Promise<ContributionRow[]> {
-  const { rows } = await queryable.query<ContributionRow>({
-    name: 'find_contributions',
-    text: `select item_number, contributions.workspace_id, state, workspaces.may_link_items as is_trusted
-           from contributions join workspaces on workspaces.workspace_id = contributions.workspace_id
-           where item_number = any($1::int8[])`,
     values: [int8Array(itemNumbers)],
   });
   return rows;
@@ -491,6 +502,16 @@ export async function insertEntries(
   });
 }
 
+/** Lets entries that a person rejected wait for nobody. */
+export async function dismissEntries(queryable: Queryable, entryIds: readonly string[]): Promise<void> {
+  if (entryIds.length === 0) return;
+  await queryable.query({
+    name: 'dismiss_entries',
+    text: 'update entries set dismissed_at = now() where entry_id = any($1::uuid[])',
+    values: [uuidArray(entryIds)],
+  });
+}
+
 /** Takes back everything that this transaction wrote for items that it does not create after all. */
 export async function discardNewItems(
   queryable: Queryable,
@@ -515,41 +536,6 @@ export async function discardNewItems(
       values: [numbers],
     }),
   ]);
-}
-
-/** One entry of an item's past, as far as the fold needs it. */
-export interface HistoryRow {
-  /** The item that the entry belongs to by now. */
-  item_number: number;
-  entry_id: string;
-  effective_at_micros: number;
-  received_sequence: number;
-  fields: Record<string, unknown>;
-}
-
-/** All entries of a workspace for items and for those merged into them. */
-export async function findHistory(
-  queryable: Queryable,
-  workspaceId: string,
-  itemNumbers: readonly number[],
-): Promise<HistoryRow[]> {
-  // `offset 0` keeps the lookup of entries one of each member; without statistics the planner would read all entries once.
-  const { rows } = await queryable.query<HistoryRow>({
-    name: 'find_history',
-    text: `select members.item_number, past.entry_id, (extract(epoch from past.effective_at) * 1000000)::int8 as effective_at_micros,
-                  past.received_sequence, past.record -> 'fields' as fields
-           from (
-             select unnest($1::int8[]) as item_number, unnest($1::int8[]) as member
-             union all
-             select merged_into, item_number from items where merged_into = any($1::int8[])
-           ) as members
-           cross join lateral (
-             select entry_id, effective_at, received_sequence, record from entries
-             where entries.item_number = members.member and entries.workspace_id = $2 and entries.withdrawn_at is null offset 0
-           ) as past`,
-    values: [int8Array(itemNumbers), workspaceId],
-  });
-  return rows;
 }
 
 export interface NewMerge {

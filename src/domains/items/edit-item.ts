@@ -3,9 +3,9 @@ import type { Queryable } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { parseJson } from '#platform/json/parse-json.ts';
-import { historyOf } from './bound-records.ts';
 import { ContributionState, type StoredContributionState } from './contribution-state.ts';
-import { findHistory, insertEntries, upsertContributions } from './deduplication.store.ts';
+import { insertEntries, upsertContributions } from './deduplication.store.ts';
+import { recallFieldHistory } from './field-history.ts';
 import { holdItem, type ItemChange } from './hold-item.ts';
 import type { Verdict } from './item-rows.ts';
 import { judgeFields, type JudgedRecord } from './judge-record.ts';
@@ -40,8 +40,7 @@ export async function editItem(client: Queryable, edit: ItemEdit): Promise<Verdi
   const order = { entryId, effectiveAtMicros: receivedAtMicros, receivedSequence };
   const content = { identifiers: [], fields };
   const state = ContributionState.fromStored(item.state, canonicalJson);
-  if (state.needsHistory(order, content))
-    state.useHistory(historyOf(await findHistory(client, workspaceId, [itemNumber])));
+  await recallFieldHistory(client, workspaceId, [{ state, itemNumbers: [itemNumber], entries: [{ order, content }] }]);
   const hasNewContent = state.apply(order, content);
   const verdict: Verdict = { status: 'completed', outcome: hasNewContent ? 'enriched' : 'duplicate' };
   const stateText = state.toJson();

@@ -16,7 +16,7 @@ export interface ItemChange {
   readonly headers: IncomingHttpHeaders;
 }
 
-/** The entity tag of an item as one workspace sees it: it changes whenever the workspace would read something else. */
+/** The entity tag of an item as one workspace sees it: it changes with what the workspace knows of the item. */
 export function itemTagOf(item: { readonly version: number; readonly merged_into: unknown }): string {
   return entityTagOf(item.merged_into === null ? item.version : `${item.version}-merged`);
 }

@@ -15,10 +15,18 @@ export { makeCanonicalIdentifiersService } from './canonical-identifiers.service
 export { fingerprintRuleRoutes } from './fingerprint-rules.routes.ts';
 export { makeFingerprintRulesService } from './fingerprint-rules.service.ts';
 export { makeItemsService, type ItemsService } from './items.service.ts';
-export { findEntry, listEntries, readEntries, type EntryRow, type ShownEntry } from './entries.store.ts';
+export {
+  findEntry,
+  listMergesOfEntries,
+  readAllEntries,
+  listEntries,
+  readEntries,
+  type EntryRow,
+  type ShownEntry,
+} from './entries.store.ts';
 export { foldName } from './fold-name.ts';
 export { isCountryCode } from './country.ts';
-export { judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';
+export { judgeNature, judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';
 export { makeItemNumberSource } from './item-numbers.ts';
 export { makeTypeRegistry, makeTypeRegistryLoader, type TypeRegistry } from './type-registry.ts';
 export { parseValueChain, type ValueChain } from './value-chain.ts';
@@ -29,8 +37,30 @@ export {
   type SubmittedIdentifier,
   type SubmittedRecord,
 } from './submitted-record.ts';
-export type { ResettledEntry } from './refold/refold.ts';
+export type { RecountedEntry } from './refold/refold.ts';
 export { untilFree } from './until-free.ts';
 export { makeLocalItemsService } from './local/local-items.service.ts';
 export { makeLocalItemMergesService } from './local/local-item-merges.service.ts';
 export { localItemRoutes } from './local/local-items.routes.ts';
+export { itemActRoutes } from './acts/item-acts.routes.ts';
+export { answerSplit, makeItemActs, type ItemActs } from './acts/item-acts.service.ts';
+export { namedIdentifier, quantityMembers, quantityRule, splitItemAnswer } from './acts/item-acts.schema.ts';
+export { makeItemRelationships } from './acts/item-relationships.service.ts';
+export { findSplitSource } from './acts/item-relationships.store.ts';
+export { splitOff } from './acts/split-off.ts';
+export { makeQualityRulesCache, type QualityRulesCache } from './quality/quality-rules-cache.ts';
+export {
+  findBrokenRule,
+  severities,
+  type QualityRule,
+  type RecordPlaces,
+  type Severity,
+} from './quality/quality-rules.ts';
+export { qualityRuleRoutes } from './quality/quality-rules.routes.ts';
+export { makeQualityRulesService } from './quality/quality-rules.service.ts';
+export { suggestionRoutes } from './suggestions/suggestions.routes.ts';
+export { makeSuggestionsService } from './suggestions/suggestions.service.ts';
+export { makeSuggestionsWork } from './suggestions/suggestions-work.ts';
+export { conflictRoutes } from './conflicts/conflicts.routes.ts';
+export { makeConflictsService } from './conflicts/conflicts.service.ts';
+export { makeConflictResolver } from './conflicts/resolve-conflict.ts';

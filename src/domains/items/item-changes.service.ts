@@ -15,13 +15,16 @@ import { identifierReplaced } from './identifier-replacement.ts';
 import { judgeEvents, type JudgedEvent } from './judge-record.ts';
 import { endsItem } from './record-times.ts';
 import { lifeOfStored } from './stored-record.ts';
-import type { SubmittedEvent } from './submitted-record.ts';
+import type { RecordFault, SubmittedEvent } from './submitted-record.ts';
 import type { TypeRegistry } from './type-registry.ts';
 
 interface ItemChangesOptions {
   database: Database;
   loadTypes(): Promise<TypeRegistry>;
 }
+
+/** What one record may hold at most, with all its events. */
+const payloadBytesMax = 1_048_576;
 
 export type ItemChanges = ReturnType<typeof makeItemChanges>;
 
@@ -98,9 +101,15 @@ function judgeEvent(
   }
   const defaults = { valueChain: null, country: null, year: null };
   const judgement = judgeEvents([event], null, { workspaceId, defaults, types, nowMicros });
-  if (judgement.ok) return judgement.value[0]!;
-  const { code, detail } = judgement.fault;
-  throw new Problem(code, detail, { errors: [judgement.fault] });
+  if (!judgement.ok) throw faulty(judgement.fault);
+  const [judged] = judgement.value;
+  if (Buffer.byteLength(judged!.payload) <= payloadBytesMax) return judged!;
+  const detail = `a payload has at most ${payloadBytesMax} bytes`;
+  throw faulty({ code: 'record_too_large', detail, pointer: '/payload' });
+}
+
+function faulty(fault: RecordFault): Problem {
+  return new Problem(fault.code, fault.detail, { errors: [fault] });
 }
 
 /** The event that is the same, of the item or of those merged into it: events stay with the item they were sent for. */

@@ -277,6 +277,24 @@ describe('PUT /api/items/{id}', () => {
     expect(fields[0]!.overwritten.map(({ value }) => value)).toEqual([500, 400]);
   });
 
+  test('makes a version if and only if its values differ from those right before it, also below one that is dated ahead', async () => {
+    const sisbov = newSisbov();
+    await create({ identifiers: [sisbov], metadata: { peso: 450 } });
+    const occurredAt = new Date(Date.now() + 200_000).toISOString();
+    const { dfid, version } = await create({
+      identifiers: [sisbov],
+      metadata: { peso: 460 },
+      occurred_at: occurredAt,
+    });
+    const versionAfter = async (peso: number) =>
+      (await readJson<Item>(await send('PUT', `/api/items/${dfid}`, { metadata: { peso } }))).version;
+
+    expect(await versionAfter(450)).toBe(version);
+    expect(await versionAfter(455)).toBe(version + 1);
+    expect(await versionAfter(455)).toBe(version + 1);
+    expect(await versionAfter(450)).toBe(version + 2);
+  });
+
   test('of many at once loses none', async () => {
     const { dfid } = await create();
     const names = Array.from({ length: 12 }, (_, at) => `field_${at}`);
@@ -503,6 +521,7 @@ describe('POST /api/events', () => {
     ['an empty key', { event_type: 'a', event_key: '' }, 'invalid_member', '/event_key'],
     ['a circuit that is no UUID', { event_type: 'a', circuit_id: 'x' }, 'invalid_request', '/circuit_id'],
     ['an unknown member', { event_type: 'a', typo: 1 }, 'invalid_request', ''],
+    ['a payload over 1 MiB', { event_type: 'a', payload: 'x'.repeat(1_048_576) }, 'record_too_large', '/payload'],
   ])('refuses %s with 422 and a pointer', async (what, body, code, pointer) => {
     const { dfid } = await create();
     const response = await post(what === 'no item' ? body : { dfid, ...body });
@@ -516,6 +535,42 @@ describe('POST /api/events', () => {
     expect(await problemOf(response)).toEqual([422, 'invalid_request']);
     expect((await post({ dfid: one.dfid, item_id: one.id, event_type: 'weighed' })).status).toBe(201);
   });
+});
+
+test('records, edits, states and events of the same items at once all succeed, and none is lost', async () => {
+  const animals = Array.from({ length: 3 }, () => [newSisbov(), newChip()]);
+  const items = await Promise.all(animals.map((identifiers) => create({ identifiers })));
+  const answers: Promise<Response>[] = [];
+  const receipts: Promise<Response>[] = [];
+  for (let at = 0; at < 8; at += 1) {
+    for (const [index, { dfid }] of items.entries()) {
+      const records = animals.map((identifiers) => ({ identifiers, metadata: { [`record_${at}_${index}`]: at } }));
+      receipts.push(application.submit(JSON.stringify(at % 2 === 0 ? records : records.toReversed())));
+      answers.push(send('PUT', `/api/items/${dfid}`, { metadata: { [`edit_${at}`]: at } }));
+      answers.push(send('PUT', `/api/items/${dfid}/status`, { status: at % 2 === 0 ? 'inactive' : 'active' }));
+      answers.push(send('POST', '/api/events', { dfid, event_type: 'weighed', event_key: String(at) }));
+      answers.push(
+        send('POST', '/api/items', {
+          value_chain: 'BEEF',
+          country: 'BR',
+          year: 2025,
+          identifiers: animals[index],
+          metadata: { [`post_${at}`]: at },
+        }),
+      );
+    }
+  }
+  const statuses = (await Promise.all(answers)).map((answer) => answer.status);
+  expect(statuses.filter((status) => status !== 200 && status !== 201)).toEqual([]);
+  for (const response of await Promise.all(receipts)) {
+    const { receipt_id: id } = await readJson<{ receipt_id: string }>(response);
+    expect(await application.settle(id)).toMatchObject({ status: 'completed' });
+  }
+  for (const { dfid } of items) {
+    const { item, events } = await read(dfid);
+    expect(Object.keys(item.metadata)).toHaveLength(8 * 3 + 8 + 8);
+    expect(eventTypes(events).filter((type) => type === 'weighed')).toHaveLength(8);
+  }
 });
 
 test('after all of this, no rule of the stored items is broken', async () => {

@@ -154,6 +154,25 @@ describe('the word of one workspace about the end', () => {
     expect(await findBrokenRules(database)).toEqual([]);
   });
 
+  test.each([
+    ['little', 'n'],
+    ['much', 'n'.repeat(4000)],
+  ])('binds all when an administrator trusts it, be there %s else that it knows', async (_name, note) => {
+    const [ours, trusted] = [await createWorkspace(database), await createWorkspace(database, true)];
+    await absorb(ours, undated());
+    await absorbEach(trusted, died(3), undated({ metadata: { note } }));
+
+    expect(await absorbEach(ours, seen(4), seen(2))).toEqual(['conflicted', 'completed']);
+  });
+
+  test('binds nobody when two said different things and none is trusted', async () => {
+    const [ours, ...others] = await Promise.all([1, 2, 3].map(() => createWorkspace(database)));
+    await absorb(others[0]!, undated());
+    await absorb(others[1]!, died(3));
+
+    expect(await absorb(ours!, seen(4))).toEqual(['completed']);
+  });
+
   test('binds all when an administrator trusts it, and tells them nothing of what it said', async () => {
     const [ours, trusted] = [await createWorkspace(database), await createWorkspace(database, true)];
     await absorb(ours, undated());

@@ -3,6 +3,7 @@ import { insertEvents, type NewEvent } from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
 import type { ContributionState, EntryOrder } from './contribution-state.ts';
 import {
+  dismissEntries,
   insertContributions,
   insertEntries,
   insertItems,
@@ -66,6 +67,7 @@ export class ItemRows {
   /** Of items that exist. */
   readonly contributions: WrittenContribution[] = [];
   readonly #newContributions: WrittenContribution[] = [];
+  readonly #dismissed: string[] = [];
   readonly #workspaceId: string;
   readonly #verdicts: Verdict[];
 
@@ -115,6 +117,7 @@ export class ItemRows {
       const good = records[index]!;
       this.#verdicts[good.index] = { status: 'rejected', outcome: null };
       this.entries.push(rejectedByDecisionEntry(good));
+      this.#dismissed.push(good.incoming.entryId);
     }
   }
 
@@ -151,7 +154,9 @@ export class ItemRows {
   write(client: pg.ClientBase, areEntriesNew: boolean): Promise<unknown>[] {
     return [
       insertItems(client, this.items),
-      ...(areEntriesNew ? [insertEntries(client, this.#workspaceId, this.entries)] : []),
+      ...(areEntriesNew
+        ? [insertEntries(client, this.#workspaceId, this.entries), dismissEntries(client, this.#dismissed)]
+        : []),
       insertEvents(client, this.events),
       insertContributions(client, this.#newContributions),
       upsertContributions(

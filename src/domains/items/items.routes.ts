@@ -130,10 +130,10 @@ export const changeProblems = ['not_found', 'item_merged', 'precondition_failed'
 
 type ItemRequest = Pick<RouteRequest, 'principal' | 'parameters' | 'headers'>;
 
-/** The change that a request to a path under `/api/items/{id}` asks for. */
-export function changeOf(request: ItemRequest): ItemChange {
+/** The change of the item that `parameter` of a request's path names. */
+export function changeOf(request: ItemRequest, parameter: 'id' | 'dfid' = 'id'): ItemChange {
   const { workspaceId, credentialId: changedBy } = principalOf(request);
-  return { workspaceId, changedBy, idOrDfid: request.parameters['id']!, headers: request.headers };
+  return { workspaceId, changedBy, idOrDfid: request.parameters[parameter]!, headers: request.headers };
 }
 
 /** The answer to a change: the item as it is after it. */

@@ -5,10 +5,11 @@ import { isUuid, positionOfEntry } from '#platform/ids.ts';
 import { decodeCursor, type Page } from '#platform/page.ts';
 import type { RouteResponse } from '#platform/route.ts';
 import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
+import { findCasesOfEntries } from './conflicts/conflicts.store.ts';
 import type { StoredContributionState } from './contribution-state.ts';
 import { takeItemNumbers } from './deduplication.store.ts';
 import { formatDfid } from './dfid.ts';
-import type { EntryRow, ShownEntry } from './entries.store.ts';
+import { listMergesOfEntries, type EntryMerge, type EntryRow, type ShownEntry } from './entries.store.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
 import type { NormalisationResult } from './identifiers/result.ts';
 import { itemIdOf } from './item-id.ts';
@@ -20,7 +21,6 @@ import {
   findItem,
   findMembers,
   findMentioningItems,
-  findMergesOfEntries,
   listItemEntries,
   listItems,
   type DfidPartsRow,
@@ -194,13 +194,16 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       return event!;
     },
 
-    /** Entries as the API shows them, with the DFIDs that their items have now. */
-    async describeEntries(rows: readonly EntryRow[]): Promise<ShownEntry[]> {
-      const merges = await findMergesOfEntries(
-        knex,
-        rows.filter((row) => row.outcome === 'enriched').map((row) => row.entry_id),
-      );
+    /**
+     * Entries as the API shows them, with the DFIDs that their items have now; none for items that do not exist.
+     * @param knownMerges what the entries merged, when the database does not say it.
+     */
+    async describeEntries(rows: readonly EntryRow[], knownMerges?: readonly EntryMerge[]): Promise<ShownEntry[]> {
+      const enriched = rows.filter((row) => row.outcome === 'enriched').map((row) => row.entry_id);
+      const merges = knownMerges ?? (await listMergesOfEntries(database.pool, enriched));
       const contested = rows.flatMap((row) => contestedItems(row));
+      const waiting = rows.filter((row) => row.status === 'conflicted').map((row) => row.entry_id);
+      const cases = await findCasesOfEntries(database.pool, waiting);
       const parts = await findDfidParts(knex, [
         ...rows.flatMap((row) => row.item_number ?? []),
         ...merges.map((merge) => merge.loser),
@@ -222,13 +225,14 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
         status: row.status,
         outcome: row.outcome,
         dfid: row.item_number === null ? null : currentDfid(row.item_number),
-        merged_dfids: merges
-          .filter((merge) => merge.entry_id === row.entry_id)
-          .map((merge) => dfidOf(parts.get(merge.loser)!)),
+        merged_dfids: merges.flatMap(({ entry_id: entryId, loser }) =>
+          entryId === row.entry_id && parts.has(loser) ? [dfidOf(parts.get(loser)!)] : [],
+        ),
         error: row.error && {
           code: row.error.code,
           detail: row.error.detail,
           pointer: row.error.pointer,
+          ...(cases.has(row.entry_id) ? { conflict_id: cases.get(row.entry_id)! } : {}),
           ...(row.error.contested
             ? { dfids: [...new Set(contestedItems(row).map(currentDfid))].filter((dfid) => dfid !== null) }
             : {}),
@@ -255,7 +259,8 @@ function contestedItems({ error }: EntryRow): number[] {
   return error?.contested ?? [];
 }
 
-function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
+/** An item as the API shows it to the workspace whose contribution `row` holds. */
+export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
   return {
     id: itemIdOf(row.item_number),
     dfid: dfidOf(row),

@@ -110,18 +110,6 @@ export async function findMembers(knex: Knex, itemNumber: number): Promise<numbe
   return [itemNumber, ...rows.map((row) => row.item_number)];
 }
 
-/** The items that became others because of these entries. */
-export async function findMergesOfEntries(
-  knex: Knex,
-  entryIds: readonly string[],
-): Promise<{ entry_id: string; loser: number }[]> {
-  if (entryIds.length === 0) return [];
-  return knex('item_merges')
-    .whereIn('entry_id', [...entryIds])
-    .select<{ entry_id: string; loser: number }[]>('entry_id', 'loser')
-    .orderBy('loser');
-}
-
 /** The items to which an identifier leads a workspace: at most one for all workspaces and one for it alone. */
 export async function findClaimOwners(
   knex: Knex,

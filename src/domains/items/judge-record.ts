@@ -146,6 +146,20 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   };
 }
 
+/** What the DFID of an item is made of, from the members of a request that stand at its top. */
+export function judgeNature(
+  sent: { value_chain: unknown; country: unknown; year: unknown },
+  context: JudgingContext,
+): Judgement<{ valueChain: ValueChain; country: string; year: number }> {
+  const valueChain = judgeValueChain({ value: sent.value_chain, pointer: '/value_chain' }, context);
+  if (!valueChain.ok) return valueChain;
+  const country = judgeCountry({ value: sent.country, pointer: '/country' }, context);
+  if (!country.ok) return country;
+  const year = judgeYear({ value: sent.year, pointer: '/year' }, context);
+  if (!year.ok) return year;
+  return { ok: true, value: { valueChain: valueChain.value, country: country.value, year: year.value } };
+}
+
 function judgeValueChain(sent: Placed<unknown> | undefined, { defaults }: JudgingContext): Judgement<ValueChain> {
   if (!sent) return { ok: true, value: defaults.valueChain ?? 'GENERIC' };
   const chain = typeof sent.value === 'string' ? parseValueChain(sent.value) : undefined;

@@ -246,7 +246,7 @@ class Planner {
     if (!first) this.#components.push(target);
     if (others.length > 0) joinAll(target, others, index, (this.#turns += 1));
     target.isGuarded = target.contributors.length > 0 && !this.#options.mayLinkItems;
-    if (target.contributors.length > 0) target.contributors.push(ourKeys(record.claims));
+    if (target.contributors.length > 0) addOurKeys(target.contributors, record.claims);
     for (const key of record.claims) {
       if (this.#isFree(key)) target.claimCount += 1;
       this.#byKey.set(key, target);
@@ -330,8 +330,13 @@ function startComponent(item: KnownItem | undefined): Component {
   };
 }
 
-function ourKeys(claims: readonly string[]): Contributor {
-  return { keys: new Set(claims), isOurs: true, isTrusted: false };
+/** Adds what a record of ours named of an item that others contributed to; one contributor holds all of it. */
+function addOurKeys(contributors: Contributor[], claims: readonly string[]): void {
+  const at = contributors.findIndex(({ isOurs }) => isOurs);
+  const keys = new Set([...(contributors[at]?.keys ?? []), ...claims]);
+  const ours = { keys, isOurs: true, isTrusted: false };
+  if (at < 0) contributors.push(ours);
+  else if (keys.size > contributors[at]!.keys.size) contributors[at] = ours;
 }
 
 function findRoot(component: Component): Component {

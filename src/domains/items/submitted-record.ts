@@ -37,6 +37,8 @@ export interface SubmittedRecord {
   readonly year?: Placed<unknown> | undefined;
   readonly occurredAt?: Placed<unknown> | undefined;
   readonly fields: readonly (readonly [name: string, value: unknown])[];
+  /** The member that holds the fields in a JSON record; undefined for formats without one. */
+  readonly fieldsMember?: 'metadata' | 'enriched_data';
   readonly events: readonly SubmittedEvent[];
 }
 
@@ -105,9 +107,14 @@ export function readJsonRecord(value: unknown): Judgement<SubmittedRecord> {
       year: placed('year'),
       occurredAt: placed('occurred_at'),
       fields: fields.value,
+      fieldsMember: fieldsMemberOf(value),
       events: events.value,
     },
   };
+}
+
+function fieldsMemberOf(record: JsonObject): 'metadata' | 'enriched_data' {
+  return record['metadata'] == null && record['enriched_data'] != null ? 'enriched_data' : 'metadata';
 }
 
 /** What one record may name; more makes one transaction, and one worker, too large. */
@@ -156,7 +163,7 @@ function readIdentifiers(value: unknown): Judgement<SubmittedIdentifier[]> {
 }
 
 function readFields(value: JsonObject): Judgement<[string, unknown][]> {
-  const member = value['metadata'] == null ? 'enriched_data' : 'metadata';
+  const member = fieldsMemberOf(value);
   const fields = value[member];
   if (fields == null) return { ok: true, value: [] };
   if (!isObject(fields)) return refuse('invalid_member', `/${member}`, `${member} is an object`);

@@ -84,7 +84,12 @@ export async function cutReceipts(
     small.map((receipt) => receipt.receipt_id),
   );
   for (const receipt of receipts) {
-    const { collector, ...result } = await cutReceipt(client, receipt, bodies.get(receipt.receipt_id), types);
+    const whole = bodies.get(receipt.receipt_id);
+    const { collector, ...result } = await cutReceipt(
+      receipt,
+      (start, end) => whole?.subarray(start, end) ?? readBodyRange(client, receipt.receipt_id, start, end),
+      types,
+    );
     const lane = collector.entryTotal <= smallLaneEntriesMax ? smallLane : bulkLane;
     const { receipt_id: receiptId, workspace_id: workspaceId, received_sequence: receivedSequence } = receipt;
     if (!result.failure)
@@ -96,10 +101,13 @@ export async function cutReceipts(
   return { chunks, results };
 }
 
-async function cutReceipt(
-  client: Queryable,
-  receipt: UncutReceipt,
-  wholeBody: Buffer | undefined,
+/** What a body is, for cutting it. */
+type CuttableBody = Pick<UncutReceipt, 'format' | 'charset' | 'size_bytes'>;
+
+/** Finds the records of one body, which is read part by part. */
+export async function cutReceipt(
+  receipt: CuttableBody,
+  readBytes: (start: number, end: number) => Buffer | Promise<Buffer>,
   types: TypeRegistry,
 ) {
   const collector = new ChunkCollector(receipt.format !== 'json');
@@ -108,7 +116,7 @@ async function cutReceipt(
     unclassifiedFields: null,
     failure: null,
   };
-  const first = wholeBody ?? (await readBodyRange(client, receipt.receipt_id, 0, bodyPartBytes));
+  const first = await readBytes(0, Math.min(bodyPartBytes, receipt.size_bytes));
   let layout: CsvLayout | undefined;
   let unclassifiedFields: readonly string[] | null = null;
   if (receipt.format === 'csv') {
@@ -133,9 +141,7 @@ async function cutReceipt(
     const cutter = cutterFor(receipt, layout, collector);
     cutter.push(layout ? first.subarray(layout.headerBytes) : first);
     for (let start = first.length; start < receipt.size_bytes; start += bodyPartBytes) {
-      cutter.push(
-        await readBodyRange(client, receipt.receipt_id, start, Math.min(start + bodyPartBytes, receipt.size_bytes)),
-      );
+      cutter.push(await readBytes(start, Math.min(start + bodyPartBytes, receipt.size_bytes)));
     }
     cutter.finish();
     collector.finish(receipt.size_bytes);
@@ -147,7 +153,7 @@ async function cutReceipt(
   return { ...result, csvLayout: layout ?? null, unclassifiedFields, collector };
 }
 
-function cutterFor(receipt: UncutReceipt, layout: CsvLayout | undefined, collector: ChunkCollector): RecordCutter {
+function cutterFor(receipt: CuttableBody, layout: CsvLayout | undefined, collector: ChunkCollector): RecordCutter {
   const onRecord = (start: number, end: number, line: number | null) => collector.add(start, end, line);
   if (layout) {
     return makeCsvCutter({

@@ -7,9 +7,11 @@ import {
   ContentionError,
   makeCaseRetries,
   makeItemNumberSource,
+  makeQualityRulesCache,
   type AbsorbContext,
   type Absorbed,
   type IncomingRecord,
+  type QualityRulesCache,
   type TypeRegistry,
   type Verdict,
 } from '#domains/items/index.ts';
@@ -63,6 +65,7 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
     identifiersMax: options.identifiersPerItemMax,
     recount: recountEntries,
   });
+  const loadQualityRules = makeQualityRulesCache();
   const cursors = [firstWorkspace, firstWorkspace];
   const recentlyDone = makeRecentlyDone();
   let claims = 0;
@@ -89,7 +92,13 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
         if (claimed.length === 0) return undefined;
         const prepared = await prepareChunks(client, attemptPool, claimed);
         claimed = prepared.tried;
-        return workChunks(client, claimed, prepared, { ...options, attemptPool, types, takeItemNumbers });
+        return workChunks(client, claimed, prepared, {
+          ...options,
+          attemptPool,
+          types,
+          takeItemNumbers,
+          loadQualityRules,
+        });
       });
       if (!worked) return undefined;
       await worked.written;
@@ -166,6 +175,7 @@ interface WorkContext extends ReceptionWorkOptions {
   takeItemNumbers: AbsorbContext['takeNumbers'];
   attemptPool: pg.Pool;
   types: TypeRegistry;
+  loadQualityRules: QualityRulesCache;
 }
 
 interface PreparedChunks {
@@ -197,13 +207,17 @@ async function workChunks(
   { receipts, slices }: PreparedChunks,
   context: WorkContext,
 ): Promise<WorkedChunks> {
+  const workspaceId = chunks[0]!.workspace_id;
+  const rulesVersion = Math.max(...[...receipts.values()].map((receipt) => receipt.quality_rules_version));
+  const qualityRules = await context.loadQualityRules(client, workspaceId, rulesVersion);
   const recordsOf: IncomingRecord[][] = [];
   for (const chunk of chunks) {
-    recordsOf.push(await readChunk(chunk, receipts.get(chunk.receipt_id)!, slices.get(chunk)!, context.types));
+    const receipt = receipts.get(chunk.receipt_id)!;
+    recordsOf.push(await readChunk(chunk, receipt, slices.get(chunk)!, context.types, qualityRules));
   }
   const records = recordsOf.flat();
   const absorbContext: AbsorbContext = {
-    workspaceId: chunks[0]!.workspace_id,
+    workspaceId,
     mayLinkItems: [...receipts.values()].every((receipt) => receipt.may_link_items),
     identifiersMax: context.identifiersPerItemMax,
     types: context.types,

@@ -1,3 +1,6 @@
+export { bulkIngestionRoutes } from './bulk-ingestion.routes.ts';
+export { makeBulkIngestion } from './bulk-ingestion.service.ts';
+export { makeBulkPreview } from './bulk-preview.ts';
 export { itemSubmissionRoutes } from './item-submission.routes.ts';
 export { makeItemSubmissions } from './item-submission.service.ts';
 export { makeRecordSubmitter } from './submit-record.ts';
@@ -6,3 +9,6 @@ export { makeReceiptsService } from './receipts.service.ts';
 export { makeReceptionWork } from './reception-work.ts';
 export { receiptRoutes } from './receipts.routes.ts';
 export { readOldestUnsettled } from './stage-ages.store.ts';
+export { recountEntries } from './recount-entries.ts';
+export { pendingItemRoutes } from './review/pending-items.routes.ts';
+export { makePendingItemsService } from './review/pending-items.service.ts';

@@ -1,5 +1,12 @@
 import { z } from 'zod';
-import { ignoredMembers, itemDetailsSchema, jsonObject } from '#domains/items/index.ts';
+import {
+  ignoredMembers,
+  itemDetailsSchema,
+  jsonObject,
+  namedIdentifier,
+  quantityMembers,
+  quantityRule,
+} from '#domains/items/index.ts';
 
 const identifierInput = z
   .object({
@@ -69,3 +76,29 @@ export const createItemBody = jsonObject
 export const createItemAnswer = itemDetailsSchema
   .extend({ was_deduplicated: z.boolean().meta({ description: 'Whether the item was there before' }) })
   .meta({ id: 'CreateItemResponse' });
+
+/** The body of a split: with identifiers a correction, without them a physical division. */
+export const splitItemBody = z
+  .strictObject({
+    value_chain: z.unknown().meta({ override: { type: 'string' } }),
+    country: z.unknown().meta({ override: { type: 'string' } }),
+    year: z.unknown().meta({ override: { type: 'integer' } }),
+    metadata: jsonObject
+      .nullish()
+      .meta({ override: { type: 'object', description: 'What is known of the part; the rest is as for the whole' } }),
+    identifiers: z
+      .array(namedIdentifier)
+      .min(1)
+      .max(1000)
+      .nullish()
+      .meta({ description: 'Leave the item, with what came with them, as one that they never belonged to' }),
+    reason: z.string().max(2000).nullish(),
+    ...quantityMembers,
+    ...ignoredMembers,
+  })
+  .refine(quantityRule.isMet, { error: quantityRule.error })
+  .refine(({ identifiers, metadata }) => !identifiers || !metadata || Object.keys(metadata).length === 0, {
+    path: ['metadata'],
+    error: 'identifiers leave with what came with them; metadata is for a division',
+  })
+  .meta({ id: 'SplitItemRequest' });

@@ -5,12 +5,13 @@ import { startWeb } from '../../start-web.ts';
 import {
   readJson,
   startApplication,
+  waitFor,
   type Entry,
   type ProblemDocument,
   type Receipt,
   type TestApplication,
 } from '../../testing/application.ts';
-import { findBrokenRules } from '../../testing/deduplication.ts';
+import { beginTransaction, findBrokenRules } from '../../testing/deduplication.ts';
 
 interface CreatedItem {
   item: { id: string; dfid: string; status: string; metadata: Record<string, unknown>; version: number };
@@ -59,6 +60,17 @@ async function lastReceipt(key = application.apiKey): Promise<Receipt> {
     await application.fetch('/api/receipts?limit=1', { headers: { 'x-api-key': key } }),
   );
   return list.receipts[0]!;
+}
+
+/** Waits until another connection waits for this one. */
+function waitUntilSomebodyWaits(backendPid: number): Promise<unknown> {
+  return waitFor(async () => {
+    const { rows } = await application.database.pool.query(
+      'select from pg_stat_activity where $1 = any(pg_blocking_pids(pid))',
+      [backendPid],
+    );
+    return rows.length > 0 ? true : undefined;
+  }, 'a connection to wait');
 }
 
 const entriesOf = async (receiptId: string) =>
@@ -260,6 +272,37 @@ describe('POST /api/items', () => {
   });
 });
 
+describe('an item that somebody else holds for long', () => {
+  test('is 503 with Retry-After for every change, and unchanged', async () => {
+    const identifiers = [sisbov(newSisbov())];
+    const { item } = await created(cattle({ identifiers }));
+    const before = await count('receipts');
+    const holder = await beginTransaction(application.database);
+    await holder.client.query('select from items where item_number = $1 for update', [
+      Number.parseInt(item.id.slice(-12), 16),
+    ]);
+    const headers = { 'content-type': 'application/json' };
+    const path = `/api/items/${item.dfid}`;
+    const refused = await Promise.all([
+      create(cattle({ identifiers, metadata: { peso: 1 } })),
+      application.fetch(path, { method: 'PUT', headers, body: '{"metadata":{"peso":1}}' }),
+      application.fetch(path, { method: 'DELETE' }),
+      application.fetch('/api/events', {
+        method: 'POST',
+        headers,
+        body: JSON.stringify({ dfid: item.dfid, event_type: 'a' }),
+      }),
+    ]);
+    await holder.rollback();
+    for (const response of refused) {
+      const { error } = await readJson<ProblemDocument>(response);
+      expect([response.status, error, response.headers.get('retry-after')]).toEqual([503, 'unavailable', '1']);
+    }
+    const now = await readJson<CreatedItem>(await application.fetch(path));
+    expect([now.item, await count('receipts')]).toEqual([item, before]);
+  });
+});
+
 describe('POST /api/items with an Idempotency-Key', () => {
   test('has its effect once, and the replay gives status, body and Location of the first answer', async () => {
     const body = cattle({ identifiers: [sisbov(newSisbov())] });
@@ -298,6 +341,27 @@ describe('POST /api/items with an Idempotency-Key', () => {
     expect((await create(cattle({ identifiers: [sisbov(other), chip(animal)] }), key)).status).toBe(409);
     const response = await create(cattle({ identifiers: [sisbov(other)] }), key);
     expect([response.status, response.headers.get('idempotency-replayed')]).toEqual([201, null]);
+  });
+
+  test('has no effect when another request keeps the key first, not even in part', async () => {
+    const value = newSisbov();
+    const other = await beginTransaction(application.database);
+    await other.client.query(
+      `insert into idempotency_keys (workspace_id, operation, key, fingerprint, answer, expires_at)
+       select workspace_id, 'POST /api/items', 'taken', '\\x00', '{"status":201}', now() + interval '1 hour' from workspaces`,
+    );
+    const before = [await count('receipts'), await count('entries'), await count('items'), await count('events')];
+    const answer = create(cattle({ identifiers: [sisbov(value)] }), { 'idempotency-key': 'taken' });
+    await waitUntilSomebodyWaits(other.backendPid);
+    await other.commit();
+    const response = await answer;
+    expect([response.status, (await readJson<ProblemDocument>(response)).error]).toEqual([
+      422,
+      'idempotency_key_reused',
+    ]);
+    expect([await count('receipts'), await count('entries'), await count('items'), await count('events')]).toEqual(
+      before,
+    );
   });
 
   test('has one effect for requests at once, to one process and to two', async () => {

@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { entryIdAt } from '#platform/ids.ts';
 import { parseInteroperableJson } from '#platform/json/interoperable-json.ts';
 import {
+  findBrokenRule,
   judgeRecord,
   readJsonRecord,
   refuse,
@@ -9,10 +10,13 @@ import {
   type JudgedRecord,
   type Judgement,
   type JudgingContext,
+  type QualityRule,
+  type SubmittedRecord,
   type TypeRegistry,
   type ValueChain,
 } from '#domains/items/index.ts';
 import { classifyColumns, readCsvRecord, type CsvColumns, type CsvLayout } from './csv-records.ts';
+import { csvPlaces, jsonPlaces } from './record-places.ts';
 import { decodeRecord } from './formats/charset.ts';
 import { makeCsvCutter } from './formats/csv.ts';
 import { parseCsvRecords } from './formats/csv-values.ts';
@@ -47,32 +51,24 @@ const judgedAtOnce = 64;
  * Reads the records of a chunk from its bytes and judges each: a bad record costs only itself. Pauses now and then, so
  * that the transactions of other chunks, for which others may wait, go on meanwhile.
  * @param bytes the chunk's slice of the body.
+ * @param qualityRules of the workspace; a record that breaks one is refused as well.
  */
 export async function readChunk(
   chunk: DueChunk,
   receipt: ReceiptContext,
   bytes: Buffer,
   types: TypeRegistry,
+  qualityRules: readonly QualityRule[],
 ): Promise<IncomingRecord[]> {
-  const context: JudgingContext = {
-    workspaceId: chunk.workspace_id,
-    defaults: {
-      valueChain: receipt.default_value_chain as ValueChain | null,
-      country: receipt.default_country,
-      year: receipt.default_year,
-    },
-    types,
-    nowMicros: receipt.received_at_micros,
-  };
+  const context = judgingContextOf(chunk.workspace_id, receipt, types);
+  const judge = makeJudge(receipt, context, qualityRules);
   const cuts = asCounted(cutChunk(chunk, receipt, bytes), chunk);
-  const judge = receipt.csv_layout
-    ? makeCsvJudge(bytes, chunk, receipt, receipt.csv_layout, context)
-    : (some: readonly Cut[]) => some.map((cut) => judgeJson(cut, bytes, chunk, context));
+  const read = makeReader(chunk, receipt, bytes, types);
   const records: IncomingRecord[] = [];
   for (let from = 0; from < cuts.length; from += judgedAtOnce) {
     if (from > 0) await setImmediate();
     const some = cuts.slice(from, from + judgedAtOnce);
-    for (const [at, judgement] of judge(some).entries()) {
+    for (const [at, submitted] of read(some).entries()) {
       const cut = some[at]!;
       records.push({
         entryId: entryIdAt(chunk.receipt_id, chunk.first_position + from + at),
@@ -81,11 +77,61 @@ export async function readChunk(
         line: cut.line,
         byteStart: cut.start,
         byteLength: cut.end - cut.start,
-        judgement,
+        judgement: submitted.ok ? judge(submitted.value) : submitted,
       });
     }
   }
   return records;
+}
+
+/** Reads the first record of a chunk as its sender wrote it, without judging it. */
+export function readFirstRecord(
+  chunk: DueChunk,
+  receipt: ReceiptContext,
+  bytes: Buffer,
+  types: TypeRegistry,
+): Judgement<SubmittedRecord> {
+  return makeReader(chunk, receipt, bytes, types)(asCounted(cutChunk(chunk, receipt, bytes), chunk).slice(0, 1))[0]!;
+}
+
+/** What the records of a receipt are judged by. */
+export function judgingContextOf(workspaceId: string, receipt: ReceiptContext, types: TypeRegistry): JudgingContext {
+  return {
+    workspaceId,
+    defaults: {
+      valueChain: receipt.default_value_chain as ValueChain | null,
+      country: receipt.default_country,
+      year: receipt.default_year,
+    },
+    types,
+    nowMicros: receipt.received_at_micros,
+  };
+}
+
+/** Judges records of a receipt one by one: by the engine's own rules, then by those of the workspace. */
+export function makeJudge(
+  receipt: Pick<ReceiptContext, 'csv_layout'>,
+  context: JudgingContext,
+  qualityRules: readonly QualityRule[],
+): (record: SubmittedRecord) => Judgement<JudgedRecord> {
+  if (qualityRules.length === 0) return (record) => judgeRecord(record, context);
+  const { types } = context;
+  const columns = receipt.csv_layout && classifyColumns(receipt.csv_layout.columns, types);
+  return (record) => {
+    const judgement = judgeRecord(record, context);
+    if (!judgement.ok) return judgement;
+    const places = columns ? csvPlaces(columns) : jsonPlaces(record);
+    const fault = findBrokenRule(judgement.value, qualityRules, types, places);
+    return fault ? { ok: false, fault } : judgement;
+  };
+}
+
+type Reader = (cuts: readonly Cut[]) => Judgement<SubmittedRecord>[];
+
+function makeReader(chunk: DueChunk, receipt: ReceiptContext, bytes: Buffer, types: TypeRegistry): Reader {
+  return receipt.csv_layout
+    ? makeCsvReader(bytes, chunk, receipt, receipt.csv_layout, types)
+    : (cuts) => cuts.map((cut) => readJson(cut, bytes, chunk));
 }
 
 /**
@@ -120,23 +166,21 @@ function cutChunk(chunk: DueChunk, receipt: ReceiptContext, bytes: Buffer): Cut[
   return cuts;
 }
 
-function judgeJson(cut: Cut, bytes: Buffer, chunk: DueChunk, context: JudgingContext): Judgement<JudgedRecord> {
+function readJson(cut: Cut, bytes: Buffer, chunk: DueChunk): Judgement<SubmittedRecord> {
   const badCode = cut.end - cut.start > recordBytesMax ? 'record_too_large' : cut.badCode;
   if (badCode) return refuse(badCode, '', refusalDetails[badCode]);
   const parsed = parseInteroperableJson(bytes, cut.start - chunk.byte_start, cut.end - chunk.byte_start);
-  if (!parsed.ok) return parsed;
-  const submitted = readJsonRecord(parsed.value);
-  return submitted.ok ? judgeRecord(submitted.value, context) : submitted;
+  return parsed.ok ? readJsonRecord(parsed.value) : parsed;
 }
 
-function makeCsvJudge(
+function makeCsvReader(
   bytes: Buffer,
   chunk: DueChunk,
   receipt: ReceiptContext,
   layout: CsvLayout,
-  context: JudgingContext,
-): (cuts: readonly Cut[]) => Judgement<JudgedRecord>[] {
-  const columns = classifyColumns(layout.columns, context.types);
+  types: TypeRegistry,
+): Reader {
+  const columns = classifyColumns(layout.columns, types);
   const decode = (cut: Cut) =>
     decodeRecord(bytes, cut.start - chunk.byte_start, cut.end - chunk.byte_start, receipt.charset);
   return (cuts) => {
@@ -148,17 +192,17 @@ function makeCsvJudge(
     return cuts.map(({ badCode }, at) => {
       if (badCode) return refuse(badCode, '', refusalDetails[badCode]);
       if (texts[at] === undefined) return refuse('invalid_utf8', '', 'the line is not UTF-8');
-      return judgeCsvRow(rows.next().value!, columns, context);
+      return readCsvRow(rows.next().value!, columns);
     });
   };
 }
 
-function judgeCsvRow(row: readonly string[], columns: CsvColumns, context: JudgingContext): Judgement<JudgedRecord> {
+function readCsvRow(row: readonly string[], columns: CsvColumns): Judgement<SubmittedRecord> {
   const expected = columns.roles.length;
   if (row.length !== expected) {
     return refuse('csv_column_count', '', `the header has ${expected} columns, this line ${row.length}`);
   }
   const withNull = row.findIndex((value) => value.includes('\u0000'));
   if (withNull !== -1) return refuse('null_character', columns.pointers[withNull]!, 'the value holds U+0000');
-  return judgeRecord(readCsvRecord(row, columns), context);
+  return { ok: true, value: readCsvRecord(row, columns) };
 }

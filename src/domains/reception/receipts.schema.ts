@@ -46,7 +46,13 @@ export const entrySchema = z
     dfid: z.string().nullable(),
     merged_dfids: z.array(z.string()),
     error: z
-      .object({ code: z.string(), detail: z.string(), pointer: z.string(), dfids: z.array(z.string()).optional() })
+      .object({
+        code: z.string(),
+        detail: z.string(),
+        pointer: z.string(),
+        dfids: z.array(z.string()).optional(),
+        conflict_id: z.uuid().optional(),
+      })
       .nullable(),
   })
   .meta({ id: 'Entry' });

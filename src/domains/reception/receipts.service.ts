@@ -3,7 +3,7 @@ import type pg from 'pg';
 import type { Database } from '#platform/database.ts';
 import { withTransaction } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
-import { IdempotencyKeyTaken } from '#platform/idempotency.store.ts';
+import { IdempotencyKeyTaken, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { entryIdAt, isUuid, makeReceiptId, positionOfEntry } from '#platform/ids.ts';
 import { decodeCursor, type Page } from '#platform/page.ts';
 import { principalOf, type RouteRequest, type RouteResponse } from '#platform/route.ts';
@@ -17,7 +17,7 @@ import {
   type ShownEntry,
   type TypeRegistry,
 } from '#domains/items/index.ts';
-import { readBodyKind } from './body-format.ts';
+import { readBodyKind, type BodyKind } from './body-format.ts';
 import { makeEntriesCsv } from './entries-csv.ts';
 import { retryFailedEntries } from './retry-entries.ts';
 import { makeIngestionBell } from './ingestion-bell.ts';
@@ -32,11 +32,17 @@ import {
   type NewReceipt,
   type ReceiptFilter,
   type ReceiptRow,
-  type StoredReceipt,
 } from './receipts.store.ts';
 import type { ReceiptStatus } from './receipts.schema.ts';
 import { deduplicationQueue } from './reception.jobs.ts';
-import { readDefaults, readWaitSeconds, receiveChecked, smallBodyBytes, type CheckedBody } from './submission.ts';
+import {
+  readDefaults,
+  readWaitSeconds,
+  receiveChecked,
+  smallBodyBytes,
+  type CheckedBody,
+  type SubmissionDefaults,
+} from './submission.ts';
 
 interface ReceiptsServiceOptions {
   database: Database;
@@ -46,6 +52,22 @@ interface ReceiptsServiceOptions {
   items: ItemsService;
   loadTypes(): Promise<TypeRegistry>;
   observeGroup?(rows: number): void;
+}
+
+/** A body that can be split into records, with all that its receipt says of it. */
+interface CheckedSubmission {
+  readonly workspaceId: string;
+  readonly requestId: string;
+  readonly kind: BodyKind;
+  readonly defaults: SubmissionDefaults;
+  readonly body: CheckedBody;
+  readonly idempotency: IdempotencyClaim | undefined;
+}
+
+interface KeptReceipt {
+  readonly receiptId: string;
+  readonly receipt: NewReceipt;
+  readonly receivedAt: Date;
 }
 
 type PageRequest = { limit: number; offset: number; cursor?: string | undefined };
@@ -88,13 +110,26 @@ export function makeReceiptsService({
     return { rows, total, nextPosition: rows.length === page.limit ? rows.at(-1)!.entry_id : undefined };
   };
 
-  const keep = async (receipt: NewReceipt, body: CheckedBody): Promise<StoredReceipt> => {
+  const keep = async (submission: CheckedSubmission): Promise<KeptReceipt> => {
+    const { workspaceId, requestId, kind, defaults, body, idempotency } = submission;
+    const receiptId = makeReceiptId();
+    const receipt: NewReceipt = {
+      receiptId,
+      workspaceId,
+      hash: Buffer.from(body.hash, 'hex'),
+      sizeBytes: body.sizeBytes,
+      ...kind,
+      ...defaults,
+      requestId,
+      body: null,
+      idempotency: idempotency ?? null,
+    };
     const stored =
       body.sizeBytes <= smallBodyBytes
         ? await writer.keep({ ...receipt, body: joined(body.chunks) })
         : await writer.keepLarge(receipt, body.chunks);
     if (!stored) throw new IdempotencyKeyTaken();
-    return stored;
+    return { receiptId, receipt, receivedAt: stored.received_at };
   };
 
   const answer = async (request: RouteRequest, receipt: NewReceipt, receivedAt: Date): Promise<RouteResponse> => {
@@ -120,25 +155,27 @@ export function makeReceiptsService({
       const kind = readBodyKind(request.headers['content-type']);
       const defaults = readDefaults(request.query);
       const body = await receiveChecked(request, kind, loadTypes);
-      const receipt: NewReceipt = {
-        receiptId: makeReceiptId(),
-        workspaceId,
-        hash: Buffer.from(body.hash, 'hex'),
-        sizeBytes: body.sizeBytes,
-        ...kind,
-        ...defaults,
-        requestId: request.id,
-        body: null,
-        idempotency: request.idempotency ?? null,
-      };
-      const stored = await keep(receipt, body);
+      const { id: requestId, idempotency } = request;
+      const kept = await keep({ workspaceId, requestId, kind, defaults, body, idempotency });
       request.releaseBody();
-      return answer(request, receipt, stored.received_at);
+      return answer(request, kept.receipt, kept.receivedAt);
     },
 
     /** The answer to a submission that nobody waited for. */
     async recall(workspaceId: string, receiptId: string): Promise<RouteResponse> {
       return acknowledge(showAcknowledgement(await getReceipt(workspaceId, receiptId)));
+    },
+
+    /**
+     * Keeps a body that was checked; what resolves is committed.
+     * @throws IdempotencyKeyTaken, and Problem unavailable or overloaded.
+     */
+    keep,
+
+    /** A receipt once it is settled, or as it is after `timeoutMs`. */
+    async waitFor(workspaceId: string, receiptId: string, timeoutMs: number): Promise<ReceiptRow> {
+      await waiter.waitUntilFinished(receiptId, timeoutMs);
+      return getReceipt(workspaceId, receiptId);
     },
 
     async get(workspaceId: string, receiptId: string) {

@@ -13,7 +13,7 @@ interface FailedEntry {
 
 /**
  * Turns the failed entries of a receipt back into work: each gets a chunk row of its own, its entry goes, and the chunk
- * that counted it counts one less. The receipt is open again until they are settled.
+ * that counted it counts one less. The receipt is open again until they are settled. What somebody dismissed stays.
  */
 export async function retryFailedEntries(
   client: Queryable,
@@ -27,7 +27,8 @@ export async function retryFailedEntries(
   const [receipt] = receipts.rows;
   if (!receipt || receipt.is_erased) return { entries: 0, chunks: [] };
   const failed = await client.query<FailedEntry>(
-    `delete from entries where entry_id between $1 and $2 and status = 'failed' returning entry_id, line, byte_start, byte_length`,
+    `delete from entries where entry_id between $1 and $2 and status = 'failed' and dismissed_at is null
+     returning entry_id, line, byte_start, byte_length`,
     [entryIdAt(receiptId, 0), entryIdAt(receiptId, receiptEntriesMax - 1)],
   );
   if (failed.rows.length === 0) return { entries: 0, chunks: [] };
@@ -52,8 +53,12 @@ export async function retryFailedEntries(
     `update receipt_chunks set failed = failed - back.count
      from (select chunk_number, count(*)::int4 as count
            from unnest($2::int4[]) as back_position (position)
-           join receipt_chunks on receipt_id = $1 and is_done and failed > 0
-             and position between first_position and first_position + entry_count - 1
+           cross join lateral (
+             -- what was retried before has a chunk of its own beside the one that it came in, and that one counts it
+             select chunk_number from receipt_chunks
+             where receipt_id = $1 and is_done and position between first_position and first_position + entry_count - 1
+             order by chunk_number desc limit 1
+           ) as counting
            group by chunk_number) as back
      where receipt_chunks.receipt_id = $1 and receipt_chunks.chunk_number = back.chunk_number`,
     [receiptId, chunks.map((chunk) => chunk.firstPosition)],

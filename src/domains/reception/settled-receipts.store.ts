@@ -9,6 +9,8 @@ export interface SubmissionStart {
   /** The time of the transaction, in microseconds since the Unix epoch. */
   received_at_micros: number;
   may_link_items: boolean;
+  /** Of the workspace; 0 when it has no rules. */
+  quality_rules_version: number;
 }
 
 /** Takes a place in the order of arrival for a submission of a workspace. */
@@ -16,7 +18,7 @@ export async function startSubmission(queryable: Queryable, workspaceId: string)
   const { rows } = await queryable.query<SubmissionStart>({
     name: 'start_submission',
     text: `select nextval('received_sequence') as received_sequence,
-                  (extract(epoch from now()) * 1000000)::int8 as received_at_micros, may_link_items
+                  (extract(epoch from now()) * 1000000)::int8 as received_at_micros, may_link_items, quality_rules_version
            from workspaces where workspace_id = $1`,
     values: [workspaceId],
   });

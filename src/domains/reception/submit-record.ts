@@ -7,17 +7,17 @@ import { entryIdAt, makeReceiptId } from '#platform/ids.ts';
 import {
   absorbRecords,
   findEntry,
-  judgeRecord,
   untilFree,
   type AbsorbContext,
   type EntryRow,
   type IncomingRecord,
+  type QualityRulesCache,
   type SubmittedRecord,
   type TypeRegistry,
   type Verdict,
 } from '#domains/items/index.ts';
 import { countVerdicts } from './verdict-counts.ts';
-import { recordBytesMax } from './read-chunk.ts';
+import { makeJudge, recordBytesMax } from './read-chunk.ts';
 import { insertSettledReceipt, startSubmission } from './settled-receipts.store.ts';
 
 export interface SubmissionOptions {
@@ -28,6 +28,7 @@ export interface SubmissionOptions {
   /** A record that would give an item more distinct identifying identifiers waits for a person. */
   identifiersPerItemMax: number;
   loadTypes(): Promise<TypeRegistry>;
+  loadQualityRules: QualityRulesCache;
   /** Told what became of a record whose transaction was committed. */
   observeRecords?(verdicts: readonly Verdict[]): void;
 }
@@ -55,13 +56,14 @@ export interface SubmissionPlace {
   readonly receivedSequence: number;
   readonly receivedAtMicros: number;
   readonly mayLinkItems: boolean;
+  readonly qualityRulesVersion: number;
 }
 
 /** Works on records of requests, each with a receipt of its own, in one transaction and without a worker. */
 export type RecordSubmitter = ReturnType<typeof makeRecordSubmitter>;
 
 export function makeRecordSubmitter(options: SubmissionOptions) {
-  const { submissionPool, takeItemNumbers, identifiersPerItemMax, loadTypes } = options;
+  const { submissionPool, takeItemNumbers, identifiersPerItemMax, loadTypes, loadQualityRules } = options;
 
   /**
    * Runs work that makes one entry of a receipt which holds a request's body; the receipt is kept with it, settled. Tries
@@ -87,6 +89,7 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
         receivedSequence,
         receivedAtMicros: start.received_at_micros,
         mayLinkItems: start.may_link_items,
+        qualityRulesVersion: start.quality_rules_version,
       });
       const counts = countVerdicts([verdict]);
       await insertSettledReceipt(client, { receiptId, workspaceId, receivedSequence, hash, body, requestId, counts });
@@ -94,7 +97,10 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       if (verdict.status === 'completed') await keepIdempotencyKey(client, idempotency, { receiptId });
       return findEntry(client, entryId);
     };
-    const entry = await refusingBadData(() => untilFree(() => withTransaction(submissionPool, settle)));
+    const entry = await untilFree(() => withTransaction(submissionPool, settle)).catch((error: unknown) => {
+      if (!isDataError(error)) throw error;
+      throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
+    });
     options.observeRecords?.([entry]);
     return { receiptId, entry };
   };
@@ -110,13 +116,19 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       const types = await loadTypes();
       const { workspaceId, body } = submission;
       return submit(submission, async (client, place) => {
-        const judgement = judgeRecord(record, {
-          workspaceId,
-          defaults: { valueChain: null, country: null, year: null },
-          types,
-          nowMicros: place.receivedAtMicros,
-        });
-        if (!judgement.ok) {
+        const judge = makeJudge(
+          { csv_layout: null },
+          {
+            workspaceId,
+            defaults: { valueChain: null, country: null, year: null },
+            types,
+            nowMicros: place.receivedAtMicros,
+          },
+          await loadQualityRules(client, workspaceId, place.qualityRulesVersion),
+        );
+        const judgement = judge(record);
+        // What breaks a rule of the workspace is kept and waits for a person; what cannot be understood is not.
+        if (!judgement.ok && judgement.fault.code !== 'quality_rule') {
           const { code, detail } = judgement.fault;
           throw new Problem(code, detail, { errors: [judgement.fault] });
         }
@@ -134,14 +146,4 @@ export function makeRecordSubmitter(options: SubmissionOptions) {
       });
     },
   };
-}
-
-/** @throws Problem unprocessable_record when the database cannot hold what the work writes. */
-async function refusingBadData<Result>(work: () => Promise<Result>): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    if (!isDataError(error)) throw error;
-    throw new Problem('unprocessable_record', 'the database cannot hold a value of this record', { cause: error });
-  }
 }

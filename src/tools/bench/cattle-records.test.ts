@@ -8,6 +8,9 @@ import {
   placeholderRecordText,
   planRecords,
   recordText,
+  taggedPlaceholderText,
+  taggedRecordText,
+  weightOf,
 } from './cattle-records.ts';
 
 let database: TestDatabase;
@@ -31,8 +34,10 @@ describe('records', () => {
     for (const animal of someAnimals) {
       expect(Buffer.byteLength(recordText(animal, false, 600))).toBe(600);
       expect(Buffer.byteLength(recordText(animal, true, 616))).toBe(616);
+      expect(Buffer.byteLength(taggedRecordText(animal, '899.5'))).toBe(616);
     }
     expect(Buffer.byteLength(placeholderRecordText())).toBe(616);
+    expect(Buffer.byteLength(taggedPlaceholderText())).toBe(616);
   });
 
   test('share no identifier between animals', () => {
@@ -53,7 +58,7 @@ describe('records', () => {
     );
 
     const sent = someAnimals.map((animal) => {
-      const { identifiers, metadata } = JSON.parse(recordText(animal, false)) as {
+      const { identifiers, metadata } = JSON.parse(taggedRecordText(animal, weightOf(animal, false))) as {
         identifiers: { value: string }[];
         metadata: { breed: string; sex: string; birth_date: string; weight_kg: number; farm: string };
       };
@@ -61,6 +66,7 @@ describe('records', () => {
       return {
         sisbov: identifiers[0]!.value,
         chip: identifiers[1]!.value,
+        ear_tag: identifiers[2]!.value,
         weight: String(weight),
         breed,
         sex,

@@ -1,6 +1,6 @@
 /*
- * The records that all sections send: one animal each, two identifiers, six fields. Everything in a record follows from
- * the animal's number, so that SQL can make the same values.
+ * The records that all sections send: one animal each, two identifiers (the tagged ones have a third that identifies
+ * nothing), six fields. Everything in a record follows from the animal's number, so that SQL can make the same values.
  */
 
 /** Bytes of a record in NDJSON, without the line feed. */
@@ -36,6 +36,11 @@ export function weightOf(animal: number, isWeighedAgain: boolean): string {
   return `${(isWeighedAgain ? 340 : 300) + (animal % 400)}.5`;
 }
 
+/** The visual ear tag of an animal in SQL: it is found again, but identifies nothing by itself. */
+function earTagSql(animal: string): string {
+  return `'T' || lpad((${animal})::text, 7, '0')`;
+}
+
 /**
  * What stands for the values of an animal in the record that stored ones are made from: each as long as what replaces it,
  * since the rest of a record fills it up to its size, and none part of another.
@@ -43,6 +48,7 @@ export function weightOf(animal: number, isWeighedAgain: boolean): string {
 export const placeholderValues = {
   sisbov: '105999999999999',
   chip: '982999999999999',
+  ear_tag: 'T9999999',
   weight: '987.5',
   breed: '@breed',
   sex: '#',
@@ -56,6 +62,7 @@ export function firstValuesSql(animal: string): Record<keyof typeof placeholderV
   return {
     sisbov: identifierSql('sisbov', animal),
     chip: identifierSql('chip', animal),
+    ear_tag: earTagSql(animal),
     weight: `(300 + (${animal}) % 400)::text || '.5'`,
     breed: `(array[${breedList}])[(${animal}) % ${breeds.length} + 1]`,
     sex: `case (${animal}) % 2 when 0 then 'F' else 'M' end`,
@@ -71,6 +78,7 @@ function firstValues(animal: number): Record<keyof typeof placeholderValues, str
   return {
     sisbov: identifierOf('sisbov', animal),
     chip: identifierOf('chip', animal),
+    ear_tag: `T${String(animal).padStart(7, '0')}`,
     weight: weightOf(animal, false),
     breed: breeds[animal % breeds.length]!,
     sex: animal % 2 === 0 ? 'F' : 'M',
@@ -89,9 +97,24 @@ export function placeholderRecordText(): string {
   return textOf(placeholderValues, ndjsonRecordBytes);
 }
 
-function textOf(values: Readonly<Record<keyof typeof placeholderValues, string>>, bytes: number): string {
+/** The record with the animal's ear tag as a third identifier, and with this weight in kilograms. */
+export function taggedRecordText(animal: number, weight: string): string {
+  return textOf({ ...firstValues(animal), weight }, ndjsonRecordBytes, { isTagged: true });
+}
+
+/** The tagged record that stored ones are made from. */
+export function taggedPlaceholderText(): string {
+  return textOf(placeholderValues, ndjsonRecordBytes, { isTagged: true });
+}
+
+function textOf(
+  values: Readonly<Record<keyof typeof placeholderValues, string>>,
+  bytes: number,
+  { isTagged } = { isTagged: false },
+): string {
+  const earTag = isTagged ? `,{"identifier_type":"brinco","value":"${values.ear_tag}"}` : '';
   const start =
-    `{"identifiers":[{"identifier_type":"sisbov","value":"${values.sisbov}"},{"identifier_type":"chip","value":"${values.chip}"}],` +
+    `{"identifiers":[{"identifier_type":"sisbov","value":"${values.sisbov}"},{"identifier_type":"chip","value":"${values.chip}"}${earTag}],` +
     `"value_chain":"BEEF","country":"BR","year":2025,"metadata":{"breed":"${values.breed}","sex":"${values.sex}",` +
     `"birth_date":"${values.birth_date}","weight_kg":${values.weight},"farm":"${values.farm}","observation":"`;
   const end = '"}}';

@@ -9,6 +9,7 @@ import { describeMachine, formatMachine, type Machine } from './machine.ts';
 import { benchMemory, reportMemory } from './memory-section.ts';
 import { benchPipeline } from './pipeline-section.ts';
 import { BenchFault, formatSection, formatTargets, type SectionReport, type Target } from './report.ts';
+import { benchResolver } from './resolver-section.ts';
 import { benchRest } from './rest-section.ts';
 import { startServers, type BenchServers } from './servers.ts';
 import { fullSizes, quickSizes } from './sizes.ts';
@@ -26,6 +27,7 @@ const sections = {
   flatness: benchFlatness,
   memory: benchMemory,
   rest: benchRest,
+  resolver: benchResolver,
 } as const;
 type SectionName = keyof typeof sections;
 

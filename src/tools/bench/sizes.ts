@@ -11,6 +11,12 @@ export interface Sizes {
   };
   readonly memory: { readonly clients: number; readonly rounds: number; readonly bodyBytes: number };
   readonly rest: { readonly samples: number; readonly warmUpSamples: number };
+  readonly resolver: {
+    readonly records: number;
+    readonly warmUpRecords: number;
+    /** Stored before, from few to many. */
+    readonly identifiers: readonly number[];
+  };
 }
 
 /** Records in one NDJSON receipt. */
@@ -23,6 +29,7 @@ export const fullSizes: Sizes = {
   flatness: { records: 50_000, warmUpRecords: 5000, fewIdentifiers: 20_000, manyIdentifiers: 2_000_000 },
   memory: { clients: 64, rounds: 5, bodyBytes: 16_777_216 },
   rest: { samples: 300, warmUpSamples: 20 },
+  resolver: { records: 50_000, warmUpRecords: 5000, identifiers: [10_000, 1_000_000, 5_000_000] },
 };
 
 /** Enough to see that everything works; too little for figures that mean something. */
@@ -32,4 +39,5 @@ export const quickSizes: Sizes = {
   flatness: { records: 10_000, warmUpRecords: 1250, fewIdentifiers: 20_000, manyIdentifiers: 200_000 },
   memory: { clients: 64, rounds: 1, bodyBytes: 16_777_216 },
   rest: { samples: 30, warmUpSamples: 5 },
+  resolver: { records: 10_000, warmUpRecords: 5000, identifiers: [10_000, 40_000, 100_000] },
 };

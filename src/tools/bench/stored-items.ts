@@ -14,15 +14,27 @@ import type { System } from './system.ts';
 
 const chunkRecords = 1000;
 const insertedAtOnce = 100_000;
-const sampledTables = ['receipts', 'receipt_chunks', 'items', 'contributions', 'entries', 'events'] as const;
+const sampledTables = [
+  'receipts',
+  'receipt_chunks',
+  'items',
+  'contributions',
+  'entries',
+  'events',
+  'identifier_mentions',
+] as const;
 type SampledTable = (typeof sampledTables)[number];
 
 /** Sends the one record that stored items are made from, and waits until it is settled. */
-export async function sendSample(system: System, client: pg.Client): Promise<void> {
+export async function sendSample(
+  system: System,
+  client: pg.Client,
+  placeholderRecord = placeholderRecordText(),
+): Promise<void> {
   const response = await request(`${system.baseUrl}/api/receipts`, {
     method: 'POST',
     headers: { ...system.headers, 'content-type': 'application/json' },
-    body: placeholderRecordText(),
+    body: placeholderRecord,
   });
   const text = await response.body.text();
   if (response.statusCode !== 202) throw new BenchFault(`the sample was answered ${response.statusCode}: ${text}`);
@@ -66,6 +78,11 @@ export async function storeItems(client: pg.Client, animals: number): Promise<vo
       item_number: 'n + 1',
       entry_id: entryId,
     });
+    // Only where the sample has an identifier that identifies nothing, which is its ear tag.
+    await insertLike(client, 'identifier_mentions', range, {
+      value: firstValuesSql('n').ear_tag,
+      item_number: 'n + 1',
+    });
   }
   await client.query(`select setval('item_numbers', $1), setval('received_sequence', $2)`, [animals + 1, receipts + 1]);
   await client.query('vacuum (freeze, analyze)');
@@ -91,7 +108,7 @@ async function takeSample(client: pg.Client): Promise<Sample> {
   for (const table of sampledTables) await client.query(`create temporary table sample_${table} as table ${table}`);
   await client.query(`create temporary table sample_claims as table identifier_claims`);
   await client.query(
-    `truncate receipts, receipt_bodies, receipt_chunks, work_attempts, items, identifier_claims, contributions, entries, events`,
+    `truncate receipts, receipt_bodies, receipt_chunks, work_attempts, items, identifier_claims, identifier_mentions, contributions, entries, events`,
   );
   return { stateEntry };
 }

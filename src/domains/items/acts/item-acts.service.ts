@@ -2,16 +2,19 @@ import type pg from 'pg';
 import { insertEvents, type NewEvent } from '#domains/events/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
+import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#platform/idempotency.store.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
 import { recordFindings, regroupCases } from '../conflicts/conflict-cases.ts';
 import { findMergedItems } from '../deduplication.store.ts';
 import { normaliseIdentifier } from '../identifier-normalisers.ts';
+import { readOwnItem } from '../item-changes.store.ts';
 import { dfidOf, itemNumberOf } from '../item-names.ts';
+import { showItem } from '../items.service.ts';
 import { claimKey } from '../judge-record.ts';
 import type { MergeStrategy } from '../refold/refold-contents.ts';
 import { findKeysOfItems, removeSeparations } from '../refold/refold.store.ts';
-import { refold, type Refolded, type RefoldRequest, type ResettledEntry } from '../refold/refold.ts';
+import { refold, type Refolded, type ItemNature, type RefoldRequest, type ResettledEntry } from '../refold/refold.ts';
 import type { TypeRegistry } from '../type-registry.ts';
 import { untilFree } from '../until-free.ts';
 import {
@@ -46,17 +49,22 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
   const act = <Result>(work: (client: pg.ClientBase) => Promise<Result>): Promise<Result> =>
     untilFree(() => withTransaction(pool, work));
 
-  /** Tells items anew and everybody what happened. */
+  /**
+   * Tells items anew, and brings the counts of receipts and the open cases in line with them.
+   * @param settleCase closes the case that the decision is about, before others are looked at.
+   */
   const decide = async (
     client: pg.ClientBase,
     principal: Principal,
     reason: string | null,
     request: RefoldRequest,
+    settleCase?: () => Promise<void>,
   ): Promise<Refolded> => {
     const decision = { workspaceId: principal.workspaceId, by: principal.credentialId, reason };
     const refolded = await refold(client, { decision, nowMicros: nowMs() * 1000, takeNumbers }, request);
     requireOwnChange(principal, refolded);
-    await recount(client, refolded.resettled);
+    await tellOfFinishedEntries(client, nowMs(), refolded);
+    await settleCase?.();
     await recordFindings(
       client,
       refolded.conflicted.map((entry) => ({
@@ -65,6 +73,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
       })),
     );
     await regroupCases(client, [...refolded.currentOf.keys()]);
+    await recount(client, refolded.resettled);
     return refolded;
   };
 
@@ -72,7 +81,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
     act,
     decide,
 
-    /** Makes the second item part of the first. */
+    /** Makes the second item part of the first; gives what that is then. */
     merge(
       principal: Principal,
       {
@@ -81,7 +90,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
         strategy,
         reason,
       }: { primary: string; secondary: string; strategy: MergeStrategy; reason: string | null },
-    ): Promise<void> {
+    ): Promise<ShownItem> {
       return act(async (client) => {
         const [survivor, loser] = await readDecidable(client, principal, [primary, secondary]);
         if (survivor!.item_number === loser!.item_number)
@@ -106,11 +115,16 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
               ? { merged_items: 1, merged_dfid: dfidOf(loser!), strategy, reason, by: principal.credentialId }
               : { merged_items: 1, by: 'another participant' },
         );
+        return showDecidedItem(client, principal.workspaceId, survivor!.item_number);
       });
     },
 
-    /** Takes an item out of the one that it became, as if the two had never been one. */
-    unmerge(principal: Principal, idOrDfid: string, reason: string | null): Promise<{ survivor: string }> {
+    /** Takes an item out of the one that it became, as if the two had never been one; gives both. */
+    unmerge(
+      principal: Principal,
+      idOrDfid: string,
+      reason: string | null,
+    ): Promise<{ restored: ShownItem; survivor: ShownItem }> {
       return act(async (client) => {
         const [item] = await readDecidable(client, principal, [idOrDfid]);
         if (item!.merged_into === null) throw new Problem('item_not_merged', 'this item is not merged into another');
@@ -139,17 +153,16 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
                 : { by: 'another participant' },
           );
         }
-        return { survivor: dfidOf(survivor) };
+        return {
+          restored: await showDecidedItem(client, principal.workspaceId, merge.loser),
+          survivor: await showDecidedItem(client, principal.workspaceId, merge.survivor),
+        };
       });
     },
 
-    /** Gives identifiers, with what came with them, to a new item; gives its DFID. */
-    separateIdentifiers(
-      principal: Principal,
-      idOrDfid: string,
-      identifiers: readonly NamedIdentifier[],
-      reason: string | null,
-    ): Promise<string> {
+    /** Gives identifiers, with what came with them, to a new item. */
+    separateIdentifiers(principal: Principal, request: IdentifierSeparation): Promise<KeptAnswer> {
+      const { idOrDfid, identifiers, nature, reason, idempotency } = request;
       return act(async (client) => {
         const types = await loadTypes();
         const [source] = await readDecidable(client, principal, [idOrDfid]);
@@ -158,23 +171,30 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
         const [itemNumber] = await takeNumbers(1);
         const refolded = await decide(client, principal, reason, {
           roots: [source!.item_number],
-          leaving: { keys, itemNumber: itemNumber! },
+          leaving: { keys, itemNumber: itemNumber!, nature },
           separated: [[source!.item_number, itemNumber!]],
         });
-        const dfid = dfidOf({ ...source!, item_number: itemNumber! });
+        const answer = await answerSplit(client, principal.workspaceId, source!.item_number, itemNumber!);
         for (const each of [source!.item_number, itemNumber!]) {
           await tell(client, nowMs(), participantsOf(refolded, [each]), each, 'item_split', (workspaceId) =>
             workspaceId === principal.workspaceId
-              ? { kind: 'correction', source_dfid: dfidOf(source!), new_dfid: dfid, reason, by: principal.credentialId }
+              ? {
+                  kind: 'correction',
+                  source_dfid: answer.body.source_item.dfid,
+                  new_dfid: answer.body.new_item.dfid,
+                  reason,
+                  by: principal.credentialId,
+                }
               : { kind: 'correction', by: 'another participant' },
           );
         }
-        return dfid;
+        await keepIdempotencyKey(client, idempotency, { answer });
+        return answer;
       });
     },
 
     /** Takes back what one entry brought. */
-    withdraw(principal: Principal, idOrDfid: string, entryId: string, reason: string): Promise<void> {
+    withdraw(principal: Principal, idOrDfid: string, entryId: string, reason: string): Promise<ShownItem> {
       return act(async (client) => {
         const [item] = await readDecidable(client, principal, [idOrDfid], false);
         requireUnmerged(item!);
@@ -192,16 +212,79 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
           reason,
           by: principal.credentialId,
         }));
+        return showDecidedItem(client, principal.workspaceId, item!.item_number);
       });
     },
   };
+}
+
+/** Identifiers that leave an item, and what the new one is. */
+export interface IdentifierSeparation {
+  readonly idOrDfid: string;
+  readonly identifiers: readonly NamedIdentifier[];
+  readonly nature: ItemNature;
+  readonly reason: string | null;
+  readonly idempotency: IdempotencyClaim | undefined;
+}
+
+export type ShownItem = ReturnType<typeof showItem>;
+
+/** An item as the deciding workspace sees it; an administrator may decide about items that the own workspace has no part in. */
+async function showDecidedItem(client: pg.ClientBase, workspaceId: string, itemNumber: number): Promise<ShownItem> {
+  const own = await readOwnItem(client, workspaceId, itemNumber);
+  const item = (await readDecidedItems(client, workspaceId, [itemNumber])).get(itemNumber)!;
+  const survivor =
+    item.merged_into === null
+      ? undefined
+      : (await readDecidedItems(client, workspaceId, [item.merged_into])).get(item.merged_into);
+  const now = new Date();
+  const state = { entries: [], identifiers: [], fields: {} };
+  return showItem(
+    own ?? { ...item, status: 'active', version: 0, state, registered_at: now, updated_at: now },
+    survivor,
+  );
+}
+
+/** The answer to a split: what was there, and what is new. */
+export async function answerSplit(client: pg.ClientBase, workspaceId: string, source: number, created: number) {
+  const newItem = await showDecidedItem(client, workspaceId, created);
+  return {
+    status: 201,
+    headers: { location: `/api/items/${newItem.dfid}` },
+    body: {
+      source_item: await showDecidedItem(client, workspaceId, source),
+      new_item: newItem,
+      message: 'The item was split',
+    },
+  };
+}
+
+/** Entries that waited and are part of an item now tell of it as all others do. */
+async function tellOfFinishedEntries(client: pg.ClientBase, nowMs: number, { resettled }: Refolded): Promise<void> {
+  const finished = resettled.flatMap(({ entryId, workspaceId, itemNumber, to }) =>
+    itemNumber === null ? [] : [{ entryId, workspaceId, itemNumber, outcome: to.outcome }],
+  );
+  await insertEvents(
+    client,
+    finished.map(({ entryId, workspaceId, itemNumber, outcome }) => ({
+      workspaceId,
+      eventId: makeId(),
+      itemNumber,
+      eventType: outcome === 'created' ? 'item_created' : 'item_enriched',
+      entryId,
+      occurredAtMicros: nowMs * 1000,
+      visibility: 'private',
+      payload: '{}',
+      eventKey: null,
+    })),
+  );
 }
 
 /** What others contributed to comes together or apart by an administrator's word only. */
 function requireOwnChange({ scope, workspaceId }: Principal, refolded: Refolded): void {
   if (scope === 'admin' || !refolded.isRepartitioned) return;
   if ([...refolded.participantsOf.values()].flat().some((participant) => participant !== workspaceId))
-    throw new Problem('administrator_required', 'others contributed to this item, so an administrator decides');
+    throw administratorRequired();
 }
 
 /** The workspaces that contribute to any of the items now. */
@@ -250,15 +333,20 @@ export async function readDecidable(
     numbers.filter((number) => number !== undefined),
   );
   const isAdministrator = principal.scope === 'admin';
-  return idsOrDfids.map((idOrDfid, at) => {
+  const found = idsOrDfids.map((idOrDfid, at) => {
     const row = rows.get(numbers[at] ?? 0);
     const isKnown = row && (row.own_status !== null || isAdministrator);
     if (!isKnown || (idOrDfid.startsWith('DFID-') && dfidOf(row) !== idOrDfid))
       throw new Problem('not_found', 'your workspace knows no item with this id or DFID');
-    if (decidesForAll && !isAdministrator && row.contributors.some((each) => each !== principal.workspaceId))
-      throw new Problem('administrator_required', 'others contributed to this item, so an administrator decides');
     return row;
   });
+  const isShared = found.some((row) => row.contributors.some((each) => each !== principal.workspaceId));
+  if (decidesForAll && isShared && !isAdministrator) throw administratorRequired();
+  return found;
+}
+
+function administratorRequired(): Problem {
+  return new Problem('administrator_required', 'others contributed to this item, so an administrator decides');
 }
 
 function requireUnmerged({ merged_into: mergedInto }: DecidedItemRow): void {

@@ -109,7 +109,8 @@ export async function findEntriesToRetry(
 }
 
 /**
- * Writes what became of entries that waited; those that go on waiting stay as they are.
+ * Writes what became of entries that waited; those that go on waiting stay as they are, and those
+ * that a remembered decision rejects wait for nobody.
  * @throws ContentionError when one of them does not wait any longer.
  */
 export async function finishRetriedEntries(queryable: Queryable, entries: readonly NewEntry[]): Promise<void> {
@@ -118,7 +119,8 @@ export async function finishRetriedEntries(queryable: Queryable, entries: readon
   const { rowCount } = await queryable.query({
     name: 'finish_retried_entries',
     text: `update entries set item_number = finished.item_number, status = finished.status::entry_status,
-                              outcome = finished.outcome::entry_outcome, record = finished.record::json, error = finished.error::json
+                              outcome = finished.outcome::entry_outcome, record = finished.record::json, error = finished.error::json,
+                              dismissed_at = case finished.status when 'rejected' then now() end
            from unnest($1::uuid[], $2::int8[], $3::text[], $4::text[], $5::text[], $6::text[])
              as finished (entry_id, item_number, status, outcome, record, error)
            where entries.entry_id = finished.entry_id and entries.status = 'conflicted'`,

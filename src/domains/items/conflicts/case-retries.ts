@@ -6,7 +6,7 @@ import { ContentionError, unowned, type AbsorbContext } from '../absorption.ts';
 import { insertClaims, lockItems, lockMerging, releaseClaims, sortClaims } from '../deduplication.store.ts';
 import type { IncomingRecord, Verdict } from '../item-rows.ts';
 import type { JudgedRecord } from '../judge-record.ts';
-import type { ResettledEntry } from '../refold/refold.ts';
+import type { RecountedEntry } from '../refold/refold.ts';
 import {
   claimsOfRecord,
   endedOfRecord,
@@ -37,7 +37,7 @@ export interface CaseRetriesOptions {
   /** A record that would give an item more distinct identifying identifiers waits for a person. */
   identifiersMax: number;
   /** Told, inside the transaction, which entries changed their state after their receipt was worked on. */
-  recount(client: pg.ClientBase, entries: readonly ResettledEntry[]): Promise<void>;
+  recount(client: pg.ClientBase, entries: readonly RecountedEntry[]): Promise<void>;
 }
 
 /** So many waiting entries are tried in one transaction, and can be right together. */
@@ -119,7 +119,7 @@ async function absorbWaiting(
   client: pg.ClientBase,
   context: AbsorbContext,
   waiting: readonly WaitingRecord[],
-): Promise<ResettledEntry[]> {
+): Promise<RecountedEntry[]> {
   const own = waiting.filter((each) => each.workspaceId === context.workspaceId);
   if (own.length < waiting.length) {
     await reserveTogether(client, waiting);
@@ -158,9 +158,9 @@ async function absorbTogether(
   client: pg.ClientBase,
   context: AbsorbContext,
   waiting: readonly WaitingRecord[],
-): Promise<ResettledEntry[] | undefined> {
+): Promise<RecountedEntry[] | undefined> {
   const supposedEnds = new Set(waiting.flatMap(({ record }) => record.ended.map(({ key }) => key)));
-  const resettled: ResettledEntry[] = [];
+  const resettled: RecountedEntry[] = [];
   for (const [workspaceId, records] of Map.groupBy(waiting, (each) => each.workspaceId)) {
     const { verdicts, written } = await absorbWaitingRecords(
       client,
@@ -175,13 +175,13 @@ async function absorbTogether(
   return resettled;
 }
 
-function resettledEntries(records: readonly WaitingRecord[], verdicts: readonly Verdict[]): ResettledEntry[] {
+function resettledEntries(records: readonly WaitingRecord[], verdicts: readonly Verdict[]): RecountedEntry[] {
   return records.flatMap(({ incoming }, at) =>
     verdicts[at]!.status === 'conflicted' ? [] : [resettledEntry(incoming.entryId, verdicts[at]!)],
   );
 }
 
-function resettledEntry(entryId: string, to: Verdict): ResettledEntry {
+function resettledEntry(entryId: string, to: Verdict): RecountedEntry {
   return { entryId, from: { status: 'conflicted', outcome: 'conflict' }, to };
 }
 

@@ -1,6 +1,7 @@
-import { int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
+import { byteaArray, int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { claimKey, splitClaimKey } from '../judge-record.ts';
+import type { Contradiction } from '../resolution-plan.ts';
 import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';
 
 /** The lock of everyone who opens, joins or resolves cases; the last one that a transaction takes. */
@@ -23,6 +24,8 @@ function claimColumns(keys: readonly string[]): [types: Buffer, values: Buffer] 
   return [textArray(pairs.map((pair) => pair[0])), textArray(pairs.map((pair) => pair[1]))];
 }
 
+// `offset 0`, here and below: a lookup of each key also in plans that were made while the table was empty.
+
 /** The open cases to which any of these belongs. */
 export async function findCasesTouching(
   queryable: Queryable,
@@ -36,10 +39,12 @@ export async function findCasesTouching(
     item_number: number | null;
   }>({
     name: 'find_cases_touching',
-    text: `select contested.conflict_id, contested.identifier_type, contested.value, null::int8 as item_number
+    text: `select contested.conflict_id, wanted.identifier_type, wanted.value, null::int8 as item_number
            from unnest($1::text[], $2::text[]) as wanted (identifier_type, value)
-           join contested_claims as contested
-             on contested.identifier_type = wanted.identifier_type collate "C" and contested.value = wanted.value collate "C"
+           cross join lateral (
+             select conflict_id from contested_claims
+             where identifier_type = wanted.identifier_type collate "C" and value = wanted.value collate "C" offset 0
+           ) as contested
            union all
            select conflict_id, null, null, item_number from contested_items where item_number = any($3::int8[])`,
     values: [...claimColumns(keys), int8Array(itemNumbers)],
@@ -59,12 +64,18 @@ export async function findWorkspaceLinks(
 ): Promise<{ key: string; itemNumber: number }[]> {
   const { rows } = await queryable.query<{ identifier_type: string; value: string; item_number: number }>({
     name: 'find_workspace_links',
-    text: `select claims.identifier_type, claims.value, claims.item_number
+    text: `select wanted.identifier_type, wanted.value, claims.item_number
            from unnest($1::text[], $2::text[]) as wanted (identifier_type, value)
-           join workspace_claims as claims
-             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"
+           cross join lateral (
+             select item_number from workspace_claims
+             where identifier_type = wanted.identifier_type collate "C" and value = wanted.value collate "C" offset 0
+           ) as claims
            union
-           select identifier_type, value, item_number from workspace_claims where item_number = any($3::int8[])`,
+           select claims.identifier_type, claims.value, claims.item_number
+           from unnest($3::int8[]) as touched (item_number)
+           cross join lateral (
+             select identifier_type, value, item_number from workspace_claims where item_number = touched.item_number offset 0
+           ) as claims`,
     values: [...claimColumns(keys), int8Array(itemNumbers)],
   });
   return rows.map((row) => ({ key: claimKey(row.identifier_type, row.value), itemNumber: row.item_number }));
@@ -252,7 +263,253 @@ export async function findDecisions(
            from remembered_decisions as decisions
            left join items on items.item_number = decisions.item_number
            where decisions.workspace_id = $1 and decisions.evidence_hash = any($2::bytea[])`,
-    values: [workspaceId, evidenceHashes],
+    values: [workspaceId, byteaArray(evidenceHashes)],
   });
   return rows;
+}
+
+export interface CaseRow {
+  conflict_id: string;
+  status: 'open' | 'resolved' | 'joined';
+  joined_into: string | null;
+  opened_at: Date;
+  resolved_at: Date | null;
+  resolved_by: string | null;
+  action: string | null;
+  reason: string | null;
+  item_numbers: number[];
+}
+
+const caseColumns =
+  'conflict_id, status, joined_into, opened_at, resolved_at, resolved_by, action, reason, item_numbers';
+
+/** A case, if the workspace takes part in it; of any case when no workspace is named. One that became another gives that. */
+export async function findCase(
+  queryable: Queryable,
+  workspaceId: string | null,
+  conflictId: string,
+): Promise<CaseRow | undefined> {
+  const { rows } = await queryable.query<CaseRow>({
+    name: 'find_case',
+    text: `with recursive followed as (
+             select ${caseColumns} from conflicts where conflict_id = $1
+             union all
+             select ${caseColumns
+               .split(', ')
+               .map((column) => `conflicts.${column}`)
+               .join(', ')}
+             from conflicts join followed on conflicts.conflict_id = followed.joined_into
+           )
+           select ${caseColumns} from followed
+           where status <> 'joined'
+             and ($2::uuid is null or exists (
+               select 1 from conflict_participants as participants
+               where participants.conflict_id = followed.conflict_id and participants.workspace_id = $2))`,
+    values: [conflictId, workspaceId],
+  });
+  return rows[0];
+}
+
+export interface CaseFilter {
+  /** Null for the cases of all workspaces. */
+  readonly workspaceId: string | null;
+  readonly status: 'open' | 'resolved' | undefined;
+  /** Items of which one is contested. */
+  readonly itemNumbers: readonly number[] | undefined;
+  /** Keys of which one is contested. */
+  readonly keys: readonly string[] | undefined;
+}
+
+/** Cases, newest first, and how many there are, counted up to `countedMax`. */
+export async function listCases(
+  queryable: Queryable,
+  { workspaceId, status, itemNumbers, keys }: CaseFilter,
+  page: { limit: number; offset: number; after: string | undefined; countedMax: number },
+): Promise<{ rows: CaseRow[]; total: number }> {
+  const [types, values] = keys ? claimColumns(keys) : [null, null];
+  const matching = `from conflicts
+    where status <> 'joined'
+      and ($1::uuid is null or exists (
+        select 1 from conflict_participants as participants
+        where participants.conflict_id = conflicts.conflict_id and participants.workspace_id = $1))
+      and ($2::text is null or status = $2)
+      and ($3::int8[] is null or item_numbers && $3 or exists (
+        select 1 from contested_items as contested
+        where contested.conflict_id = conflicts.conflict_id and contested.item_number = any($3)))
+      and ($4::text[] is null or exists (
+        select 1 from unnest($4::text[], $5::text[]) as wanted (identifier_type, value)
+        join contested_claims as contested
+          on contested.identifier_type = wanted.identifier_type collate "C" and contested.value = wanted.value collate "C"
+        where contested.conflict_id = conflicts.conflict_id))`;
+  const filter = [workspaceId, status ?? null, itemNumbers ? int8Array(itemNumbers) : null, types, values];
+  const { rows } = await queryable.query<CaseRow>({
+    name: 'list_cases',
+    text: `select ${caseColumns} ${matching} and ($6::uuid is null or conflict_id < $6)
+           order by conflict_id desc limit $7 offset $8`,
+    values: [...filter, page.after ?? null, page.limit, page.after === undefined ? page.offset : 0],
+  });
+  const counted = await queryable.query<{ total: number }>({
+    name: 'count_cases',
+    text: `select count(*) as total from (select 1 ${matching} limit $6) as counted`,
+    values: [...filter, page.countedMax],
+  });
+  return { rows, total: counted.rows[0]!.total };
+}
+
+/** The items of cases as they are now, each once. */
+export async function findItemsOfCases(
+  queryable: Queryable,
+  conflictIds: readonly string[],
+): Promise<{ conflict_id: string; item_number: number }[]> {
+  const { rows } = await queryable.query<{ conflict_id: string; item_number: number }>({
+    name: 'find_items_of_cases',
+    text: `select distinct conflict_id, coalesce(items.merged_into, items.item_number) as item_number
+           from contested_items as contested join items on items.item_number = contested.item_number
+           where conflict_id = any($1::uuid[]) order by item_number`,
+    values: [uuidArray(conflictIds)],
+  });
+  return rows;
+}
+
+export interface CaseEntryRow {
+  conflict_id: string;
+  entry_id: string;
+  workspace_id: string;
+  status: string;
+  outcome: string | null;
+  record: StoredRecord;
+  error: { contradictions?: Contradiction[]; detail: string } | null;
+  received_at: Date;
+}
+
+/** The entries of cases, those that wait and those that a resolution finished. */
+export async function findEntriesOfCases(
+  queryable: Queryable,
+  conflictIds: readonly string[],
+  limit: number,
+): Promise<CaseEntryRow[]> {
+  const { rows } = await queryable.query<CaseEntryRow>({
+    name: 'find_entries_of_cases',
+    text: `select conflict_id, entries.entry_id, entries.workspace_id, entries.status, entries.outcome, entries.record, entries.error,
+                  receipts.received_at
+           from conflict_entries as parts
+           join entries on entries.entry_id = parts.entry_id
+           join receipts on receipts.received_sequence = entries.received_sequence
+           where conflict_id = any($1::uuid[]) order by entries.entry_id limit $2`,
+    values: [uuidArray(conflictIds), limit],
+  });
+  return rows;
+}
+
+export interface ContestedClaimRow {
+  item_number: number;
+  identifier_type: string;
+  value: string;
+  entry_id: string;
+  workspace_id: string;
+}
+
+/** What identifies items, with the entry that first said so. */
+export async function findClaimsWithEntries(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+): Promise<ContestedClaimRow[]> {
+  const { rows } = await queryable.query<ContestedClaimRow>({
+    name: 'find_claims_with_entries',
+    text: `select claims.item_number, identifier_type, value, claims.entry_id, entries.workspace_id
+           from identifier_claims as claims join entries on entries.entry_id = claims.entry_id
+           where claims.item_number = any($1::int8[]) order by claims.item_number, identifier_type, value`,
+    values: [int8Array(itemNumbers)],
+  });
+  return rows;
+}
+
+/**
+ * Closes a case by a person's decision. False when it is not open any longer, or another entry waits in it than the
+ * decision was about.
+ */
+export async function resolveCase(
+  queryable: Queryable,
+  resolution: {
+    conflictId: string;
+    entryIds: readonly string[];
+    itemNumbers: readonly number[];
+    action: string;
+    by: string;
+    reason: string | null;
+  },
+): Promise<boolean> {
+  await lockCases(queryable);
+  const { rowCount } = await queryable.query({
+    name: 'resolve_case',
+    text: `update conflicts set status = 'resolved', resolved_at = now(), resolved_by = $2, action = $3, reason = $4, item_numbers = $5::int8[]
+           where conflict_id = $1 and status = 'open'
+             and not exists (
+               select 1 from conflict_entries as parts join entries on entries.entry_id = parts.entry_id
+               where parts.conflict_id = $1 and entries.status = 'conflicted' and parts.entry_id <> all($6::uuid[]))`,
+    values: [
+      resolution.conflictId,
+      resolution.by,
+      resolution.action,
+      resolution.reason,
+      int8Array(resolution.itemNumbers),
+      uuidArray(resolution.entryIds),
+    ],
+  });
+  if (rowCount === 0) return false;
+  await clearCases(queryable, [resolution.conflictId]);
+  return true;
+}
+
+/** Keeps what was decided about records with the same identifiers. */
+export async function rememberDecisions(
+  queryable: Queryable,
+  conflictId: string,
+  decisions: readonly { workspaceId: string; evidenceHash: Buffer; itemNumber: number | null }[],
+): Promise<void> {
+  await queryable.query({
+    name: 'remember_decisions',
+    text: `insert into remembered_decisions (workspace_id, evidence_hash, action, item_number, conflict_id)
+           select distinct on (workspace_id, evidence_hash) workspace_id, evidence_hash,
+                  case when item_number is null then 'reject' else 'attach' end, item_number, $4
+           from unnest($1::uuid[], $2::bytea[], $3::int8[]) as new (workspace_id, evidence_hash, item_number)
+           on conflict (workspace_id, evidence_hash)
+             do update set action = excluded.action, item_number = excluded.item_number, conflict_id = excluded.conflict_id`,
+    values: [
+      uuidArray(decisions.map((decision) => decision.workspaceId)),
+      byteaArray(decisions.map((decision) => decision.evidenceHash)),
+      int8Array(decisions.map((decision) => decision.itemNumber)),
+      conflictId,
+    ],
+  });
+}
+
+/** Which case each of these entries is in. */
+export async function findCasesOfEntries(
+  queryable: Queryable,
+  entryIds: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  if (entryIds.length === 0) return new Map();
+  const { rows } = await queryable.query<{ entry_id: string; conflict_id: string }>({
+    name: 'find_cases_of_entries',
+    text: 'select entry_id, conflict_id from conflict_entries where entry_id = any($1::uuid[])',
+    values: [uuidArray(entryIds)],
+  });
+  return new Map(rows.map((row) => [row.entry_id, row.conflict_id]));
+}
+
+/** Claims of these keys that lead one workspace alone to an item. */
+export async function findWorkspaceClaimsOf(
+  queryable: Queryable,
+  keys: readonly string[],
+): Promise<{ key: string; workspaceId: string }[]> {
+  const { rows } = await queryable.query<{ identifier_type: string; value: string; workspace_id: string }>({
+    name: 'find_workspace_claims_of',
+    text: `select claims.identifier_type, claims.value, claims.workspace_id
+           from unnest($1::text[], $2::text[]) as wanted (identifier_type, value)
+           join workspace_claims as claims
+             on claims.identifier_type = wanted.identifier_type collate "C" and claims.value = wanted.value collate "C"`,
+    values: claimColumns(keys),
+  });
+  return rows.map((row) => ({ key: claimKey(row.identifier_type, row.value), workspaceId: row.workspace_id }));
 }

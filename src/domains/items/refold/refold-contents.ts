@@ -40,8 +40,7 @@ interface OrderedContent {
 /** What each workspace knows of an item, folded from its entries in their order. */
 export function statesOf(
   item: RefoldedItem,
-  evidence: Evidence,
-  divisions: readonly Division[],
+  { rows, divisions, toldEnds }: Evidence,
   overrides: readonly Override[],
 ): Map<string, ContributionState> {
   const contents = new Map<string, OrderedContent[]>();
@@ -51,7 +50,7 @@ export function statesOf(
     else contents.set(workspaceId, [{ order, content }]);
   };
   for (const entry of item.entries) {
-    const row = evidence.rows.get(entry)!;
+    const row = rows.get(entry)!;
     const elsewhere = entry.isDivision ? new Set<string>() : keysElsewhere(entry.entryId, item, divisions);
     const identifiers = identifiersOfRecord(row.record).filter(
       ({ claimType, value }) => !elsewhere.has(claimKey(claimType, value)),
@@ -59,7 +58,7 @@ export function statesOf(
     const life = lifeOfStored(row.record);
     add(row.workspace_id, entry.order, { identifiers, fields: fieldsOfRecord(row.record), life });
   }
-  for (const { item_number: told, workspace_id: workspaceId, occurred_at_micros: endedAtMicros } of evidence.toldEnds) {
+  for (const { item_number: told, workspace_id: workspaceId, occurred_at_micros: endedAtMicros } of toldEnds) {
     if (!item.itemNumbers.includes(told) || !contents.has(workspaceId)) continue;
     const order = { entryId: '', effectiveAtMicros: endedAtMicros, receivedSequence: 0 };
     add(workspaceId, order, { identifiers: [], fields: [], life: { endedAtMicros, latestMicros: endedAtMicros } });

@@ -1,7 +1,8 @@
 import type pg from 'pg';
 import { findToldEvents } from '#domains/events/index.ts';
 import { ContentionError } from '../absorption.ts';
-import { findContributions, lockItems, lockMerging, type ContributionRow } from '../deduplication.store.ts';
+import { findContributions, type ContributionRow } from '../contributors.store.ts';
+import { lockItems, lockMerging } from '../deduplication.store.ts';
 import { claimKey } from '../judge-record.ts';
 import { endingEventTypes } from '../record-times.ts';
 import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';

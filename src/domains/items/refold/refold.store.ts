@@ -1,6 +1,6 @@
 import { int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
-import type { ClaimEnd } from '../deduplication.store.ts';
+import type { ClaimEnd, EntryOutcome, EntryStatus } from '../deduplication.store.ts';
 import { claimKey, splitClaimKey } from '../judge-record.ts';
 import type { StoredRecord } from '../stored-record.ts';
 import type { ValueChain } from '../value-chain.ts';
@@ -33,8 +33,8 @@ export interface EvidenceEntryRow {
   item_number: number | null;
   effective_at_micros: number;
   received_sequence: number;
-  status: string;
-  outcome: string | null;
+  status: EntryStatus;
+  outcome: EntryOutcome | null;
   record: StoredRecord;
 }
 

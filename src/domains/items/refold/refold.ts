@@ -10,6 +10,7 @@ import {
 } from '../deduplication.store.ts';
 import type { StoredContributionState } from '../contribution-state.ts';
 import { claimsOfRecord, endedOfRecord, finishedRecord } from '../stored-record.ts';
+import type { ValueChain } from '../value-chain.ts';
 import { restoreEvents, waitingAgain } from './entry-events.ts';
 import {
   chooseValues,
@@ -19,8 +20,14 @@ import {
   type MergeStrategy,
   type Override,
 } from './refold-contents.ts';
-import { gatherEvidence, keyOfNode, nodeOf, type Division, type Evidence } from './refold-evidence.ts';
-import { planRefold, type RefoldDecisions, type RefoldedItem, type RefoldPlan } from './refold-plan.ts';
+import { gatherEvidence, keyOfNode, nodeOf, onlyIdentifiers, type Division, type Evidence } from './refold-evidence.ts';
+import {
+  planRefold,
+  type EvidenceEntry,
+  type RefoldDecisions,
+  type RefoldedItem,
+  type RefoldPlan,
+} from './refold-plan.ts';
 import {
   deleteContributions,
   insertDivisions,
@@ -53,6 +60,13 @@ export interface RefoldContext {
   takeNumbers(count: number): Promise<number[]>;
 }
 
+/** What the DFID of a new item is made of beside its number. */
+export interface ItemNature {
+  readonly valueChain: ValueChain;
+  readonly country: string;
+  readonly year: number;
+}
+
 /** What a person wants to be believed from now on about items that are not merged into others. */
 export interface RefoldRequest {
   /** Items that exist; where several become one, the first of them stays. */
@@ -68,16 +82,23 @@ export interface RefoldRequest {
   /** Keys that the caller claimed for the placed entries. */
   readonly claimed?: ReadonlySet<string>;
   /** Keys that leave the first root for a new item. */
-  readonly leaving?: { readonly keys: ReadonlySet<string>; readonly itemNumber: number };
+  readonly leaving?: { readonly keys: ReadonlySet<string>; readonly itemNumber: number; readonly nature: ItemNature };
   /** Items to keep apart from now on. */
   readonly separated?: readonly (readonly [number, number])[];
 }
 
-/** An entry whose state changed after its receipt was settled. */
-export interface ResettledEntry {
+/** An entry whose counted state changed after its chunk was worked. */
+export interface RecountedEntry {
   readonly entryId: string;
   readonly from: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
   readonly to: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
+}
+
+/** An entry that a person settled otherwise. */
+export interface ResettledEntry extends RecountedEntry {
+  readonly workspaceId: string;
+  /** The item that it is part of now, if it is. */
+  readonly itemNumber: number | null;
 }
 
 /** An entry that waits now, and what it ties together. */
@@ -116,25 +137,24 @@ interface NumberedItem extends RefoldedItem {
  */
 export async function refold(client: pg.ClientBase, context: RefoldContext, request: RefoldRequest): Promise<Refolded> {
   const { placed = new Map<string, number>(), claimed = new Set<string>(), separated = [] } = request;
-  const evidence = await gatherEvidence(client, { roots: request.roots, waiting: [...placed.keys()], claimed });
-  const decisions = decisionsOf(request, evidence);
-  const existing = evidence.items.map((row) => row.item_number);
+  const gathered = await gatherEvidence(client, { roots: request.roots, waiting: [...placed.keys()], claimed });
+  const existing = gathered.items.map((row) => row.item_number);
   const plan = planRefold(
     {
       items: [...new Set([...existing, ...placed.values()])],
-      merges: evidence.merges,
-      separations: [...evidence.separations, ...separated],
-      entries: [...evidence.rows.keys()],
+      merges: gathered.merges,
+      separations: [...gathered.separations, ...separated],
+      entries: [...gathered.rows.keys()],
     },
-    decisions,
+    decisionsOf(request, gathered),
   );
-  const items = await numberItems(context, request, evidence, plan);
-  await writeItems(client, items, evidence);
+  const numbered = await numberItems(context, request, gathered, plan);
+  const { evidence, items, divisions } = divideEntries(gathered, request, numbered);
+  await writeItems(client, request, items, evidence);
   await insertSeparations(client, separated, context.decision);
   const overrides = await writeMerges(client, context, request, evidence, items);
   await writeKeys(client, ...keysToWrite(evidence, items, claimed));
-  const divisions = [...evidence.divisions, ...newDivisions(evidence, decisions, items)];
-  await insertDivisions(client, divisions.slice(evidence.divisions.length));
+  await insertDivisions(client, divisions);
   const resettled = await writeEntries(client, placed, evidence, plan, items);
   await withdrawEntries(client, request.withdrawn ?? [], context.decision);
   await withdrawEventsOfEntries(client, request.withdrawn ?? []);
@@ -143,7 +163,7 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
     client,
     items.map((item) => ({ ...item, rows: wholeEntriesOf(item, evidence) })),
   );
-  const participantsOf = await writeContributions(client, evidence, items, divisions, overrides);
+  const participantsOf = await writeContributions(client, evidence, items, overrides);
   const wasBefore = new Map(evidence.items.map((row) => [row.item_number, row.merged_into ?? row.item_number]));
   const currentOf = new Map(items.flatMap(({ root, itemNumbers }) => itemNumbers.map((number) => [number, root])));
   return {
@@ -196,11 +216,19 @@ async function numberItems(
 }
 
 /** Creates items that are new, and makes the others point at what they are now. */
-async function writeItems(client: pg.ClientBase, items: readonly NumberedItem[], evidence: Evidence): Promise<void> {
+async function writeItems(
+  client: pg.ClientBase,
+  { leaving }: RefoldRequest,
+  items: readonly NumberedItem[],
+  evidence: Evidence,
+): Promise<void> {
   const created = items.filter(({ isNew }) => isNew);
   await insertItems(
     client,
-    created.map((item) => ({ itemNumber: item.root, ...natureOf(item, evidence) })),
+    created.map((item) => ({
+      itemNumber: item.root,
+      ...(item.root === leaving?.itemNumber ? leaving.nature : natureOf(item, evidence)),
+    })),
   );
   const current = items.flatMap(({ root, itemNumbers }) =>
     itemNumbers.map((number): [number, number | null] => [number, number === root ? null : root]),
@@ -209,7 +237,7 @@ async function writeItems(client: pg.ClientBase, items: readonly NumberedItem[],
 }
 
 /** What a new item is: what its waiting entry says, else the same as the item that it came out of. */
-function natureOf(item: NumberedItem, { rows, items }: Evidence) {
+function natureOf(item: NumberedItem, { rows, items }: Evidence): ItemNature {
   const [waiting] = item.entries.flatMap((entry) => rows.get(entry)!.record.waiting ?? []);
   const home = item.entries.flatMap((entry) => entry.home ?? [])[0];
   const nature = waiting ?? items.find((row) => row.item_number === home) ?? items[0]!;
@@ -299,16 +327,37 @@ function endsOfNodes(items: readonly NumberedItem[], rows: Evidence['rows']): Ma
   return earliestEnds(ends);
 }
 
-/** Identifiers that stay behind when the rest of their entry leaves. */
-function newDivisions({ rows }: Evidence, { leaving }: RefoldDecisions, items: readonly NumberedItem[]): Division[] {
-  if (!leaving) return [];
+/** Lets identifiers stay behind when the rest of their entry leaves; they are evidence of their own from then on. */
+function divideEntries(evidence: Evidence, { leaving }: RefoldRequest, items: readonly NumberedItem[]): DividedItems {
+  if (!leaving) return { evidence, items, divisions: [] };
   const target = items.find(({ root }) => root === leaving.itemNumber)!;
-  const source = items.find(({ itemNumbers }) => itemNumbers.includes(leaving.from))!;
-  return target.entries.flatMap((entry) => {
-    const kept = entry.keys.filter((node) => source.keys.has(node)).map((node) => keyOfNode(node).key);
-    const isWhole = rows.get(entry)!.status === 'completed' && !entry.isDivision;
-    return kept.length === 0 || !isWhole ? [] : [{ entryId: entry.entryId, itemNumber: source.root, keys: kept }];
-  });
+  const source = items.find(({ root }) => root !== leaving.itemNumber)!;
+  const rows = new Map(evidence.rows);
+  const divisions: Division[] = [];
+  const staying: EvidenceEntry[] = [];
+  for (const entry of target.entries) {
+    const kept = entry.keys.filter((node) => source.keys.has(node));
+    if (kept.length === 0 || entry.isDivision) continue;
+    const keys = kept.map((node) => keyOfNode(node).key);
+    const division = { ...entry, home: source.root, isCreation: false, isDivision: true, keys: kept };
+    const row = rows.get(entry)!;
+    rows.set(division, { ...row, record: onlyIdentifiers(row.record, new Set(keys)) });
+    divisions.push({ entryId: entry.entryId, itemNumber: source.root, keys });
+    staying.push(division);
+  }
+  const divided = { ...source, entries: [...source.entries, ...staying] };
+  return {
+    evidence: { ...evidence, rows, divisions: [...evidence.divisions, ...divisions] },
+    items: items.map((item) => (item === source ? divided : item)),
+    divisions,
+  };
+}
+
+interface DividedItems {
+  readonly evidence: Evidence;
+  readonly items: readonly NumberedItem[];
+  /** Those that are new. */
+  readonly divisions: readonly Division[];
 }
 
 /** The entries that an item has as a whole, with the item that each was sent for or is given to. */
@@ -328,7 +377,13 @@ async function writeEntries(
   const resettled: ResettledEntry[] = [];
   const finish = (row: EvidenceEntryRow, to: Omit<FinishedEntry, 'entryId'>) => {
     finished.push({ entryId: row.entry_id, ...to });
-    resettled.push({ entryId: row.entry_id, from: row, to });
+    resettled.push({
+      entryId: row.entry_id,
+      workspaceId: row.workspace_id,
+      itemNumber: to.itemNumber,
+      from: row,
+      to,
+    });
   };
   const rehomed: { entryId: string; from: number; to: number }[] = [];
   for (const item of items) {
@@ -376,14 +431,13 @@ async function writeContributions(
   client: pg.ClientBase,
   evidence: Evidence,
   items: readonly NumberedItem[],
-  divisions: readonly Division[],
   overrides: ReadonlyMap<NumberedItem, readonly Override[]>,
 ): Promise<Map<number, readonly string[]>> {
   const before = Map.groupBy(evidence.contributions, (row) => row.item_number);
   const participantsOf = new Map<number, readonly string[]>();
   const written: WrittenContribution[] = [];
   for (const item of items) {
-    const states = statesOf(item, evidence, divisions, overrides.get(item)!);
+    const states = statesOf(item, evidence, overrides.get(item)!);
     participantsOf.set(item.root, [...states.keys()]);
     const known = before.get(item.root) ?? [];
     for (const [workspaceId, folded] of states) {

@@ -1,0 +1,432 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  readJson,
+  startApplication,
+  type ProblemDocument,
+  type TestApplication,
+} from '../../../testing/application.ts';
+import { findBrokenRules } from '../../../testing/deduplication.ts';
+
+interface Item {
+  id: string;
+  dfid: string;
+  status: string;
+  value_chain: string;
+  year: number;
+  metadata: Record<string, unknown>;
+  merged_into_dfid: string | null;
+  version: number;
+}
+
+interface Details {
+  item: Item;
+  identifiers: { identifier_type: string; value: string }[];
+  events: { event_type: string; payload: Record<string, unknown> }[];
+}
+
+let application: TestApplication;
+let strangersKey: string;
+let ownKey: string;
+
+beforeAll(async () => {
+  application = await startApplication({ backend: 'postgres', hasWorker: false });
+  ownKey = await application.createKey({ scope: 'write', workspace: 'Producer' });
+  strangersKey = await application.createKey({ scope: 'write', workspace: 'Stranger' });
+});
+afterAll(() => application.close());
+
+let nextNumber = 400_000_000_000;
+const newSisbov = () => ({ identifier_type: 'sisbov', value: `BR${nextNumber++}` });
+const newChip = () => ({ identifier_type: 'chip', value: `982${nextNumber++}` });
+
+function ask(method: string, path: string, body?: object, key = ownKey, headers: Record<string, string> = {}) {
+  return application.fetch(path, {
+    method,
+    headers: {
+      'x-api-key': key,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      ...headers,
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+}
+
+async function done<Body>(response: Response, status: number): Promise<Body> {
+  const body = await readJson<Body>(response);
+  expect({ status: response.status, body }).toEqual({ status, body });
+  return body;
+}
+
+/** Sends one record and gives the item that it is part of. */
+async function send(record: object, key = ownKey): Promise<Item> {
+  const response = await ask('POST', '/api/items', { value_chain: 'BEEF', country: 'BR', year: 2025, ...record }, key);
+  const { item } = await readJson<Details>(response);
+  expect([200, 201]).toContain(response.status);
+  return item;
+}
+
+const read = async (dfid: string, key = ownKey) =>
+  done<Details>(await ask('GET', `/api/items/${dfid}`, undefined, key), 200);
+const refusal = async (response: Response) => {
+  const problem = await readJson<ProblemDocument>(response);
+  return [response.status, problem.error];
+};
+const entryOf = async (dfid: string, field: string) => {
+  const provenance = await readJson<{ fields: { field: string; source: { entry_id: string } }[] }>(
+    await ask('GET', `/api/items/${dfid}/provenance`),
+  );
+  return provenance.fields.find((each) => each.field === field)!.source.entry_id;
+};
+
+describe('POST /api/items/{dfid}/merge', () => {
+  test.each([
+    ['append', { only: 1, both: 'new', list: ['a', 'b'], object: { x: 1, y: 2 }, other: 2 }],
+    ['keep_first', { only: 1, both: 'old', list: ['a'], object: { x: 1 }, other: 2 }],
+    ['OVERWRITE', { only: 1, both: 'new', list: ['a', 'b'], object: { y: 2 }, other: 2 }],
+  ])('joins the values by the strategy %s, and the item of the path stays', async (strategy, metadata) => {
+    const primary = await send({
+      identifiers: [newSisbov()],
+      metadata: { only: 1, both: 'old', list: ['a'], object: { x: 1 } },
+    });
+    const secondary = await send({
+      identifiers: [newChip()],
+      metadata: { both: 'new', list: ['a', 'b'], object: { y: 2 }, other: 2 },
+    });
+
+    const answer = await done<{ merged_item: Item }>(
+      await ask('POST', `/api/items/${primary.dfid}/merge`, { secondary_dfid: secondary.dfid, strategy }),
+      200,
+    );
+
+    expect(answer.merged_item).toMatchObject({ dfid: primary.dfid, metadata });
+    expect((await read(secondary.dfid)).item).toMatchObject({ status: 'merged', merged_into_dfid: primary.dfid });
+    expect((await read(primary.dfid)).identifiers).toHaveLength(2);
+  });
+
+  test('keeps the item of the path although the other one is older', async () => {
+    const older = await send({ identifiers: [newSisbov()] });
+    const younger = await send({ identifiers: [newChip()] });
+
+    await done(
+      await ask('POST', `/api/items/${younger.dfid}/merge`, { secondary_dfid: older.dfid, strategy: 'append' }),
+      200,
+    );
+
+    expect((await read(older.dfid)).item.merged_into_dfid).toBe(younger.dfid);
+  });
+
+  test('lets later values win over those that the merge chose', async () => {
+    const sisbov = newSisbov();
+    const primary = await send({ identifiers: [sisbov], metadata: { weight: 1 } });
+    const secondary = await send({ identifiers: [newChip()], metadata: { weight: 2 } });
+    const body = { secondary_dfid: secondary.dfid, strategy: 'keep_first' };
+    await done(await ask('POST', `/api/items/${primary.dfid}/merge`, body), 200);
+
+    const item = await send({ identifiers: [sisbov], metadata: { weight: 3 } });
+
+    expect(item.metadata).toEqual({ weight: 3 });
+  });
+
+  test('refuses an unknown strategy with 400, itself and what is merged already with 4xx', async () => {
+    const primary = await send({ identifiers: [newSisbov()] });
+    const secondary = await send({ identifiers: [newChip()] });
+    const merge = (dfid: string, other: string, strategy = 'append') =>
+      ask('POST', `/api/items/${dfid}/merge`, { secondary_dfid: other, strategy });
+
+    expect(await refusal(await merge(primary.dfid, secondary.dfid, 'custom'))).toEqual([400, 'unknown_strategy']);
+    expect(await refusal(await merge(primary.dfid, primary.dfid))).toEqual([422, 'invalid_request']);
+    await done(await merge(primary.dfid, secondary.dfid), 200);
+    expect(await refusal(await merge(primary.dfid, secondary.dfid))).toEqual([409, 'item_merged']);
+    expect(await refusal(await merge(secondary.dfid, primary.dfid))).toEqual([409, 'item_merged']);
+  });
+
+  test('is for an administrator when others contributed, and unknown items are not found', async () => {
+    const shared = newSisbov();
+    const primary = await send({ identifiers: [shared], metadata: { farm: 'ours' } });
+    await send({ identifiers: [shared], metadata: { farm: 'theirs' } }, strangersKey);
+    const secondary = await send({ identifiers: [newChip()] });
+    const body = { secondary_dfid: secondary.dfid, strategy: 'append' };
+
+    expect(await refusal(await ask('POST', `/api/items/${primary.dfid}/merge`, body))).toEqual([
+      403,
+      'administrator_required',
+    ]);
+    expect(await refusal(await ask('POST', `/api/items/${primary.dfid}/merge`, body, strangersKey))).toEqual([
+      404,
+      'not_found',
+    ]);
+    await done(await ask('POST', `/api/items/${primary.dfid}/merge`, body, application.apiKey), 200);
+
+    expect((await read(primary.dfid)).item.metadata).toEqual({ farm: 'ours' });
+    const theirs = await read(primary.dfid, strangersKey);
+    expect(theirs.item.metadata).toEqual({ farm: 'theirs' });
+    expect(theirs.identifiers).toHaveLength(1);
+    expect(JSON.stringify(theirs)).not.toContain(secondary.dfid);
+  });
+
+  test('lets the workspaces of what an administrator merged go on as before', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const ours = await send({ identifiers: [sisbov] });
+    const theirs = await send({ identifiers: [chip] }, strangersKey);
+    const body = { secondary_dfid: theirs.dfid, strategy: 'append' };
+    await done(await ask('POST', `/api/items/${ours.dfid}/merge`, body, application.apiKey), 200);
+
+    expect((await send({ identifiers: [sisbov], metadata: { weight: 1 } })).dfid).toBe(ours.dfid);
+    expect((await send({ identifiers: [chip], metadata: { weight: 2 } }, strangersKey)).dfid).toBe(ours.dfid);
+  });
+});
+
+describe('POST /api/items/{dfid}/unmerge', () => {
+  test('gives both sides what they would have without the link, and keeps them apart for good', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const one = await send({ identifiers: [sisbov], metadata: { weight: 1 } });
+    const other = await send({ identifiers: [chip], metadata: { weight: 2, breed: 'Nelore' } });
+    await send({ identifiers: [sisbov, chip], metadata: { weight: 3 } });
+    await send({ identifiers: [chip], metadata: { farm: 'after' } });
+
+    const answer = await done<{ restored_item: Item; primary_dfid: string }>(
+      await ask('POST', `/api/items/${other.dfid}/unmerge`),
+      200,
+    );
+
+    expect(answer.restored_item).toMatchObject({
+      dfid: other.dfid,
+      status: 'active',
+      metadata: { weight: 2, breed: 'Nelore', farm: 'after' },
+    });
+    expect((await read(one.dfid)).item.metadata).toEqual({ weight: 1 });
+    const again = await ask('POST', '/api/items', {
+      value_chain: 'BEEF',
+      country: 'BR',
+      year: 2025,
+      identifiers: [sisbov, chip],
+    });
+    expect(await refusal(again)).toEqual([409, 'record_conflicted']);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('takes the values back that the merge by hand chose, and leaves edits with the survivor', async () => {
+    const primary = await send({ identifiers: [newSisbov()], metadata: { weight: 1 } });
+    const secondary = await send({ identifiers: [newChip()], metadata: { weight: 2 } });
+    const body = { secondary_dfid: secondary.dfid, strategy: 'keep_first', reason: 'seen twice' };
+    await done(await ask('POST', `/api/items/${primary.dfid}/merge`, body), 200);
+    await done(await ask('PUT', `/api/items/${primary.dfid}`, { metadata: { note: 'by hand' } }), 200);
+
+    await done(await ask('POST', `/api/items/${secondary.dfid}/unmerge`, { reason: 'they are two' }), 200);
+
+    expect((await read(primary.dfid)).item.metadata).toEqual({ weight: 1, note: 'by hand' });
+    expect((await read(secondary.dfid)).item.metadata).toEqual({ weight: 2 });
+    const { events } = await read(secondary.dfid);
+    expect(events.find((event) => event.event_type === 'item_unmerged')?.payload).toMatchObject({
+      reason: 'they are two',
+      restored_dfid: secondary.dfid,
+      survivor_dfid: primary.dfid,
+    });
+  });
+
+  test('changes the counts of the receipt of the record that had linked the two', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    await send({ identifiers: [sisbov] });
+    const other = await send({ identifiers: [chip] });
+    const linked = await send({ identifiers: [sisbov, chip], metadata: { linked: true } });
+    const entryId = await entryOf(linked.dfid, 'linked');
+    const receiptId = `${entryId.slice(0, -6)}000000`;
+    const before = await readJson<{ finished_at: string }>(await ask('GET', `/api/receipts/${receiptId}`));
+
+    await done(await ask('POST', `/api/items/${other.dfid}/unmerge`), 200);
+
+    expect(await readJson(await ask('GET', `/api/receipts/${receiptId}`))).toMatchObject({
+      status: 'completed_with_errors',
+      entries: { total: 1, completed: 0, conflicted: 1 },
+      finished_at: before.finished_at,
+    });
+  });
+
+  test('is refused for what is not merged, and while the survivor is merged itself', async () => {
+    const [first, second, third] = [
+      await send({ identifiers: [newSisbov()] }),
+      await send({ identifiers: [newSisbov()] }),
+      await send({ identifiers: [newSisbov()] }),
+    ];
+    expect(await refusal(await ask('POST', `/api/items/${first.dfid}/unmerge`))).toEqual([400, 'item_not_merged']);
+    const merge = (dfid: string, other: string) =>
+      ask('POST', `/api/items/${dfid}/merge`, { secondary_dfid: other, strategy: 'append' });
+    await done(await merge(second.dfid, third.dfid), 200);
+    await done(await merge(first.dfid, second.dfid), 200);
+
+    expect(await refusal(await ask('POST', `/api/items/${third.dfid}/unmerge`))).toEqual([409, 'primary_merged']);
+    await done(await ask('POST', `/api/items/${second.dfid}/unmerge`), 200);
+
+    expect((await read(third.dfid)).item.merged_into_dfid).toBe(second.dfid);
+    expect((await read(first.dfid)).identifiers).toHaveLength(1);
+    expect((await read(second.dfid)).identifiers).toHaveLength(2);
+  });
+});
+
+describe('POST /api/items/{dfid}/split', () => {
+  const nature = { value_chain: 'BEEF', country: 'BR', year: 2024 };
+
+  test('divides an item: a new one derived from it, with its values and those of the part', async () => {
+    const source = await send({ identifiers: [newSisbov()], metadata: { breed: 'Nelore', weight: 450 } });
+
+    const answer = await done<{ source_item: Item; new_item: Item }>(
+      await ask('POST', `/api/items/${source.dfid}/split`, {
+        ...nature,
+        metadata: { weight: 225 },
+        quantity: '225',
+        unit: 'kg',
+      }),
+      201,
+    );
+
+    expect(answer.source_item).toMatchObject({ dfid: source.dfid, status: 'active', metadata: { weight: 450 } });
+    expect(answer.new_item).toMatchObject({ year: 2024, metadata: { breed: 'Nelore', weight: 225 } });
+    const relationships = await readJson<object[]>(await ask('GET', `/api/items/${source.dfid}/relationships`));
+    expect(relationships).toMatchObject([
+      {
+        primary_dfid: source.dfid,
+        related_dfid: answer.new_item.dfid,
+        relationship_type: 'derived',
+        quantity: '225',
+        unit: 'kg',
+      },
+    ]);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('divides once for one idempotency key', async () => {
+    const source = await send({ identifiers: [newSisbov()] });
+    const split = () =>
+      ask('POST', `/api/items/${source.dfid}/split`, { ...nature, metadata: {} }, ownKey, {
+        'idempotency-key': 'once',
+      });
+
+    const [first, second] = [await done<{ new_item: Item }>(await split(), 201), await done(await split(), 201)];
+
+    expect(second).toEqual(first);
+    expect(await readJson<object[]>(await ask('GET', `/api/items/${source.dfid}/relationships`))).toHaveLength(1);
+  });
+
+  test('gives identifiers, with what came with them, to a new item', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const source = await send({ identifiers: [sisbov], metadata: { name: 'Estrela' } });
+    await send({ identifiers: [sisbov, chip], metadata: { weight: 5 } });
+    await send({ identifiers: [chip], metadata: { farm: 'Boa Vista' } });
+
+    const answer = await done<{ source_item: Item; new_item: Item }>(
+      await ask('POST', `/api/items/${source.dfid}/split`, { ...nature, identifiers: [chip] }),
+      201,
+    );
+
+    expect(answer.new_item).toMatchObject({ year: 2024, metadata: { weight: 5, farm: 'Boa Vista' } });
+    expect(answer.source_item).toMatchObject({ status: 'active', metadata: { name: 'Estrela' } });
+    expect((await read(answer.new_item.dfid)).identifiers).toMatchObject([chip]);
+    expect((await read(source.dfid)).identifiers).toMatchObject([sisbov]);
+    expect((await send({ identifiers: [chip] })).dfid).toBe(answer.new_item.dfid);
+    expect((await send({ identifiers: [sisbov] })).dfid).toBe(source.dfid);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('leaves an item with its identifier when the rest of its only record leaves', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const source = await send({ identifiers: [sisbov, chip], metadata: { weight: 5 } });
+
+    const answer = await done<{ new_item: Item }>(
+      await ask('POST', `/api/items/${source.dfid}/split`, { ...nature, identifiers: [chip] }),
+      201,
+    );
+
+    expect((await read(answer.new_item.dfid)).item.metadata).toEqual({ weight: 5 });
+    expect((await read(source.dfid)).identifiers).toMatchObject([sisbov]);
+    expect((await send({ identifiers: [sisbov] })).dfid).toBe(source.dfid);
+  });
+
+  test('refuses to take every identifier, or one that the item does not have', async () => {
+    const sisbov = newSisbov();
+    const source = await send({ identifiers: [sisbov] });
+    const split = (identifier: object) =>
+      ask('POST', `/api/items/${source.dfid}/split`, { ...nature, identifiers: [identifier] });
+
+    expect(await refusal(await split(sisbov))).toEqual([422, 'invalid_request']);
+    expect(await refusal(await split(newChip()))).toEqual([422, 'invalid_request']);
+    expect(await refusal(await ask('POST', `/api/items/${source.dfid}/split`, { ...nature, country: 'XX' }))).toEqual([
+      422,
+      'invalid_country',
+    ]);
+  });
+});
+
+describe('POST /api/items/{dfid}/corrections', () => {
+  test('lets values fall back to what other entries say, and keeps the entry in history', async () => {
+    const sisbov = newSisbov();
+    const item = await send({ identifiers: [sisbov], metadata: { weight: 1 } });
+    await send({ identifiers: [sisbov, newChip()], metadata: { weight: 9, typo: true } });
+    const body = { entry_id: await entryOf(item.dfid, 'typo'), reason: 'a typing mistake' };
+
+    const answer = await done<{ item: Item }>(await ask('POST', `/api/items/${item.dfid}/corrections`, body), 200);
+
+    expect(answer.item.metadata).toEqual({ weight: 1 });
+    expect((await read(item.dfid)).identifiers).toMatchObject([sisbov]);
+    expect(await refusal(await ask('POST', `/api/items/${item.dfid}/corrections`, body))).toEqual([
+      409,
+      'entry_withdrawn',
+    ]);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('takes items apart that only the withdrawn entry had linked', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const one = await send({ identifiers: [sisbov], metadata: { weight: 1 } });
+    const other = await send({ identifiers: [chip], metadata: { weight: 2 } });
+    await send({ identifiers: [sisbov, chip], metadata: { link: true } });
+    const body = { entry_id: await entryOf(one.dfid, 'link'), reason: 'two animals' };
+
+    await done(await ask('POST', `/api/items/${one.dfid}/corrections`, body), 200);
+
+    expect((await read(one.dfid)).item).toMatchObject({ status: 'active', metadata: { weight: 1 } });
+    expect((await read(other.dfid)).item).toMatchObject({ status: 'active', metadata: { weight: 2 } });
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('finds no entry of others', async () => {
+    const sisbov = newSisbov();
+    const item = await send({ identifiers: [sisbov], metadata: { ours: 1 } });
+    await send({ identifiers: [sisbov] }, strangersKey);
+    const body = { entry_id: await entryOf(item.dfid, 'ours'), reason: 'mischief' };
+    expect(await refusal(await ask('POST', `/api/items/${item.dfid}/corrections`, body, strangersKey))).toEqual([
+      404,
+      'not_found',
+    ]);
+  });
+});
+
+describe('POST /api/items/{dfid}/relationships', () => {
+  test('says what was made of what, n to m, with quantities, and refuses a circle', async () => {
+    const [first, second, flour] = [
+      await send({ identifiers: [newSisbov()] }),
+      await send({ identifiers: [newSisbov()] }),
+      await send({ identifiers: [newSisbov()] }),
+    ];
+    const made = await done<object[]>(
+      await ask('POST', `/api/items/${flour.dfid}/relationships`, {
+        relationship_type: 'derived',
+        direction: 'inputs',
+        related: [
+          { dfid: first.dfid, quantity: 10.5, unit: 'kg' },
+          { dfid: second.dfid, quantity: '4', unit: 'kg' },
+        ],
+      }),
+      200,
+    );
+
+    expect(made).toMatchObject([
+      { primary_dfid: first.dfid, related_dfid: flour.dfid, quantity: '10.5', unit: 'kg' },
+      { primary_dfid: second.dfid, related_dfid: flour.dfid, quantity: '4', unit: 'kg' },
+    ]);
+    const circle = { relationship_type: 'derived', related: [{ dfid: first.dfid }] };
+    expect(await refusal(await ask('POST', `/api/items/${flour.dfid}/relationships`, circle))).toEqual([
+      422,
+      'invalid_request',
+    ]);
+  });
+});

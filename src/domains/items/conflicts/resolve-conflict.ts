@@ -1,0 +1,270 @@
+import type pg from 'pg';
+import { Problem } from '#platform/errors.ts';
+import { isUuid } from '#platform/ids.ts';
+import type { Principal } from '#platform/route.ts';
+import { ContentionError } from '../absorption.ts';
+import type { ItemActs } from '../acts/item-acts.service.ts';
+import { readDecidedItems, vouchFor } from '../acts/item-acts.store.ts';
+import { dismissEntries, insertClaims, sortClaims } from '../deduplication.store.ts';
+import { evidenceHash } from '../evidence.ts';
+import { dfidOf, itemNumberOf } from '../item-names.ts';
+import { removeSeparations, writeFinishedEntries } from '../refold/refold.store.ts';
+import type { Refolded, RefoldRequest, ResettledEntry } from '../refold/refold.ts';
+import {
+  findCase,
+  findItemsOfCases,
+  findOwnersOfKeys,
+  findWaitingEntries,
+  findWorkspaceClaimsOf,
+  rememberDecisions,
+  resolveCase,
+  type WaitingEntry,
+} from './conflicts.store.ts';
+
+export type ConflictAction = 'merge' | 'attach' | 'separate' | 'reject';
+
+/** What a person decides about a case. */
+export interface ConflictResolution {
+  readonly action: ConflictAction;
+  /** The item that stays (merge) or that the records belong to (attach). */
+  readonly dfid: string | undefined;
+  readonly reason: string | null;
+}
+
+/** A case in the hands of the person who decides it. */
+interface OpenCase {
+  readonly conflictId: string;
+  readonly waiting: readonly WaitingEntry[];
+  /** The contested items, lowest number first. */
+  readonly itemNumbers: readonly number[];
+}
+
+interface ResolverOptions {
+  acts: ItemActs;
+  takeNumbers(count: number): Promise<number[]>;
+  recount(client: pg.ClientBase, entries: readonly ResettledEntry[]): Promise<void>;
+}
+
+/** Makes the act by which a person ends a case: its entries are finished, and the same evidence does not ask again. */
+export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOptions) {
+  const resolveWithin = async (
+    client: pg.ClientBase,
+    principal: Principal,
+    openCase: OpenCase,
+    resolution: ConflictResolution,
+  ): Promise<void> => {
+    const settle = settlement(client, principal, openCase, resolution);
+    const decide = (request: RefoldRequest): Promise<Refolded> =>
+      acts.decide(client, principal, resolution.reason, request, settle);
+    const { waiting, itemNumbers, conflictId } = openCase;
+    const remember = (numberOf: (entry: WaitingEntry) => number | null) =>
+      rememberDecisions(
+        client,
+        conflictId,
+        waiting.map((entry) => ({
+          workspaceId: entry.workspaceId,
+          evidenceHash: evidenceHash(entry.claims),
+          itemNumber: numberOf(entry),
+        })),
+      );
+    switch (resolution.action) {
+      case 'merge': {
+        const [first = (await takeNumbers(1))[0]!] = itemNumbers;
+        const survivor =
+          resolution.dfid === undefined ? first : await namedItem(client, principal, openCase, resolution.dfid);
+        const losers = itemNumbers.filter((number) => number !== survivor);
+        const placed = new Map(waiting.map((entry) => [entry.entryId, survivor]));
+        const claimed = await claimFreeKeys(client, waiting, () => survivor);
+        const roots = itemNumbers.length === 0 ? [] : [survivor, ...losers];
+        const refolded = await decide({
+          roots,
+          placed,
+          claimed,
+          ...(losers.length > 0 ? { united: { losers, strategy: 'append' as const } } : {}),
+        });
+        await removeSeparations(client, [...refolded.currentOf.keys()]);
+        await vouchFor(client, [survivor]);
+        return;
+      }
+      case 'attach': {
+        if (resolution.dfid === undefined) throw invalid('/dfid', 'attach needs the DFID of the item');
+        const target = await namedItem(client, principal, openCase, resolution.dfid);
+        const claimed = await claimFreeKeys(client, waiting, () => target);
+        await decide({ roots: [target], placed: new Map(waiting.map((entry) => [entry.entryId, target])), claimed });
+        await vouchFor(client, [target]);
+        return remember(() => target);
+      }
+      case 'separate': {
+        const groups = await groupByFreeKeys(client, waiting);
+        const numbers = await takeNumbers(groups.length);
+        const numberOf = new Map(groups.flatMap((group, at) => group.map((entry) => [entry.entryId, numbers[at]!])));
+        const claimed = await claimFreeKeys(client, waiting, (entry) => numberOf.get(entry.entryId)!);
+        const separated = numbers.flatMap((number, at) =>
+          [...itemNumbers, ...numbers.slice(at + 1)].map((other) => [number, other] as const),
+        );
+        await decide({ roots: [], placed: numberOf, claimed, separated });
+        return remember((entry) => numberOf.get(entry.entryId)!);
+      }
+      case 'reject': {
+        const resettled = await rejectEntries(client, waiting, resolution.reason);
+        await settle();
+        await remember(() => null);
+        return recount(client, resettled);
+      }
+    }
+  };
+
+  return (principal: Principal, conflictId: string, resolution: ConflictResolution): Promise<void> =>
+    acts.act(async (client) =>
+      resolveWithin(client, principal, await readOpenCase(client, principal, conflictId), resolution),
+    );
+}
+
+/** Closes the case once what it was about is written, as the last lock. */
+function settlement(
+  client: pg.ClientBase,
+  principal: Principal,
+  { conflictId, waiting, itemNumbers }: OpenCase,
+  { action, reason }: ConflictResolution,
+): () => Promise<void> {
+  return async () => {
+    const isResolved = await resolveCase(client, {
+      conflictId,
+      entryIds: waiting.map((entry) => entry.entryId),
+      itemNumbers,
+      action,
+      by: principal.credentialId,
+      reason,
+    });
+    // Something was added to the case since it was read, or somebody else was faster: the next try tells.
+    if (!isResolved) throw new ContentionError();
+  };
+}
+
+/** @throws Problem not_found, conflict_resolved, administrator_required. */
+async function readOpenCase(client: pg.ClientBase, principal: Principal, conflictId: string): Promise<OpenCase> {
+  const isAdministrator = principal.scope === 'admin';
+  const found = isUuid(conflictId)
+    ? await findCase(client, isAdministrator ? null : principal.workspaceId, conflictId)
+    : undefined;
+  if (!found) throw new Problem('not_found', 'there is no conflict with this id that you may see');
+  if (found.status !== 'open') throw new Problem('conflict_resolved', 'this conflict was resolved before');
+  const waiting = await findWaitingEntries(client, [found.conflict_id]);
+  const items = await findItemsOfCases(client, [found.conflict_id]);
+  const itemNumbers = items.map((row) => row.item_number);
+  const rows = await readDecidedItems(client, principal.workspaceId, itemNumbers);
+  const involved = [
+    ...waiting.map((entry) => entry.workspaceId),
+    ...[...rows.values()].flatMap((row) => row.contributors),
+  ];
+  if (!isAdministrator && involved.some((workspaceId) => workspaceId !== principal.workspaceId))
+    throw new Problem('administrator_required', 'others take part in this conflict, so an administrator decides');
+  return { conflictId: found.conflict_id, waiting, itemNumbers };
+}
+
+/** The contested item of that DFID, or the one that it is now. */
+async function namedItem(
+  client: pg.ClientBase,
+  { workspaceId }: Principal,
+  { itemNumbers }: OpenCase,
+  dfid: string,
+): Promise<number> {
+  const number = itemNumberOf(dfid);
+  const row = number === undefined ? undefined : (await readDecidedItems(client, workspaceId, [number])).get(number);
+  const current = row && (row.merged_into ?? row.item_number);
+  if (
+    !row ||
+    current === undefined ||
+    !itemNumbers.includes(current) ||
+    (dfid.startsWith('DFID-') && dfidOf(row) !== dfid)
+  )
+    throw invalid('/dfid', 'this is none of the contested items');
+  return current;
+}
+
+function invalid(pointer: string, detail: string): Problem {
+  return new Problem('invalid_request', detail, { errors: [{ pointer, code: 'invalid_request', detail }] });
+}
+
+/** The keys of waiting entries that lead to no item yet. */
+async function findFreeKeys(
+  client: pg.ClientBase,
+  waiting: readonly WaitingEntry[],
+): Promise<Map<WaitingEntry, string[]>> {
+  const keys = [...new Set(waiting.flatMap((entry) => entry.claims))];
+  const owned = new Set((await findOwnersOfKeys(client, keys)).map(({ key }) => key));
+  const own = await findWorkspaceClaimsOf(client, keys);
+  const isOwn = (entry: WaitingEntry, key: string) =>
+    own.some((claim) => claim.key === key && claim.workspaceId === entry.workspaceId);
+  return new Map(waiting.map((entry) => [entry, entry.claims.filter((key) => !owned.has(key) && !isOwn(entry, key))]));
+}
+
+/** Claims what the entries name and nobody owns, each for the item of the first entry that names it. */
+async function claimFreeKeys(
+  client: pg.ClientBase,
+  waiting: readonly WaitingEntry[],
+  targetOf: (entry: WaitingEntry) => number,
+): Promise<ReadonlySet<string>> {
+  const claims = new Map<string, { key: string; itemNumber: number; entryId: string }>();
+  for (const [entry, keys] of await findFreeKeys(client, waiting)) {
+    for (const key of keys) {
+      if (!claims.has(key)) claims.set(key, { key, itemNumber: targetOf(entry), entryId: entry.entryId });
+    }
+  }
+  const lost = await insertClaims(
+    client,
+    sortClaims(claims.keys()).map((key) => claims.get(key)!),
+  );
+  if (lost.length > 0) throw new ContentionError();
+  return new Set(claims.keys());
+}
+
+/** Entries that name the same free identifiers, or just the same identifiers, speak of one thing. */
+async function groupByFreeKeys(client: pg.ClientBase, waiting: readonly WaitingEntry[]): Promise<WaitingEntry[][]> {
+  const groups: { entries: WaitingEntry[]; nodes: Set<string> }[] = [];
+  for (const [entry, keys] of await findFreeKeys(client, waiting)) {
+    const nodes = new Set([...keys, `${entry.workspaceId} ${evidenceHash(entry.claims).toString('hex')}`]);
+    const met = groups.filter((group) => !group.nodes.isDisjointFrom(nodes));
+    for (const group of met) groups.splice(groups.indexOf(group), 1);
+    groups.push({
+      entries: [...met.flatMap((group) => group.entries), entry],
+      nodes: met.reduce((all, group) => all.union(group.nodes), nodes),
+    });
+  }
+  return groups.map((group) => group.entries);
+}
+
+async function rejectEntries(
+  client: pg.ClientBase,
+  waiting: readonly WaitingEntry[],
+  reason: string | null,
+): Promise<ResettledEntry[]> {
+  const detail = 'the record contradicted what is known, and a person rejected it';
+  const error = JSON.stringify({
+    code: 'rejected_by_decision',
+    detail: reason ? `${detail}: ${reason}` : detail,
+    pointer: '',
+  });
+  await writeFinishedEntries(
+    client,
+    waiting.map(({ entryId, record }) => ({
+      entryId,
+      itemNumber: null,
+      status: 'rejected',
+      outcome: null,
+      record: JSON.stringify(record),
+      error,
+    })),
+  );
+  await dismissEntries(
+    client,
+    waiting.map(({ entryId }) => entryId),
+  );
+  return waiting.map(({ entryId, workspaceId }) => ({
+    entryId,
+    workspaceId,
+    itemNumber: null,
+    from: { status: 'conflicted', outcome: 'conflict' },
+    to: { status: 'rejected', outcome: null },
+  }));
+}
