@@ -159,6 +159,21 @@ export async function findKnownEvents(
   return rows;
 }
 
+/** When events of these types occurred that workspaces told of items by themselves, without a record. */
+export async function findToldEvents(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+  eventTypes: readonly string[],
+): Promise<{ item_number: number; workspace_id: string; occurred_at_micros: number }[]> {
+  const { rows } = await queryable.query<{ item_number: number; workspace_id: string; occurred_at_micros: number }>({
+    name: 'find_told_events',
+    text: `select item_number, workspace_id, (extract(epoch from occurred_at) * 1000000)::int8 as occurred_at_micros from events
+           where item_number = any($1::int8[]) and event_type = any($2::text[]) and entry_id is null and withdrawn_at is null`,
+    values: [int8Array(itemNumbers), textArray(eventTypes)],
+  });
+  return rows;
+}
+
 export interface EventFilter {
   workspaceId: string;
   eventType?: string | undefined;

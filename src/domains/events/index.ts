@@ -4,6 +4,7 @@ export {
   discardEvents,
   findEvent,
   findKnownEvents,
+  findToldEvents,
   insertEvents,
   listEvents,
   listEventsOfItems,

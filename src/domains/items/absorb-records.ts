@@ -4,10 +4,12 @@ import { makeId } from '#platform/ids.ts';
 import { Absorption, ContentionError, ownersOf, unowned, type AbsorbContext } from './absorption.ts';
 import { resolveBoundRecords } from './bound-records.ts';
 import { recordFindings } from './conflicts/conflict-cases.ts';
-import { findDecisions } from './conflicts/conflicts.store.ts';
+import { finishRetriedEntries, insertRetries } from './conflicts/case-retries.store.ts';
+import { findCasesTouching, findDecisions } from './conflicts/conflicts.store.ts';
 import { ContributionState } from './contribution-state.ts';
 import {
   discardNewItems,
+  endClaims,
   findClaimOwners,
   findReservations,
   insertClaims,
@@ -15,6 +17,7 @@ import {
   insertMentions,
   releaseClaims,
   sortClaims,
+  type ClaimEnd,
   type NewClaim,
   type NewEntry,
 } from './deduplication.store.ts';
@@ -28,6 +31,8 @@ export interface Absorbed {
   readonly verdicts: readonly Verdict[];
   /** Settles when the last rows are written. The transaction may go on before; it must not succeed unless this does. */
   readonly written: Promise<unknown>;
+  /** True when records that waited may be free of contradiction now; `makeCaseRetries` tries them after the commit. */
+  readonly hasRetries: boolean;
 }
 
 /**
@@ -50,22 +55,49 @@ export async function absorbRecords(
   const good: GoodRecord[] = [];
   records.forEach((incoming, index) => {
     const { judgement } = incoming;
-    if (judgement.ok) good.push({ incoming, index, record: judgement.value, claims: judgement.value.claims });
-    else refused.push(refusedEntry(incoming, judgement.fault));
+    if (judgement.ok) {
+      const { claims, ended, life } = judgement.value;
+      good.push({ incoming, index, record: judgement.value, claims, ended, life });
+    } else refused.push(refusedEntry(incoming, judgement.fault));
   });
   const absorption = new Absorption(client, context, verdicts, records);
   absorption.writes.add(insertEntries(client, context.workspaceId, refused));
-  try {
-    if (good.length > 0) await absorbGoodRecords(absorption, good);
-  } catch (error) {
-    // A statement that fails makes all after it fail as well; what went wrong is told by the first.
-    await absorption.writes.all();
-    throw error;
-  }
-  return { verdicts, written: absorption.writes.all() };
+  return absorb(absorption, good);
 }
 
-async function absorbGoodRecords(absorption: Absorption, good: readonly GoodRecord[]): Promise<void> {
+/**
+ * Absorbs records of one workspace that waited as conflicts, as if they came now; their entries keep their places in the
+ * order. Those that still contradict go on waiting.
+ * @throws ContentionError as `absorbRecords`, and when one of the entries does not wait any longer.
+ */
+export async function absorbWaitingRecords(
+  client: pg.ClientBase,
+  context: AbsorbContext,
+  waiting: readonly Pick<GoodRecord, 'incoming' | 'record'>[],
+): Promise<Absorbed> {
+  const verdicts: Verdict[] = waiting.map(() => ({ status: 'conflicted', outcome: 'conflict' }));
+  const good = waiting.map(({ incoming, record }, index): GoodRecord => {
+    const { claims, ended, life } = record;
+    return { incoming, record, index, claims, ended, life };
+  });
+  const incoming = good.map((each) => each.incoming);
+  return absorb(new Absorption(client, context, verdicts, incoming, true), good);
+}
+
+async function absorb(absorption: Absorption, good: readonly GoodRecord[]): Promise<Absorbed> {
+  const { verdicts, writes } = absorption;
+  let hasRetries = false;
+  try {
+    if (good.length > 0) hasRetries = await absorbGoodRecords(absorption, good);
+  } catch (error) {
+    // A statement that fails makes all after it fail as well; what went wrong is told by the first.
+    await writes.all();
+    throw error;
+  }
+  return { verdicts, written: writes.all(), hasRetries };
+}
+
+async function absorbGoodRecords(absorption: Absorption, good: readonly GoodRecord[]): Promise<boolean> {
   const { client, context, owners, privateOwners, writes } = absorption;
   const keys = [...new Set(good.flatMap((record) => record.claims))];
   const found = await findClaimOwners(client, context.workspaceId, keys);
@@ -89,7 +121,9 @@ async function absorbGoodRecords(absorption: Absorption, good: readonly GoodReco
     discard(absorption, contested.flat(), written.rows);
     await loadDecisions(absorption, contested.flat());
   }
-  releaseUnused(absorption, fresh.filter((group) => !contested.includes(group)).flat());
+  const settled = fresh.filter((group) => !contested.includes(group)).flat();
+  releaseUnused(absorption, settled);
+  writes.add(endClaims(client, context.workspaceId, endsOf(absorption, settled)));
 
   const { mentions } = written.rows;
   if (bound.length + contested.length > 0) {
@@ -98,6 +132,44 @@ async function absorbGoodRecords(absorption: Absorption, good: readonly GoodReco
   }
   writes.add(insertMentions(client, context.workspaceId, mentions));
   await openCases(absorption);
+  writes.add(finishRetriedEntries(client, [...absorption.retriedEntries.values()]));
+  return wantRetries(absorption, good);
+}
+
+/** What records of new items end. */
+function endsOf({ verdicts }: Absorption, records: readonly GoodRecord[]): ClaimEnd[] {
+  return records.flatMap(({ index, ended, incoming: { entryId } }) =>
+    verdicts[index]!.status === 'completed' ? ended.map((end) => ({ ...end, entryId })) : [],
+  );
+}
+
+/**
+ * Notes which waiting records to try again, since these records ended identifiers that are contested. A record that waits
+ * itself may be free of contradiction together with others.
+ */
+async function wantRetries(absorption: Absorption, good: readonly GoodRecord[]): Promise<boolean> {
+  const { client, held, isRetry, owners, privateOwners, verdicts } = absorption;
+  const ending = good.filter(
+    ({ index, ended }) => ended.length > 0 && (verdicts[index]!.status === 'completed' || !isRetry),
+  );
+  if (ending.length === 0) return false;
+  const itemsOf = (key: string) => [
+    held.get(key)?.itemNumber ?? [],
+    owners.get(key) ?? [],
+    privateOwners.get(key) ?? [],
+  ];
+  const nodes = ending.map(({ claims }) => new Set([...claims, ...claims.flatMap(itemsOf).flat()]));
+  const all = [...new Set(nodes.flatMap((each) => [...each]))];
+  const touched = await findCasesTouching(
+    client,
+    all.filter((node) => typeof node === 'string'),
+    all.filter((node) => typeof node === 'number'),
+  );
+  const wanted = ending.flatMap(({ incoming: { entryId } }, at) => {
+    const cases = touched.filter(({ key, itemNumber }) => nodes[at]!.has(key ?? itemNumber!));
+    return [...new Set(cases.map(({ conflictId }) => conflictId))].map((conflictId) => ({ entryId, conflictId }));
+  });
+  return insertRetries(client, wanted);
 }
 
 /** Plans records of which nobody has heard and writes their items, before anything is claimed. */
@@ -105,7 +177,7 @@ async function writeNewItems(
   absorption: Absorption,
   fresh: readonly GoodRecord[],
 ): Promise<{ claims: NewClaim[]; rows: ItemRows }> {
-  const { client, context, writes } = absorption;
+  const { context } = absorption;
   const plan = planResolution(fresh, { ownersOf: () => [], ...absorption.planOptions });
   const numbers = await context.takeNumbers(plan.items.length);
   const numberOf = new Map(plan.items.map((item, at) => [item, numbers[at]!]));
@@ -126,7 +198,7 @@ async function writeNewItems(
   // Records that wait own nothing, but nobody may take their identifiers before the case is written.
   for (const index of plan.conflicts.keys()) addClaims(claims, fresh[index]!, unowned);
   absorption.addFindings(fresh, plan, numberOfItem, () => []);
-  writes.add(...rows.write(client));
+  absorption.write(rows);
   return { claims, rows };
 }
 
@@ -232,7 +304,7 @@ function discard(absorption: Absorption, records: readonly GoodRecord[], written
   written.dropMentions(numbers);
   absorption.dropFindings(entryIds);
   writes.add(
-    discardNewItems(client, [...numbers], [...entryIds]),
+    discardNewItems(client, [...numbers], absorption.isRetry ? [] : [...entryIds]),
     discardEvents(client, context.workspaceId, eventIds),
   );
 }

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { ItemRows, type GoodRecord, type IncomingRecord, type Verdict } from './item-rows.ts';
-import type { NewClaim } from './deduplication.store.ts';
+import type { NewClaim, NewEntry } from './deduplication.store.ts';
 import type { Finding } from './conflicts/conflict-cases.ts';
 import { PendingWrites } from './pending-writes.ts';
 import type { PlannedItem, RememberedDecision, ResolutionPlan } from './resolution-plan.ts';
@@ -12,6 +12,8 @@ export interface AbsorbContext {
   /** An item with more distinct identifiers than this is looked at by a person. */
   readonly identifiersMax: number;
   readonly types: TypeRegistry;
+  /** Identifiers that count as ended since others tell so in the same transaction. */
+  readonly supposedEnds?: ReadonlySet<string>;
   /** Hands out numbers that no other item has or had. */
   takeNumbers(count: number): Promise<number[]>;
 }
@@ -45,8 +47,19 @@ export class Absorption {
 
   /** When the last of the records came. */
   readonly latestReceptionMicros: number;
+  /** True for records that waited as conflicts until now, so that their entries exist. */
+  readonly isRetry: boolean;
+  /** What becomes of entries that exist. Others may hold them, so they are written after all else. */
+  readonly retriedEntries = new Map<string, NewEntry>();
 
-  constructor(client: pg.ClientBase, context: AbsorbContext, verdicts: Verdict[], records: readonly IncomingRecord[]) {
+  constructor(
+    client: pg.ClientBase,
+    context: AbsorbContext,
+    verdicts: Verdict[],
+    records: readonly IncomingRecord[],
+    isRetry = false,
+  ) {
+    this.isRetry = isRetry;
     this.client = client;
     this.context = context;
     this.verdicts = verdicts;
@@ -55,6 +68,12 @@ export class Absorption {
 
   startRows(): ItemRows {
     return new ItemRows(this.context.workspaceId, this.verdicts);
+  }
+
+  /** Sends rows; entries that exist are kept for later. */
+  write(rows: ItemRows): void {
+    if (this.isRetry) for (const entry of rows.entries) this.retriedEntries.set(entry.entryId, entry);
+    this.writes.add(...rows.write(this.client, !this.isRetry));
   }
 
   /**
@@ -86,8 +105,8 @@ export class Absorption {
   }
 
   get planOptions() {
-    const { types, mayLinkItems, identifiersMax } = this.context;
-    return { singleClaimTypes: types.singleClaimTypes, mayLinkItems, identifiersMax };
+    const { types, mayLinkItems, identifiersMax, supposedEnds = new Set<string>() } = this.context;
+    return { singleClaimTypes: types.singleClaimTypes, mayLinkItems, identifiersMax, supposedEnds };
   }
 }
 

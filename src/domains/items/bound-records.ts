@@ -11,6 +11,7 @@ import {
   type StrangersRow,
 } from './contributors.store.ts';
 import {
+  endClaims,
   findClaimsOfItems,
   findMergedItems,
   findSeparations,
@@ -20,6 +21,7 @@ import {
   mergeItems,
   moveClaims,
   releaseClaims,
+  type ClaimEnd,
   type ItemClaim,
   type NewClaim,
 } from './deduplication.store.ts';
@@ -36,6 +38,8 @@ import {
   type RememberedDecision,
   type ResolutionPlan,
 } from './resolution-plan.ts';
+import { unknownLife } from './record-times.ts';
+import { lifeOfStored } from './stored-record.ts';
 
 type ContributionsOfItems = ReadonlyMap<number, readonly ContributionRow[]>;
 
@@ -63,6 +67,7 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
   const { moved, released } = compareClaims(held, bound, shared);
   writes.add(moveClaims(client, moved), releaseClaims(client, released));
   writes.add(insertWorkspaceClaims(client, context.workspaceId, [...ownAlone.values()]));
+  writes.add(endClaims(client, context.workspaceId, endsOfPlan(plan, bound)));
   for (const claim of moved) held.set(claim.key, claim);
   for (const key of released) held.delete(key);
   for (const { key, itemNumber } of ownAlone.values()) privateOwners.set(key, itemNumber);
@@ -78,7 +83,7 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
   rows.addConflicts(bound, plan, targetOf);
   absorption.addFindings(bound, plan, targetOf, participantsOf);
   mergePlannedItems(absorption, plan, bound, contributionsOf, rows);
-  writes.add(...rows.write(client));
+  absorption.write(rows);
   return rows;
 }
 
@@ -134,10 +139,13 @@ async function lockKnownItems(
   const items = new Map<number, KnownItem>();
   for (const itemNumber of itemNumbers) {
     const ofItem = factsOf.get(itemNumber) ?? [];
-    const others = contributorsOf(strangersOf.get(itemNumber) ?? [], ownContributionsOf.get(itemNumber) ?? []);
+    const own = ownContributionsOf.get(itemNumber) ?? [];
+    const others = contributorsOf(strangersOf.get(itemNumber) ?? [], own);
     items.set(itemNumber, {
       itemNumber,
       singleClaims: groupSingleClaims(ofItem, context.types.singleClaimTypes),
+      ended: endedKeysOf(ofItem),
+      life: own[0] ? lifeOfStored(own[0].state) : unknownLife,
       claimCount: ofItem.length,
       contributors: others.length > 0 && vouched.has(itemNumber) ? [...others, vouching(ofItem)] : others,
       separatedFrom: separatedFrom.get(itemNumber) ?? new Set(),
@@ -169,6 +177,10 @@ function groupSingleClaims(
   return singleClaims;
 }
 
+function endedKeysOf(claims: readonly ItemClaim[]): ReadonlySet<string> {
+  return new Set(claims.flatMap(({ key, isEnded }) => (isEnded ? [key] : [])));
+}
+
 /** Who named what of an item; nobody when it is the workspace's alone, as most items are. */
 function contributorsOf(strangers: readonly StrangersRow[], own: readonly ContributionRow[]): Contributor[] {
   if (strangers.length === 0) return [];
@@ -182,10 +194,13 @@ function contributorsOf(strangers: readonly StrangersRow[], own: readonly Contri
     // Our own word counts for us, trusted or not.
     isTrusted: false,
   }));
-  const theirs = strangers.map(({ claims, is_trusted: isTrusted }): Contributor => ({
+  const isAlone = own.length === 0 && strangers.length === 1 && strangers[0]!.workspace_count === 1;
+  const theirs = strangers.map(({ claims, is_trusted: isTrusted, ...life }): Contributor => ({
     keys: new Set(claims.map(([claimType, value]) => claimKey(claimType, value))),
     isOurs: false,
     isTrusted,
+    isAlone,
+    life: { endedAtMicros: life.ended_at_micros, latestMicros: life.latest_micros },
   }));
   return [...ours, ...theirs];
 }
@@ -230,6 +245,17 @@ function claimsOfPlan(
     }
   }
   return { shared, ownAlone };
+}
+
+/** What the plan lets records end: on items of others only what is ended before, so that there is nothing to write. */
+function endsOfPlan(plan: ResolutionPlan, bound: readonly GoodRecord[]): ClaimEnd[] {
+  return plan.items.flatMap(({ isGuarded, records }) =>
+    isGuarded
+      ? []
+      : records.flatMap((index) =>
+          bound[index]!.ended.map((end) => ({ ...end, entryId: bound[index]!.incoming.entryId })),
+        ),
+  );
 }
 
 /** The held claims that the plan gives to another item or entry than they were taken for, and those that it gives to none. */

@@ -1,6 +1,8 @@
 import { positionOfEntry } from '#platform/ids.ts';
 import { claimKey, type JudgedIdentifier } from './judge-record.ts';
+import { joinLives, unknownLife, type LifeTimes } from './record-times.ts';
 import { identifierMembers, quoteName } from './stored-json.ts';
+import { lifeMember, lifeOfStored, type StoredLife } from './stored-record.ts';
 
 /** Where an entry stands in time: by what it says, then by arrival. Never by the clock of a web process or by an id. */
 export interface EntryOrder {
@@ -14,6 +16,7 @@ export interface EntryOrder {
 export interface EntryContent {
   readonly identifiers: readonly JudgedIdentifier[];
   readonly fields: readonly (readonly [name: string, value: string])[];
+  readonly life?: LifeTimes;
 }
 
 /** Negative when `a` comes before `b`. */
@@ -49,6 +52,8 @@ export interface StoredContributionState {
   entries: StoredOrder[];
   identifiers: StoredIdentifier[];
   fields: Record<string, [unknown, number, number]>;
+  /** What the entries together say of the life of the item; absent when they say nothing. */
+  life?: StoredLife;
 }
 
 /** A value at a place in time. */
@@ -88,6 +93,7 @@ export class ContributionState {
     for (const [name, [value, latest, earliest]] of Object.entries(stored.fields)) {
       folded.fields.set(name, { value: canonicalJson(value), latest: orders[latest]!, earliest: orders[earliest]! });
     }
+    folded.life = lifeOfStored(stored);
     return state;
   }
 
@@ -124,7 +130,7 @@ export class ContributionState {
 
   #fold(): Folded {
     if (this.#folded) return this.#folded;
-    this.#folded = { fields: new Map(), identifiers: new Map(), passed: new Map() };
+    this.#folded = { fields: new Map(), identifiers: new Map(), passed: new Map(), life: unknownLife };
     if (this.#only) applyEntry(this.#folded, this.#history, this.#only.order, this.#only.content);
     this.#only = undefined;
     return this.#folded;
@@ -132,8 +138,10 @@ export class ContributionState {
 
   /** Joins what another item's contribution of the same workspace knows, when two items turn out to be one. */
   mergeFrom(other: ContributionState): void {
-    const { identifiers, fields } = this.#fold();
+    const folded = this.#fold();
+    const { identifiers, fields } = folded;
     const others = other.#fold();
+    folded.life = joinLives(folded.life, others.life);
     for (const [key, theirs] of others.identifiers) {
       const ours = identifiers.get(key);
       identifiers.set(key, ours ? joinIdentifiers(ours, theirs) : theirs);
@@ -155,7 +163,7 @@ export class ContributionState {
   /** The JSON text to store. Values are already canonical JSON, so they are put in as they are. */
   toJson(): string {
     if (this.#only) return jsonOfOnlyEntry(this.#only.order, this.#only.content);
-    const { identifiers, fields } = this.#fold();
+    const { identifiers, fields, life } = this.#fold();
     const indexes = new Map<string, number>();
     const entryTexts: string[] = [];
     const indexOf = (order: EntryOrder): number => {
@@ -172,7 +180,7 @@ export class ContributionState {
     for (const [name, { value, latest, earliest }] of fields) {
       fieldTexts.push(`${quoteName(name)}:[${value},${indexOf(latest)},${indexOf(earliest)}]`);
     }
-    return stateJson(entryTexts.join(','), identifierTexts.join(','), fieldTexts.join(','));
+    return stateJson(entryTexts.join(','), identifierTexts.join(','), fieldTexts.join(','), life);
   }
 }
 
@@ -181,10 +189,12 @@ interface Folded {
   readonly identifiers: Map<string, IdentifierState>;
   /** Values that are not the latest of their field, as far as this process met them: later entries may come right after. */
   readonly passed: Map<string, OrderedValue[]>;
+  life: LifeTimes;
 }
 
 function applyEntry(folded: Folded, history: FieldHistory, order: EntryOrder, content: EntryContent): boolean {
   let changed = false;
+  if (content.life) folded.life = joinLives(folded.life, content.life);
   for (const identifier of content.identifiers) changed = applyIdentifier(folded, order, identifier) || changed;
   for (const field of content.fields) changed = applyField(folded, history, order, field[0], field[1]) || changed;
   return changed;
@@ -263,7 +273,7 @@ function identifierKey({ claimType, value }: JudgedIdentifier): string {
 }
 
 /** The text that the fold of one entry has, without a fold. */
-function jsonOfOnlyEntry(order: EntryOrder, { identifiers, fields }: EntryContent): string {
+function jsonOfOnlyEntry(order: EntryOrder, { identifiers, fields, life = unknownLife }: EntryContent): string {
   let identifiersText = '';
   for (let at = 0; at < identifiers.length; at += 1) {
     const identifier = identifiers[at]!;
@@ -272,7 +282,7 @@ function jsonOfOnlyEntry(order: EntryOrder, { identifiers, fields }: EntryConten
   }
   let fieldsText = '';
   for (const field of fields) fieldsText += `${fieldsText === '' ? '' : ','}${quoteName(field[0])}:[${field[1]},0,0]`;
-  return stateJson(identifiersText + fieldsText === '' ? '' : orderJson(order), identifiersText, fieldsText);
+  return stateJson(identifiersText + fieldsText === '' ? '' : orderJson(order), identifiersText, fieldsText, life);
 }
 
 function isNamedBefore(identifiers: readonly JudgedIdentifier[], at: number, { claimType, value }: JudgedIdentifier) {
@@ -287,6 +297,6 @@ function orderJson({ entryId, effectiveAtMicros, receivedSequence }: EntryOrder)
   return `["${entryId}",${effectiveAtMicros},${receivedSequence}]`;
 }
 
-function stateJson(entries: string, identifiers: string, fields: string): string {
-  return `{"entries":[${entries}],"identifiers":[${identifiers}],"fields":{${fields}}}`;
+function stateJson(entries: string, identifiers: string, fields: string, life: LifeTimes): string {
+  return `{"entries":[${entries}],"identifiers":[${identifiers}],"fields":{${fields}}${lifeMember(life)}}`;
 }

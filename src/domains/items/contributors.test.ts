@@ -135,6 +135,43 @@ test('the canonical identifiers of others are the same, however long the rest of
   expect(await keptOf()).not.toBeNull();
 });
 
+test('the lives that others tell are the same, however long their states are and become', async () => {
+  const [workspace, ...strangers] = await Promise.all([1, 2, 3].map(() => createWorkspace(database)));
+  const send = (stranger: TestWorkspace, occurredAt: string, note: string) =>
+    absorber.absorb(
+      stranger,
+      receiptOf({
+        identifiers: [sisbov],
+        metadata: { note },
+        events: [{ event_type: 'death', occurred_at: occurredAt }],
+      }),
+    );
+  const lifeOf = async () => {
+    const rows = await query<{ item_number: number }>('select item_number from items');
+    const found = await findStrangers(
+      database.pool,
+      workspace!.id,
+      rows.map((row) => row.item_number),
+    );
+    return found.map((row) => [row.workspace_count, row.ended_at_micros, row.latest_micros]);
+  };
+  const [first, second] = ['2025-01-03T00:00:00Z', '2025-01-04T00:00:00Z'] as const;
+  const microsOf = (time: string) => Date.parse(time) * 1000;
+
+  for (const stranger of strangers) await absorber.absorb(stranger, receiptOf({ identifiers: [sisbov] }));
+  expect(await lifeOf()).toEqual([[2, null, null]]);
+  await send(strangers[0]!, first, 'short');
+  expect(await lifeOf()).toEqual([[2, microsOf(first), microsOf(first)]]);
+  await send(strangers[1]!, second, 'short');
+  const both = [[2, microsOf(first), microsOf(second)]];
+  expect(await lifeOf()).toEqual(both);
+  for (const note of [textOf(4_000), 'short again']) {
+    for (const stranger of strangers)
+      await absorber.absorb(stranger, receiptOf({ identifiers: [sisbov], metadata: { note } }));
+    expect(await lifeOf()).toEqual(both);
+  }
+});
+
 test('others that named the same are told once, trusted ones apart, oneself not at all', async () => {
   const workspaces = await Promise.all(
     [false, false, false, true].map((trusted) => createWorkspace(database, trusted)),

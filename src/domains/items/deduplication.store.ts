@@ -177,6 +177,49 @@ export async function moveClaims(queryable: Queryable, claims: readonly NewClaim
   });
 }
 
+/** The end of the validity of a claim, and the entry that says so. */
+export interface ClaimEnd {
+  readonly key: string;
+  readonly endedAtMicros: number;
+  readonly entryId: string;
+}
+
+/** The earliest of several ends of the same claims, whatever the order in which they are told. */
+export function earliestEnds(ends: readonly ClaimEnd[]): Map<string, ClaimEnd> {
+  const earliest = new Map<string, ClaimEnd>();
+  for (const end of ends) {
+    const known = earliest.get(end.key);
+    const isEarlier = !known || end.endedAtMicros < known.endedAtMicros;
+    if (isEarlier || (end.endedAtMicros === known.endedAtMicros && end.entryId < known.entryId))
+      earliest.set(end.key, end);
+  }
+  return earliest;
+}
+
+/** Ends claims of items that this transaction holds; one that ended earlier stays as it is. */
+export async function endClaims(queryable: Queryable, workspaceId: string, ends: readonly ClaimEnd[]): Promise<void> {
+  const earliest = [...earliestEnds(ends).values()];
+  if (earliest.length === 0) return;
+  const values = [
+    ...claimColumns(earliest.map(({ key }) => key)),
+    timestamptzArray(earliest.map(({ endedAtMicros }) => endedAtMicros)),
+    uuidArray(earliest.map(({ entryId }) => entryId)),
+  ];
+  const end = (table: string) =>
+    `update ${table} as claims set ended_at = ends.ended_at, ended_by = ends.ended_by
+     from unnest($1::text[], $2::text[], $3::timestamptz[], $4::uuid[]) as ends (identifier_type, value, ended_at, ended_by)
+     where claims.identifier_type = ends.identifier_type collate "C" and claims.value = ends.value collate "C"
+       and (claims.ended_at is null or (ends.ended_at, ends.ended_by) < (claims.ended_at, claims.ended_by))`;
+  await Promise.all([
+    queryable.query({ name: 'end_claims', text: end('identifier_claims'), values }),
+    queryable.query({
+      name: 'end_workspace_claims',
+      text: `${end('workspace_claims')} and claims.workspace_id = $5`,
+      values: [...values, workspaceId],
+    }),
+  ]);
+}
+
 /** Lets go of claims that this transaction took for records that own nothing after all. */
 export async function releaseClaims(queryable: Queryable, keys: readonly string[]): Promise<void> {
   if (keys.length === 0) return;
@@ -248,12 +291,15 @@ export interface ItemClaim {
   readonly itemNumber: number;
   /** True when it leads the asking workspace alone to the item. */
   readonly isPrivate: boolean;
+  /** True when it leads to the item and is not on it any longer. */
+  readonly isEnded: boolean;
 }
 
 interface ClaimsColumns {
   item_numbers: number[];
   claim_types: string[];
   claim_values: string[];
+  are_ended: boolean[];
 }
 
 /** All claims of items, those that lead only one workspace to them included (for that workspace). */
@@ -264,7 +310,8 @@ export async function findClaimsOfItems(
 ): Promise<ItemClaim[]> {
   const columns = `json_build_object('item_numbers', coalesce(array_agg(item_number), '{}'),
                                      'claim_types', coalesce(array_agg(identifier_type), '{}'),
-                                     'claim_values', coalesce(array_agg(value), '{}'))`;
+                                     'claim_values', coalesce(array_agg(value), '{}'),
+                                     'are_ended', coalesce(array_agg(ended_at is not null), '{}'))`;
   const { rows } = await queryable.query<{ shared: ClaimsColumns; own: ClaimsColumns }>({
     name: 'find_claims_of_items',
     text: `select (select ${columns} from identifier_claims where item_number = any($1::int8[])) as shared,
@@ -274,7 +321,8 @@ export async function findClaimsOfItems(
   const claimsOf = (found: ClaimsColumns, isPrivate: boolean) =>
     found.item_numbers.map((itemNumber, at): ItemClaim => {
       const [claimType, value] = [found.claim_types[at]!, found.claim_values[at]!];
-      return { key: claimKey(claimType, value), claimType, value, itemNumber, isPrivate };
+      const isEnded = found.are_ended[at]!;
+      return { key: claimKey(claimType, value), claimType, value, itemNumber, isPrivate, isEnded };
     });
   const { shared, own } = rows[0]!;
   return [...claimsOf(shared, false), ...claimsOf(own, true)];

@@ -1,5 +1,6 @@
 export { absorbRecords, type Absorbed } from './absorb-records.ts';
 export { ContentionError, type AbsorbContext } from './absorption.ts';
+export { makeCaseRetries } from './conflicts/case-retries.ts';
 export type { IncomingRecord, Verdict } from './item-rows.ts';
 export type { EntryStatus } from './deduplication.store.ts';
 export { changeOf, changeProblems, ifMatchHeader, itemAnswer, itemRoutes } from './items.routes.ts';
@@ -36,6 +37,7 @@ export {
   type SubmittedIdentifier,
   type SubmittedRecord,
 } from './submitted-record.ts';
+export type { RecountedEntry } from './refold/refold.ts';
 export { untilFree } from './until-free.ts';
 export { makeLocalItemsService } from './local/local-items.service.ts';
 export { makeLocalItemMergesService } from './local/local-item-merges.service.ts';
@@ -46,7 +48,6 @@ export { namedIdentifier, quantityMembers, quantityRule, splitItemAnswer } from 
 export { makeItemRelationships } from './acts/item-relationships.service.ts';
 export { findSplitSource } from './acts/item-relationships.store.ts';
 export { splitOff } from './acts/split-off.ts';
-export type { ResettledEntry } from './refold/refold.ts';
 export { makeQualityRulesCache, type QualityRulesCache } from './quality/quality-rules-cache.ts';
 export {
   findBrokenRule,

@@ -1,15 +1,20 @@
 import type pg from 'pg';
 import { findKnownEvents, insertEvents } from '#domains/events/index.ts';
 import { withTransaction, type Database } from '#platform/database.ts';
-import { Problem } from '#platform/errors.ts';
+import { Problem, type ProblemCode } from '#platform/errors.ts';
 import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#platform/idempotency.store.ts';
 import { makeId } from '#platform/ids.ts';
-import { findMergedItems } from './deduplication.store.ts';
+import { canonicalJson } from '#platform/json/canonical.ts';
+import { ContributionState } from './contribution-state.ts';
+import { findMergedItems, upsertContributions } from './deduplication.store.ts';
 import { holdItem, type ItemChange } from './hold-item.ts';
 import { advanceContribution, readEventOfItem, type OwnItemRow } from './item-changes.store.ts';
 import type { ChangeableStatus } from './items.schema.ts';
 import { showEvent } from './items.service.ts';
+import { identifierReplaced } from './identifier-replacement.ts';
 import { judgeEvents, type JudgedEvent } from './judge-record.ts';
+import { endsItem } from './record-times.ts';
+import { lifeOfStored } from './stored-record.ts';
 import type { RecordFault, SubmittedEvent } from './submitted-record.ts';
 import type { TypeRegistry } from './type-registry.ts';
 
@@ -71,7 +76,7 @@ export function makeItemChanges({ database, loadTypes }: ItemChangesOptions) {
         const item = await holdItem(client, change);
         const judged = judgeEvent(event, change.workspaceId, item, types);
         const known = await findSameEvent(client, change.workspaceId, item.item_number, judged);
-        const eventId = known ?? (await writeEvent(client, change.workspaceId, item, judged));
+        const eventId = known ?? (await writeEvent(client, change.workspaceId, item, judged, event.pointer));
         const row = await readEventOfItem(client, change.workspaceId, eventId);
         const body = { ...showEvent(row, row), is_duplicate: known !== undefined };
         const answer = known
@@ -90,6 +95,10 @@ function judgeEvent(
   { now_micros: nowMicros }: OwnItemRow,
   types: TypeRegistry,
 ): JudgedEvent {
+  if (event.eventType === identifierReplaced) {
+    const detail = 'a record tells which identifiers took the place of others: send it to /api/receipts';
+    throw refusedEvent('invalid_member', `${event.pointer}/event_type`, detail);
+  }
   const defaults = { valueChain: null, country: null, year: null };
   const judgement = judgeEvents([event], null, { workspaceId, defaults, types, nowMicros });
   if (!judgement.ok) throw faulty(judgement.fault);
@@ -120,13 +129,42 @@ async function findSameEvent(
 async function writeEvent(
   client: pg.ClientBase,
   workspaceId: string,
-  { item_number: itemNumber, now_micros: nowMicros }: OwnItemRow,
+  item: OwnItemRow,
   { occurredAtMicros, ...event }: JudgedEvent,
+  pointer: string,
 ): Promise<string> {
+  const { item_number: itemNumber, now_micros: nowMicros } = item;
   const eventId = makeId();
   await insertEvents(client, [
     { ...event, workspaceId, eventId, itemNumber, entryId: null, occurredAtMicros: occurredAtMicros ?? nowMicros },
   ]);
-  await advanceContribution(client, workspaceId, itemNumber, null);
+  if (endsItem(event.eventType)) await endItem(client, workspaceId, item, occurredAtMicros ?? nowMicros, pointer);
+  else await advanceContribution(client, workspaceId, itemNumber, null);
   return eventId;
+}
+
+/** Notes the end of an item as if a record had told it. */
+async function endItem(
+  client: pg.ClientBase,
+  workspaceId: string,
+  { item_number: itemNumber, state: stored }: OwnItemRow,
+  endedAtMicros: number,
+  pointer: string,
+): Promise<void> {
+  const { latestMicros, endedAtMicros: endedBefore } = lifeOfStored(stored);
+  if (
+    (latestMicros !== null && latestMicros > endedAtMicros) ||
+    (endedBefore !== null && endedBefore < endedAtMicros)
+  ) {
+    const detail = 'the item ended before, or something later than this end is known of it';
+    throw refusedEvent('invalid_request', `${pointer}/occurred_at`, detail);
+  }
+  const state = ContributionState.fromStored(stored, canonicalJson);
+  const order = { entryId: '', effectiveAtMicros: endedAtMicros, receivedSequence: 0 };
+  state.apply(order, { identifiers: [], fields: [], life: { endedAtMicros, latestMicros: endedAtMicros } });
+  await upsertContributions(client, [{ itemNumber, workspaceId, state: state.toJson(), isNewVersion: true }]);
+}
+
+function refusedEvent(code: ProblemCode, pointer: string, detail: string): Problem {
+  return new Problem(code, detail, { errors: [{ pointer, code, detail }] });
 }

@@ -392,6 +392,38 @@ describe('the status of an item', () => {
 describe('POST /api/events', () => {
   const post = (body: object, headers: Record<string, string> = {}) => send('POST', '/api/events', body, headers);
 
+  test('refuses what only a record can tell, and says so', async () => {
+    const item = await create();
+    const payload = { old: newChip(), new: newChip() };
+    const response = await post({ dfid: item.dfid, event_type: 'identifier_replaced', payload });
+    const problem = await readJson<{ detail: string; errors: { pointer: string }[] }>(response);
+    expect(response.status).toBe(422);
+    expect(problem.detail).toContain('/api/receipts');
+    expect(problem.errors.map(({ pointer }) => pointer)).toEqual(['/event_type']);
+    expect(eventTypes((await read(item.dfid)).events)).toEqual(['item_created']);
+  });
+
+  test('ends the item with what ends it, unless something later is known', async () => {
+    const identifiers = [newSisbov()];
+    const item = await create({ identifiers, occurred_at: '2025-03-01T00:00:00Z' });
+    const end = (occurredAt: string) => post({ dfid: item.dfid, event_type: 'slaughter', occurred_at: occurredAt });
+    const tell = (occurredAt: string) =>
+      send('POST', '/api/items', {
+        value_chain: 'BEEF',
+        country: 'BR',
+        year: 2025,
+        identifiers,
+        occurred_at: occurredAt,
+        metadata: { a: 1 },
+      });
+
+    expect((await end('2025-02-01T00:00:00Z')).status).toBe(422);
+    expect((await end('2025-04-01T00:00:00Z')).status).toBe(201);
+    expect((await end('2025-04-01T00:00:00Z')).status).toBe(200);
+    expect((await tell('2025-05-01T00:00:00Z')).status).toBe(409);
+    expect((await tell('2025-03-15T00:00:00Z')).status).toBe(200);
+  });
+
   test('answers 201 with the event and where it is, by DFID or by id of the item', async () => {
     const item = await create();
     const sent = {

@@ -61,7 +61,14 @@ export function eventRoutes(items: ItemsService, changes: ItemChanges): Route[] 
         201: { description: 'The event', schema: eventSchema },
         200: { description: 'The event that was told before, with is_duplicate', schema: eventSchema },
       },
-      problems: ['item_merged', 'not_found', 'invalid_member', 'invalid_occurred_at', 'record_too_large'],
+      problems: [
+        'item_merged',
+        'not_found',
+        'invalid_member',
+        'invalid_occurred_at',
+        'invalid_request',
+        'record_too_large',
+      ],
       isIdempotent: true,
       handle(request) {
         const { workspaceId, credentialId: changedBy } = principalOf(request);

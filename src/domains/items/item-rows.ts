@@ -38,6 +38,8 @@ export interface GoodRecord {
   readonly index: number;
   readonly record: JudgedRecord;
   readonly claims: readonly string[];
+  readonly ended: JudgedRecord['ended'];
+  readonly life: JudgedRecord['life'];
 }
 
 /** What became of a record. */
@@ -148,12 +150,13 @@ export class ItemRows {
     for (const mention of kept) this.mentions.push(mention);
   }
 
-  /** Sends all rows but the mentions, one statement for each table. */
-  write(client: pg.ClientBase): Promise<unknown>[] {
+  /** Sends all rows but the mentions, one statement for each table; entries only if they are new. */
+  write(client: pg.ClientBase, areEntriesNew: boolean): Promise<unknown>[] {
     return [
       insertItems(client, this.items),
-      insertEntries(client, this.#workspaceId, this.entries),
-      dismissEntries(client, this.#dismissed),
+      ...(areEntriesNew
+        ? [insertEntries(client, this.#workspaceId, this.entries), dismissEntries(client, this.#dismissed)]
+        : []),
       insertEvents(client, this.events),
       insertContributions(client, this.#newContributions),
       upsertContributions(
@@ -282,11 +285,14 @@ function rejectedByDecisionEntry(good: GoodRecord): NewEntry {
 const contradictionDetails: Readonly<Record<Exclude<Contradiction['reason'], 'values'>, string>> = {
   strangers: 'the record would join what others contributed to; an administrator has to allow that',
   separated: 'the record names two items that a person keeps apart',
+  ended: 'the record tells of something later than the end of its item',
   size: 'with this record an item would have more identifiers than one thing is likely to have',
 };
 
 /** What the sender may read: neither values nor types that only others sent. */
 function describeContradictions({ identifiers }: JudgedRecord, contradictions: readonly Contradiction[]) {
+  if (contradictions.some(({ reason, isOurs }) => reason === 'ended' && !isOurs))
+    return { detail: 'the record contradicts what others sent of the same item', pointer: '' };
   const [other] = contradictions.flatMap(({ reason }) => (reason === 'values' ? [] : [reason]));
   if (contradictions.some(({ reason, isOurs }) => reason === 'values' && !isOurs))
     return { detail: 'the identifiers of this record contradict what others sent of the same item', pointer: '' };

@@ -146,3 +146,103 @@ describe('a type that is canonical in some chains', () => {
     expect(makeTypeRegistry(nowhere, []).singleClaimTypes).toContain('sisbov');
   });
 });
+
+describe('a lot', () => {
+  const chip = ['chip', '982000000000001'] as const;
+
+  it.each([
+    ['a serial', ['sgtin', serial] as const, claimKey('sgtin', serial)],
+    ['a logistic unit', ['sscc', sscc] as const, claimKey('sscc', sscc)],
+    ['another canonical identifier', chip, claimKey('chip', chip[1])],
+  ])('beside %s is where the thing comes from: it is kept, and identifies nothing', (_name, finer, claim) => {
+    for (const named of [
+      [finer, ['lgtin', lot] as const],
+      [['gs1', lot] as const, finer],
+    ]) {
+      const judged = judge(named);
+      expect(judged).toMatchObject({ claims: [claim] });
+      expect(judged).toMatchObject({
+        identifiers: expect.arrayContaining([
+          expect.objectContaining({ claimType: 'lgtin', value: lot, isCanonical: false }),
+        ]),
+      });
+    }
+  });
+
+  it('beside parties, places, classes and contextual identifiers is the item', () => {
+    expect(
+      judge([
+        ['lgtin', lot],
+        ['gln', gln],
+        ['gtin', gtin],
+        ['brinco', 'T1'],
+      ]),
+    ).toMatchObject({ claims: [claimKey('lgtin', lot)] });
+  });
+});
+
+describe('an event that tells of a replaced identifier', () => {
+  const old = { identifier_type: 'rfid', value: '982 000 000 000 001' };
+  const next = { key: 'chip', namespace: 'bovino', value: '982000000000002' };
+
+  function judgeEvent(payload: unknown, rest: object = {}) {
+    const submitted = readJsonRecord({
+      occurred_at: '2025-01-02T00:00:00Z',
+      identifiers: [],
+      events: [{ event_type: 'weighed' }, { event_type: 'identifier_replaced', payload, ...rest }],
+    });
+    if (!submitted.ok) throw new Error(submitted.fault.detail);
+    const judgement = judgeRecord(submitted.value, {
+      workspaceId: '00000000-0000-7000-8000-000000000001',
+      defaults: { valueChain: null, country: null, year: null },
+      types: registry,
+      nowMicros: 1_760_000_000_000_000,
+    });
+    return judgement.ok ? judgement.value : judgement.fault;
+  }
+
+  const micros = (time: string) => Date.parse(time) * 1000;
+
+  it('names both in their normal forms, and ends the old one', () => {
+    expect(judgeEvent({ old, new: next, reason: 'lost', note: 'more' })).toMatchObject({
+      claims: [claimKey('chip', '982000000000001'), claimKey('chip', '982000000000002')],
+      ended: [{ key: claimKey('chip', '982000000000001'), endedAtMicros: micros('2025-01-02T00:00:00Z') }],
+    });
+  });
+
+  it.each([
+    ['at', { at: '2025-01-01T00:00:00Z' }, { occurred_at: '2025-01-01T12:00:00Z' }, '2025-01-01T00:00:00Z'],
+    ['its own time', {}, { occurred_at: '2025-01-01T12:00:00Z' }, '2025-01-01T12:00:00Z'],
+  ])('ends it at the time that it states: %s', (_name, more, event, time) => {
+    expect(judgeEvent({ old, new: next, ...more }, event)).toMatchObject({ ended: [{ endedAtMicros: micros(time) }] });
+  });
+
+  it('ends nothing that identifies nothing by itself', () => {
+    const tag = { identifier_type: 'brinco', value: 'T1' };
+    expect(judgeEvent({ old: tag, new: next })).toMatchObject({
+      claims: [claimKey('chip', '982000000000002')],
+      ended: [],
+    });
+  });
+
+  it.each([
+    ['no payload', undefined, 'invalid_member', '/events/1/payload'],
+    ['a list as payload', [], 'invalid_member', '/events/1/payload'],
+    ['nothing new', { old }, 'invalid_member', '/events/1/payload/new'],
+    ['an old one without type', { old: { value: '1' }, new: next }, 'invalid_member', '/events/1/payload/old'],
+    ['a number', { old: { ...old, value: 982 }, new: next }, 'invalid_member', '/events/1/payload/old/value'],
+    ['no chip number', { old, new: { ...next, value: 'x' } }, 'invalid_identifier', '/events/1/payload/new/value'],
+    ['the same one', { old, new: old }, 'invalid_member', '/events/1/payload/new/value'],
+    [
+      'a party',
+      { old: { identifier_type: 'cpf', value: '111.444.777-35' }, new: next },
+      'invalid_member',
+      '/events/1/payload/old/value',
+    ],
+    ['a reason that is no text', { old, new: next, reason: 1 }, 'invalid_member', '/events/1/payload/reason'],
+    ['a time that is none', { old, new: next, at: 'May' }, 'invalid_occurred_at', '/events/1/payload/at'],
+    ['a time ahead', { old, new: next, at: '2200-01-01T00:00:00Z' }, 'invalid_occurred_at', '/events/1/payload/at'],
+  ])('is refused with a pointer to what is wrong: %s', (_name, payload, code, pointer) => {
+    expect(judgeEvent(payload)).toMatchObject({ code, pointer });
+  });
+});

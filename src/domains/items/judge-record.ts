@@ -4,7 +4,9 @@ import { canonicalJson } from '#platform/json/canonical.ts';
 import { eventVisibilities, parseEventVisibility, type EventVisibility } from '#domains/events/index.ts';
 import { isCountryCode } from './country.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
+import { readReplacements, type SentReplacement } from './identifier-replacement.ts';
 import type { FingerprintRule } from './identifier-types.ts';
+import { lifeTimesOf, type LifeTimes } from './record-times.ts';
 import type { TypeRegistry } from './type-registry.ts';
 import { refuse, type Judgement, type Placed, type SubmittedEvent, type SubmittedRecord } from './submitted-record.ts';
 import { parseValueChain, type ValueChain } from './value-chain.ts';
@@ -38,6 +40,12 @@ export interface JudgedEvent {
   readonly eventKey: Buffer | null;
 }
 
+/** A canonical identifier that is not on its item any longer, since when. */
+export interface EndedIdentifier {
+  readonly key: string;
+  readonly endedAtMicros: number;
+}
+
 /** A record that may become part of an item: every value checked and in its normal form. */
 export interface JudgedRecord {
   readonly identifiers: readonly JudgedIdentifier[];
@@ -50,6 +58,9 @@ export interface JudgedRecord {
   /** Field names with their values in canonical JSON (RFC 8785). */
   readonly fields: readonly (readonly [name: string, value: string])[];
   readonly events: readonly JudgedEvent[];
+  /** Those of the claims whose validity the record ends. */
+  readonly ended: readonly EndedIdentifier[];
+  readonly life: LifeTimes;
 }
 
 export interface JudgingContext {
@@ -100,16 +111,22 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   if (!year.ok) return year;
   const occurredAt = judgeOccurredAt(record.occurredAt, context);
   if (!occurredAt.ok) return occurredAt;
-  const identifiers = judgeIdentifiers(record, valueChain.value, context);
+  const replacements = readReplacements(record);
+  if (!replacements.ok) return replacements;
+  const identifiers = judgeIdentifiers(record, replacements.value, valueChain.value, context);
   if (!identifiers.ok) return identifiers;
+  const ended = judgeReplacements(replacements.value, identifiers.value, occurredAt.value, context);
+  if (!ended.ok) return ended;
   const fields = judgeFields(record);
   if (!fields.ok) return fields;
   const events = judgeEvents(record.events, occurredAt.value, context);
   if (!events.ok) return events;
   const canonical = identifiers.value.filter(({ isCanonical }) => isCanonical);
   const claims = canonical.map(({ claimType, value }) => claimKey(claimType, value));
+  const named =
+    replacements.value.length === 0 ? identifiers.value : identifiers.value.slice(0, record.identifiers.length);
   for (const rule of context.types.fingerprintRules) {
-    const fingerprint = fingerprintOf(rule, valueChain.value, year.value, identifiers.value, context.workspaceId);
+    const fingerprint = fingerprintOf(rule, valueChain.value, year.value, named, context.workspaceId);
     if (fingerprint !== undefined) claims.push(claimKey(fingerprintClaimType(rule.name), fingerprint));
   }
   return {
@@ -123,6 +140,8 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
       occurredAtMicros: occurredAt.value,
       fields: fields.value,
       events: events.value,
+      ended: ended.value,
+      life: lifeTimesOf(occurredAt.value, events.value, context.nowMicros),
     },
   };
 }
@@ -180,14 +199,17 @@ function judgeOccurredAt(sent: Placed<unknown> | undefined, { nowMicros }: Judgi
   return { ok: true, value: micros };
 }
 
+/** Judges what a record names, what its events replace after the rest: each old identifier, then the new one. */
 function judgeIdentifiers(
   { identifiers }: SubmittedRecord,
+  replacements: readonly SentReplacement[],
   valueChain: ValueChain,
   { types, mayLackIdentity }: JudgingContext,
 ): Judgement<JudgedIdentifier[]> {
   const judged: JudgedIdentifier[] = [];
   let canIdentify = mayLackIdentity === true;
-  for (const { typeName, value, pointer } of identifiers) {
+  const replaced = replacements.flatMap(({ old, new: next }) => [old, next]);
+  for (const { typeName, value, pointer } of replaced.length === 0 ? identifiers : [...identifiers, ...replaced]) {
     const sentType = types.find(typeName);
     const result = normaliseIdentifier(sentType, typeName, value);
     // The member that names the type stands beside the value, under one of two names.
@@ -207,7 +229,47 @@ function judgeIdentifiers(
       'a record needs at least one identifier of the item itself; parties, places, classes and documents identify none',
     );
   }
-  return { ok: true, value: judged };
+  return { ok: true, value: withoutLots(judged) };
+}
+
+/** A lot (GS1 General Specifications, AI (10)) names a batch of things, unless nothing finer is named. */
+const lotClaimType = 'lgtin';
+
+/** A lot beside an identifier of the thing itself is the batch that the thing comes from, which others come from too. */
+function withoutLots(judged: JudgedIdentifier[]): JudgedIdentifier[] {
+  const isFiner = ({ isCanonical, claimType }: JudgedIdentifier) => isCanonical && claimType !== lotClaimType;
+  if (!judged.some(({ claimType }) => claimType === lotClaimType) || !judged.some(isFiner)) return judged;
+  return judged.map((each) => (each.claimType === lotClaimType ? { ...each, isCanonical: false } : each));
+}
+
+/** What a record ends. An identifier that identifies nothing by itself has no validity to end. */
+function judgeReplacements(
+  replacements: readonly SentReplacement[],
+  identifiers: readonly JudgedIdentifier[],
+  recordOccurredAt: number | null,
+  context: JudgingContext,
+): Judgement<EndedIdentifier[]> {
+  if (replacements.length === 0) return { ok: true, value: [] };
+  const ended: EndedIdentifier[] = [];
+  const judged = identifiers.slice(identifiers.length - 2 * replacements.length);
+  for (const [at, replacement] of replacements.entries()) {
+    const [old, next] = [judged[2 * at]!, judged[2 * at + 1]!];
+    const other = [old, next].find(({ claimType }) => (context.types.find(claimType)?.subject ?? 'item') !== 'item');
+    if (other)
+      return refuse(
+        'invalid_member',
+        other.pointer,
+        'only identifiers of the item itself are replaced; parties, places, classes and documents are not',
+      );
+    if (old.claimType === next.claimType && old.value === next.value)
+      return refuse('invalid_member', next.pointer, 'an identifier cannot take the place of itself');
+    const time = judgeOccurredAt(replacement.at, context);
+    if (!time.ok) return time;
+    if (!old.isCanonical) continue;
+    const endedAtMicros = time.value ?? recordOccurredAt ?? context.nowMicros;
+    ended.push({ key: claimKey(old.claimType, old.value), endedAtMicros });
+  }
+  return { ok: true, value: ended };
 }
 
 /** Checks the names of fields and brings their values to canonical JSON. */

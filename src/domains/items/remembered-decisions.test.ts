@@ -5,6 +5,7 @@ import { createTestDatabase, type TestDatabase } from '../../testing/database.ts
 import {
   createWorkspace,
   emptyIdentityTables,
+  findBrokenRules,
   makeAbsorber,
   receiptOf,
   type Absorber,
@@ -76,4 +77,24 @@ test('a record that a workspace decided to attach becomes part of the item', asy
   await remember(workspace, 'attach', rows[0]!.item_number);
 
   expect(await absorbContradiction(workspace)).toBe('completed');
+});
+
+test('what waited when a workspace rejected its like is rejected when it is tried again, and waits for nobody', async () => {
+  const workspace = await createWorkspace(database);
+  await absorber.absorb(workspace, receiptOf(animal(sisbov, chip)));
+  expect(await absorbContradiction(workspace)).toBe('conflicted');
+  await remember(workspace, 'reject', null);
+
+  const payload = {
+    old: { identifier_type: 'chip', value: chip },
+    new: { identifier_type: 'chip', value: '982000000000003' },
+  };
+  const replacement = { ...animal(sisbov, chip), events: [{ event_type: 'identifier_replaced', payload }] };
+  await absorber.absorb(workspace, receiptOf(replacement));
+
+  const { rows } = await database.pool.query(
+    `select status, dismissed_at is not null as is_dismissed from entries where status <> 'completed'`,
+  );
+  expect(rows).toEqual([{ status: 'rejected', is_dismissed: true }]);
+  expect(await findBrokenRules(database)).toEqual([]);
 });

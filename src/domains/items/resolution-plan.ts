@@ -1,8 +1,12 @@
-import { splitClaimKey } from './judge-record.ts';
+import { claimKey, splitClaimKey, type EndedIdentifier } from './judge-record.ts';
+import { joinLives, unknownLife, type LifeTimes } from './record-times.ts';
 
-/** What deduplication looks at in a record: the keys that may identify its item. */
+/** What deduplication looks at in a record: the keys that may identify its item, and what it says of their validity. */
 export interface PlannedRecord {
   readonly claims: readonly string[];
+  /** Those of the claims whose validity it ends. */
+  readonly ended?: readonly EndedIdentifier[];
+  readonly life?: LifeTimes;
 }
 
 /** What one workspace named of an item to which several contributed. */
@@ -12,6 +16,9 @@ export interface Contributor {
   readonly isOurs: boolean;
   /** An administrator lets its word about what belongs together count for all. */
   readonly isTrusted: boolean;
+  /** True when nobody else contributed, so that its word about the end of the item counts for whoever comes later. */
+  readonly isAlone?: boolean;
+  readonly life?: LifeTimes;
 }
 
 /** What must be known of an item that exists, read while its row is locked. */
@@ -19,6 +26,10 @@ export interface KnownItem {
   readonly itemNumber: number;
   /** Its values of the claim types of which an item has one at most; several only where a person said so. */
   readonly singleClaims: ReadonlyMap<string, ReadonlySet<string>>;
+  /** Keys that lead to it and are not on it any longer: they exclude no others. */
+  readonly ended?: ReadonlySet<string>;
+  /** What the submitting workspace knows of its life. */
+  readonly life?: LifeTimes;
   readonly claimCount: number;
   /** Empty when only the submitting workspace contributed to it so far. */
   readonly contributors: readonly Contributor[];
@@ -26,7 +37,7 @@ export interface KnownItem {
   readonly separatedFrom: ReadonlySet<number>;
 }
 
-export type ContradictionReason = 'values' | 'strangers' | 'separated' | 'size';
+export type ContradictionReason = 'values' | 'ended' | 'strangers' | 'separated' | 'size';
 
 /** One thing that a record claims and that cannot be true together with another. */
 export interface Contradiction {
@@ -42,6 +53,8 @@ export interface Contradiction {
 interface Join {
   /** Index into the planned records. */
   readonly record: number;
+  /** Its place among all joins: records may be placed in another order than theirs. */
+  readonly turn: number;
   /** The lowest number of those joined; undefined when none of them existed before. */
   readonly survivor: number | undefined;
   /** The items that become the survivor through this record. */
@@ -54,7 +67,7 @@ export interface PlannedItem {
   readonly itemNumbers: number[];
   /** Indexes into the planned records, in their order. */
   readonly records: number[];
-  /** What was joined, in the order of the records. */
+  /** What was joined, in the order of the joins. */
   readonly joins: Join[];
   /** True when the workspace may not add to what identifies the item, since others contributed to it. */
   readonly isGuarded: boolean;
@@ -87,6 +100,8 @@ export interface PlanOptions {
   readonly mayLinkItems: boolean;
   /** A thing with more identifiers than this is more likely a chain of mistakes, and a person looks at it. */
   readonly identifiersMax: number;
+  /** Keys that count as ended whatever these records and items tell. */
+  readonly supposedEnds?: ReadonlySet<string>;
   decisionOn?(record: number): RememberedDecision | undefined;
   /** A known item by its number, for records that a decision leads to it. */
   knownItem?(itemNumber: number): KnownItem | undefined;
@@ -95,6 +110,8 @@ export interface PlanOptions {
 /** Mutable while planning; callers see it as `PlannedItem`. */
 interface Component extends PlannedItem {
   readonly singleClaims: Map<string, Set<string>>;
+  readonly ended: Set<string>;
+  life: LifeTimes;
   readonly separatedFrom: Set<number>;
   /** What others and we named of it; empty when it is ours alone. */
   contributors: Contributor[];
@@ -106,12 +123,20 @@ interface Component extends PlannedItem {
 /**
  * Decides which records speak of the same item, one record after the other: a record joins everything that it shares a
  * key with, if the union is free of contradiction and the workspace may link it; else it waits as a conflict and owns
- * nothing. Consistent records end in the same partition in any order.
+ * nothing. A record that ends the validity of an identifier may take a contradiction away, so what waits is looked at
+ * again. Consistent records end in the same partition in any order.
  */
 export function planResolution(records: readonly PlannedRecord[], options: PlanOptions): ResolutionPlan {
   const planner = new Planner(options);
   records.forEach((record, index) => planner.place(record, index));
+  if (records.some(({ ended = [] }) => ended.length > 0)) planner.reconsider();
   return planner.plan();
+}
+
+interface WaitingRecord {
+  readonly record: PlannedRecord;
+  readonly contradictions: readonly Contradiction[];
+  readonly touched: readonly Component[];
 }
 
 class Planner {
@@ -119,8 +144,9 @@ class Planner {
   readonly #byKey = new Map<string, Component>();
   readonly #byItem = new Map<number, Component>();
   readonly #components: Component[] = [];
-  readonly #conflicts = new Map<number, { contradictions: readonly Contradiction[]; touched: readonly Component[] }>();
+  readonly #conflicts = new Map<number, WaitingRecord>();
   readonly #rejected: number[] = [];
+  #turns = 0;
 
   constructor(options: PlanOptions) {
     this.#options = options;
@@ -130,9 +156,49 @@ class Planner {
     const touched = this.#touchedBy(record);
     const singleClaims = singleClaimsOf(record, this.#options.singleClaimTypes);
     const isSure = isSurelyConsistent(record, singleClaims, touched, this.#options);
-    const contradictions = isSure ? [] : this.#findContradictions(record, singleClaims, touched);
+    const contradictions = isSure ? [] : this.#findContradictions([record], touched);
     if (contradictions.length > 0) this.#followDecision(record, index, contradictions, touched);
     else this.#join(record, index, singleClaims, touched);
+  }
+
+  /** Places what waits and is free of contradiction by now, be it that several records are only together. */
+  reconsider(): void {
+    while (this.#placeAgain() || this.#placeTogether());
+    for (const component of this.#components) component.records.sort((a, b) => a - b);
+  }
+
+  #placeAgain(): boolean {
+    const waiting = [...this.#conflicts];
+    for (const [index, { record }] of waiting) {
+      this.#conflicts.delete(index);
+      this.place(record, index);
+    }
+    return this.#conflicts.size > 0 && this.#conflicts.size < waiting.length;
+  }
+
+  /** Places records that hang together, if they contradict neither each other nor what they touch. */
+  #placeTogether(): boolean {
+    const waiting = [...this.#conflicts];
+    const numberOf = new Map(this.#components.map((component, at) => [component, at]));
+    const groups = groupBySharedKeys(
+      waiting.map(([, { record }]) => record),
+      (key) => this.#touchedBy({ claims: [key] }).map((component) => numberOf.get(component)!),
+    );
+    let hasPlaced = false;
+    for (const group of groups) {
+      if (group.length === 1) continue;
+      const records = group.map((at) => waiting[at]![1].record);
+      const touched = this.#touchedBy({ claims: records.flatMap(({ claims }) => claims) });
+      if (this.#findContradictions(records, touched).length > 0) continue;
+      for (const at of group) {
+        const [index, { record }] = waiting[at]!;
+        const singleClaims = singleClaimsOf(record, this.#options.singleClaimTypes);
+        this.#conflicts.delete(index);
+        this.#join(record, index, singleClaims, this.#touchedBy(record));
+      }
+      hasPlaced = true;
+    }
+    return hasPlaced;
   }
 
   plan(): ResolutionPlan {
@@ -178,7 +244,7 @@ class Planner {
     const [first, ...others] = touched;
     const target = first ?? startComponent(undefined);
     if (!first) this.#components.push(target);
-    if (others.length > 0) joinAll(target, others, index);
+    if (others.length > 0) joinAll(target, others, index, (this.#turns += 1));
     target.isGuarded = target.contributors.length > 0 && !this.#options.mayLinkItems;
     if (target.contributors.length > 0) addOurKeys(target.contributors, record.claims);
     for (const key of record.claims) {
@@ -186,6 +252,8 @@ class Planner {
       this.#byKey.set(key, target);
     }
     addSingleClaims(target.singleClaims, singleClaims);
+    for (const { key } of record.ended ?? []) target.ended.add(key);
+    target.life = joinLives(target.life, record.life ?? unknownLife);
     target.records.push(index);
   }
 
@@ -195,11 +263,12 @@ class Planner {
     contradictions: readonly Contradiction[],
     touched: readonly Component[],
   ): void {
-    const decision = this.#options.decisionOn?.(index);
+    // Who decided about identifiers did not decide what becomes of them.
+    const decision = endsNothing(record) ? this.#options.decisionOn?.(index) : undefined;
     const item = decision?.itemNumber == null ? undefined : this.#options.knownItem?.(decision.itemNumber);
     if (decision?.itemNumber === null) this.#rejected.push(index);
     else if (item) this.#attach(record, index, this.#componentOf(item));
-    else this.#conflicts.set(index, { contradictions, touched });
+    else this.#conflicts.set(index, { record, contradictions, touched });
   }
 
   /** Puts a record where a person put its like before; what other items own stays theirs. */
@@ -208,30 +277,32 @@ class Planner {
     for (const key of free) this.#byKey.set(key, target);
     addSingleClaims(target.singleClaims, singleClaimsOf({ claims: free }, this.#options.singleClaimTypes));
     target.claimCount += free.length;
+    target.life = joinLives(target.life, record.life ?? unknownLife);
     target.isGuarded = target.contributors.length > 0 && !this.#options.mayLinkItems;
     target.records.push(index);
   }
 
-  #findContradictions(
-    record: PlannedRecord,
-    singleClaims: readonly SingleClaim[],
-    touched: readonly Component[],
-  ): Contradiction[] {
+  /** What contradicts if these records and all that they touch are one item. */
+  #findContradictions(records: readonly PlannedRecord[], touched: readonly Component[]): Contradiction[] {
+    const { identifiersMax, mayLinkItems, singleClaimTypes, supposedEnds = nothing } = this.#options;
     const isOurs = touched.every(({ contributors }) => contributors.length === 0);
-    const contradictions = contradictingValues(singleClaims, touched).map(([claimType, values]): Contradiction => ({
-      reason: 'values',
-      claimType,
-      values,
-      isOurs,
-    }));
+    const singleClaims = records.flatMap((record) => singleClaimsOf(record, singleClaimTypes));
+    const contradictions = contradictingValues(
+      singleClaims,
+      touched,
+      endedAmong(records, touched).union(supposedEnds),
+    ).map(([claimType, values]): Contradiction => ({ reason: 'values', claimType, values, isOurs }));
     const add = (reason: ContradictionReason) => contradictions.push({ reason, claimType: '', values: [], isOurs });
     if (areSeparated(touched)) add('separated');
+    if (outlivesItsEnd(records, touched, mayLinkItems)) add('ended');
     const claimCount = touched.reduce((sum, component) => sum + component.claimCount, 0);
-    const added = record.claims.filter((key) => this.#isFree(key)).length;
-    if (claimCount + added > this.#options.identifiersMax) add('size');
-    if (!isOurs && !this.#options.mayLinkItems && contradictions.length === 0) {
+    const added = new Set(records.flatMap(({ claims }) => claims.filter((key) => this.#isFree(key)))).size;
+    if (claimCount + added > identifiersMax) add('size');
+    if (!isOurs && !mayLinkItems && contradictions.length === 0) {
       const contributors = touched.flatMap((component) => component.contributors);
-      if (touched.length > 1 || !isVouchedFor(record, contributors)) add('strangers');
+      const [record, ...others] = records;
+      const mayJoin = touched.length === 1 && others.length === 0 && isVouchedFor(record!, contributors);
+      if (!mayJoin || !endsNothing(record!, touched[0]!.ended)) add('strangers');
     }
     return contradictions;
   }
@@ -249,6 +320,8 @@ function startComponent(item: KnownItem | undefined): Component {
     records: [],
     joins: [],
     singleClaims,
+    ended: new Set(item?.ended),
+    life: item?.life ?? unknownLife,
     separatedFrom: new Set(item?.separatedFrom),
     contributors: item ? [...item.contributors] : [],
     claimCount: item?.claimCount ?? 0,
@@ -272,11 +345,11 @@ function findRoot(component: Component): Component {
   return root;
 }
 
-function joinAll(target: Component, others: readonly Component[], record: number): void {
+function joinAll(target: Component, others: readonly Component[], record: number, turn: number): void {
   const lowest = [target, ...others].flatMap(({ itemNumbers }) => itemNumbers.slice(0, 1)).toSorted((a, b) => a - b);
   for (const other of others) join(target, other);
-  target.joins.push({ record, survivor: lowest[0], losers: lowest.slice(1) });
-  target.joins.sort((a, b) => a.record - b.record);
+  target.joins.push({ record, turn, survivor: lowest[0], losers: lowest.slice(1) });
+  target.joins.sort((a, b) => a.turn - b.turn);
 }
 
 function join(target: Component, other: Component): void {
@@ -289,6 +362,8 @@ function join(target: Component, other: Component): void {
   for (const [claimType, values] of other.singleClaims) {
     for (const value of values) addSingleClaims(target.singleClaims, [[claimType, value]]);
   }
+  for (const key of other.ended) target.ended.add(key);
+  target.life = joinLives(target.life, other.life);
   for (const itemNumber of other.separatedFrom) target.separatedFrom.add(itemNumber);
   target.contributors.push(...other.contributors);
   target.claimCount += other.claimCount;
@@ -322,6 +397,8 @@ function isSurelyConsistent(
 ): boolean {
   const [only] = touched;
   if (touched.length > 1 || (only && only.contributors.length > 0)) return false;
+  if (!endsNothing(record) || (only && record.life?.latestMicros != null && outlivesItsEnd([record], touched, false)))
+    return false;
   if (record.claims.length + (only?.claimCount ?? 0) > identifiersMax) return false;
   return singleClaims.every(([claimType, value], at) => {
     for (let before = 0; before < at; before += 1) if (singleClaims[before]![0] === claimType) return false;
@@ -329,12 +406,17 @@ function isSurelyConsistent(
   });
 }
 
-/** Types of which the union would have values that nobody said belong together. */
+/** Types of which the union would have values valid at once that nobody said belong together. */
 function contradictingValues(
   singleClaims: readonly SingleClaim[],
   touched: readonly Component[],
+  ended: ReadonlySet<string>,
 ): [claimType: string, values: string[]][] {
-  const sides = [...touched.map((component) => component.singleClaims), ...singleClaims.map((claim) => sideOf(claim))];
+  const valid = singleClaims.filter(([claimType, value]) => ended.size === 0 || !ended.has(claimKey(claimType, value)));
+  const sides = [
+    ...touched.map((component) => withoutEnded(component.singleClaims, ended)),
+    ...valid.map((claim) => sideOf(claim)),
+  ];
   const contradicting = new Map<string, Set<string>>();
   const united = new Map<string, ReadonlySet<string>>();
   for (const side of sides) {
@@ -353,6 +435,67 @@ function contradictingValues(
 
 function sideOf([claimType, value]: SingleClaim): ReadonlyMap<string, ReadonlySet<string>> {
   return new Map([[claimType, new Set([value])]]);
+}
+
+function withoutEnded(
+  singleClaims: ReadonlyMap<string, ReadonlySet<string>>,
+  ended: ReadonlySet<string>,
+): ReadonlyMap<string, ReadonlySet<string>> {
+  if (ended.size === 0) return singleClaims;
+  const valid = new Map<string, ReadonlySet<string>>();
+  for (const [claimType, values] of singleClaims) {
+    const left = [...values].filter((value) => !ended.has(claimKey(claimType, value)));
+    if (left.length > 0) valid.set(claimType, new Set(left));
+  }
+  return valid;
+}
+
+function endedAmong(records: readonly PlannedRecord[], touched: readonly Component[]): Set<string> {
+  const ended = new Set(records.flatMap((record) => (record.ended ?? []).map(({ key }) => key)));
+  for (const component of touched) for (const key of component.ended) ended.add(key);
+  return ended;
+}
+
+/** True for a record that ends no identifier, or none but those that are ended before. */
+function endsNothing({ ended = [] }: PlannedRecord, before: ReadonlySet<string> = nothing): boolean {
+  return ended.every(({ key }) => before.has(key));
+}
+
+const nothing: ReadonlySet<string> = new Set();
+
+/**
+ * Whether one of the things to be joined ended before something that another tells of. An end counts for the workspace
+ * that says it, and for all others if an administrator trusts that workspace or nobody else contributed to the item.
+ */
+function outlivesItsEnd(
+  records: readonly PlannedRecord[],
+  touched: readonly Component[],
+  mayLinkItems: boolean,
+): boolean {
+  const sides = [
+    ...touched.map((component) => heardLife(component, mayLinkItems)),
+    ...records.map(({ life = unknownLife }) => life),
+  ];
+  return sides.some(({ endedAtMicros }, at) =>
+    sides.some(
+      ({ latestMicros }, other) =>
+        other !== at && endedAtMicros !== null && latestMicros !== null && latestMicros > endedAtMicros,
+    ),
+  );
+}
+
+/** What the submitting workspace has to heed of the life of a thing: what it said itself, and what counts for all. */
+function heardLife({ life, contributors }: Component, mayLinkItems: boolean): LifeTimes {
+  if (contributors.length === 0) return life;
+  const hasJoined = contributors.some(({ isOurs }) => isOurs);
+  return contributors.reduce((heard, { life: told = unknownLife, isOurs, isTrusted, isAlone = false }) => {
+    if (isOurs) return heard;
+    const endsForAll = isTrusted || (isAlone && !hasJoined);
+    return joinLives(heard, {
+      endedAtMicros: endsForAll ? told.endedAtMicros : null,
+      latestMicros: mayLinkItems ? told.latestMicros : null,
+    });
+  }, life);
 }
 
 function areSeparated(touched: readonly Component[]): boolean {

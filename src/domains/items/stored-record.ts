@@ -3,10 +3,12 @@ import {
   claimKey,
   isFingerprint,
   splitClaimKey,
+  type EndedIdentifier,
   type JudgedEvent,
   type JudgedIdentifier,
   type JudgedRecord,
 } from './judge-record.ts';
+import { unknownLife, type LifeTimes } from './record-times.ts';
 import { identifierMembers, quoteName } from './stored-json.ts';
 import type { ValueChain } from './value-chain.ts';
 
@@ -19,6 +21,10 @@ export interface StoredRecord {
   fields: Record<string, unknown>;
   /** Fingerprints of complete contextual sets, as `[claim type, value]`. */
   fingerprints?: [string, string][];
+  /** Identifiers that the entry ended, as `[claim type, value, microseconds]`. */
+  ended?: [string, string, number][];
+  /** When the item ended and the latest occurrence that was stated, in microseconds. */
+  life?: StoredLife;
   /** Events that the entry brought when its item had them already. */
   repeated?: StoredEvent[];
   /** What an entry that waits brings beside: a complete one has it in the rows of its item and events. */
@@ -35,7 +41,11 @@ export interface StoredWaiting {
 /** `[type, occurred at in microseconds, visibility, key as hex, payload]` */
 type StoredEvent = [string, number | null, JudgedEvent['visibility'], string | null, unknown];
 
-type RecordContent = Pick<JudgedRecord, 'identifiers' | 'fields' | 'claims'>;
+/** `LifeTimes` as JSON. */
+export type StoredLife = [endedAtMicros: number | null, latestMicros: number | null];
+
+type RecordContent = Pick<JudgedRecord, 'identifiers' | 'fields' | 'claims'> &
+  Partial<Pick<JudgedRecord, 'ended' | 'life'>>;
 
 /** The record of an entry that is part of an item. */
 export function completedRecordJson(record: RecordContent, repeated: readonly JudgedEvent[]): string {
@@ -73,7 +83,7 @@ export function waitingRecord(
   return { ...record, waiting: { ...nature, events: JSON.parse(eventsJson(events)) as StoredEvent[] } };
 }
 
-function openRecordJson({ identifiers, fields, claims }: RecordContent): string {
+function openRecordJson({ identifiers, fields, claims, ended = [], life = unknownLife }: RecordContent): string {
   let identifiersText = '';
   for (const identifier of identifiers) {
     identifiersText += `${identifiersText === '' ? '' : ','}[${identifierMembers(identifier)}]`;
@@ -83,7 +93,27 @@ function openRecordJson({ identifiers, fields, claims }: RecordContent): string 
   const fingerprints = claims.filter(isFingerprint);
   const fingerprintsText =
     fingerprints.length === 0 ? '' : `,"fingerprints":${JSON.stringify(fingerprints.map(splitClaimKey))}`;
-  return `{"identifiers":[${identifiersText}],"fields":{${fieldsText}}${fingerprintsText}`;
+  const endedText =
+    ended.length === 0
+      ? ''
+      : `,"ended":${JSON.stringify(ended.map(({ key, endedAtMicros }) => [...splitClaimKey(key), endedAtMicros]))}`;
+  const lifeText = lifeMember(life);
+  return `{"identifiers":[${identifiersText}],"fields":{${fieldsText}}${fingerprintsText}${endedText}${lifeText}`;
+}
+
+/** `,"life":[…]` to put into the text of an object; nothing when nothing is known of it. */
+export function lifeMember({ endedAtMicros, latestMicros }: LifeTimes): string {
+  return endedAtMicros === null && latestMicros === null ? '' : `,"life":[${endedAtMicros},${latestMicros}]`;
+}
+
+/** The life that a stored object tells of. */
+export function lifeOfStored({ life }: { life?: StoredLife }): LifeTimes {
+  return life ? { endedAtMicros: life[0], latestMicros: life[1] } : unknownLife;
+}
+
+/** The identifiers that a stored record ended. */
+export function endedOfRecord({ ended = [] }: StoredRecord): EndedIdentifier[] {
+  return ended.map(([claimType, value, endedAtMicros]) => ({ key: claimKey(claimType, value), endedAtMicros }));
 }
 
 /** The identifiers of a stored record. */

@@ -5,6 +5,7 @@ import type { QueueWork } from '#platform/queue/definition.ts';
 import {
   absorbRecords,
   ContentionError,
+  makeCaseRetries,
   makeItemNumberSource,
   makeQualityRulesCache,
   type AbsorbContext,
@@ -17,6 +18,7 @@ import {
 import { absorbOneByOne, absorbOrBisect } from './careful-absorption.ts';
 import { bulkLane, chunkEntriesMax, smallLane } from './cut-receipts.ts';
 import { readChunk } from './read-chunk.ts';
+import { recountEntries } from './recount-entries.ts';
 import { bodyPartBytes, findUnsettled, readBodyRange, readSmallBodies, settleReceipts } from './receipts.store.ts';
 import { deduplicationQueue, nameSome, type DeduplicationJob } from './reception.jobs.ts';
 import { countVerdicts } from './verdict-counts.ts';
@@ -49,12 +51,20 @@ interface WorkedChunks {
   readonly requestIds: readonly string[];
   /** Settles with the statements that were on their way when the commit was sent; only then is the work done. */
   readonly written: Promise<unknown>;
+  readonly hasRetries: boolean;
 }
 
 /** Makes the work behind the queue `deduplication`. */
 export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg.Pool): QueueWork<DeduplicationJob> {
   const { database, loadTypes, logger } = options;
   const takeItemNumbers = makeItemNumberSource(attemptPool);
+  const { retryDue } = makeCaseRetries({
+    pool: database.pool,
+    takeNumbers: takeItemNumbers,
+    loadTypes,
+    identifiersMax: options.identifiersPerItemMax,
+    recount: recountEntries,
+  });
   const loadQualityRules = makeQualityRulesCache();
   const cursors = [firstWorkspace, firstWorkspace];
   const recentlyDone = makeRecentlyDone();
@@ -93,6 +103,7 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
       if (!worked) return undefined;
       await worked.written;
       finish(worked);
+      if (worked.hasRetries) await retryWaiting();
       return worked;
     } catch (error) {
       if (claimed.length > 0) await postponeAfter(error, claimed, database, logger);
@@ -113,6 +124,12 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
     );
   };
 
+  /** A retry that is missed here is made up for by the next sweep. */
+  const retryWaiting = () =>
+    retryDue().catch((error: unknown) =>
+      logger.warn({ err: error }, 'records that wait as conflicts could not be tried again'),
+    );
+
   return {
     queue: deduplicationQueue,
     concurrency: options.deduplicationConcurrency,
@@ -130,6 +147,7 @@ export function makeDeduplication(options: ReceptionWorkOptions, attemptPool: pg
       return (await workNext()) !== undefined;
     },
     async tidy() {
+      await retryWaiting();
       const unsettled = await findUnsettled(database.pool, settledUpTo, settledAtOnce);
       settledUpTo = unsettled.length < settledAtOnce ? 0 : unsettled.at(-1)!.received_sequence;
       if (unsettled.length > 0)
@@ -205,7 +223,7 @@ async function workChunks(
     types: context.types,
     takeNumbers: context.takeItemNumbers,
   };
-  const { verdicts, written } = await absorb(client, absorbContext, chunks, records, context.attemptPool);
+  const { verdicts, written, hasRetries } = await absorb(client, absorbContext, chunks, records, context.attemptPool);
   let from = 0;
   const counts = recordsOf.map((of) => countVerdicts(verdicts.slice(from, (from += of.length))));
   const finished = finishChunks(
@@ -217,7 +235,7 @@ async function workChunks(
   const all = written.then(() => finished);
   all.catch(() => {});
   const requestIds = chunks.flatMap((chunk) => receipts.get(chunk.receipt_id)?.request_id ?? []);
-  return { chunks, counts, verdicts, requestIds: nameSome(requestIds), written: all };
+  return { chunks, counts, verdicts, requestIds: nameSome(requestIds), written: all, hasRetries };
 }
 
 /** The first try goes straight; after a failure each record is treated as if it could be the cause. */
@@ -234,7 +252,8 @@ async function absorb(
   const verdicts = isDeadly
     ? await absorbOneByOne(client, context, chunks[0]!, records, attemptPool)
     : await absorbOrBisect(client, context, records);
-  return { verdicts, written: Promise.resolve() };
+  // What was tried with care leaves its retries to the sweep.
+  return { verdicts, written: Promise.resolve(), hasRetries: false };
 }
 
 /** The bytes of each chunk. Chunks of small receipts are read in one query. */

@@ -1,5 +1,6 @@
+import type pg from 'pg';
 import { byteaArray, int2Array, int4Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
-import type { Knex, Queryable } from '#platform/database.ts';
+import { withTransaction, type Knex, type Queryable } from '#platform/database.ts';
 import { idempotencyExpiry, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import { countedAtMost, type Page } from '#platform/page.ts';
 import type { BodyCharset, BodyFormat } from './body-format.ts';
@@ -269,23 +270,35 @@ export async function findFinished(queryable: Queryable, receiptIds: readonly st
 }
 
 /**
- * Settles those of these receipts that are cut and have no open chunk. A statement of its own, after the commit of the
+ * Settles those of these receipts that are cut and have no open chunk. A transaction of its own, after the commit of the
  * chunk: of two transactions that end the last two chunks, neither sees the other's.
  */
-export async function settleReceipts(queryable: Queryable, receiptIds: readonly string[]): Promise<number> {
-  const { rowCount } = await queryable.query({
-    name: 'settle_receipts',
-    text: `update receipts set finished_at = now(), outcome = case when sums.errors > 0 then 'completed_with_errors' else 'completed' end
-           from (
-             select wanted.receipt_id, coalesce(sum(rejected + failed + conflicted), 0) as errors, coalesce(bool_or(not is_done), false) as is_open
-             from unnest($1::uuid[]) as wanted (receipt_id)
-             left join receipt_chunks on receipt_chunks.receipt_id = wanted.receipt_id
-             group by wanted.receipt_id
-           ) as sums
-           where receipts.receipt_id = sums.receipt_id and receipts.finished_at is null and receipts.cut_at is not null and not sums.is_open`,
-    values: [uuidArray(receiptIds)],
+export async function settleReceipts(pool: pg.Pool, receiptIds: readonly string[]): Promise<number> {
+  return withTransaction(pool, async (client) => {
+    const { rows } = await client.query<{ receipt_id: string }>({
+      name: 'lock_receipts_to_settle',
+      text: `select receipt_id from receipts
+             where receipt_id = any($1::uuid[]) and finished_at is null and cut_at is not null
+               and not exists (select 1 from receipt_chunks where receipt_chunks.receipt_id = receipts.receipt_id and not is_done)
+             order by receipt_id for no key update`,
+      values: [uuidArray(receiptIds)],
+    });
+    if (rows.length === 0) return 0;
+    // Another statement, so that it sees the counts of whoever held the lock before.
+    const { rowCount } = await client.query({
+      name: 'settle_receipts',
+      text: `update receipts set finished_at = now(), outcome = case when sums.errors > 0 then 'completed_with_errors' else 'completed' end
+             from (
+               select wanted.receipt_id, coalesce(sum(rejected + failed + conflicted), 0) as errors, coalesce(bool_or(not is_done), false) as is_open
+               from unnest($1::uuid[]) as wanted (receipt_id)
+               left join receipt_chunks on receipt_chunks.receipt_id = wanted.receipt_id
+               group by wanted.receipt_id
+             ) as sums
+             where receipts.receipt_id = sums.receipt_id and not sums.is_open`,
+      values: [uuidArray(rows.map((row) => row.receipt_id))],
+    });
+    return rowCount ?? 0;
   });
-  return rowCount ?? 0;
 }
 
 /** Receipts that are cut but not settled, from a place in the order of arrival on. */

@@ -1,16 +1,13 @@
 import { int4Array, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { positionOfEntry, receiptIdOfEntry } from '#platform/ids.ts';
-import type { ResettledEntry } from '#domains/items/index.ts';
+import type { RecountedEntry } from '#domains/items/index.ts';
 import { countVerdicts } from './verdict-counts.ts';
-
-/** An entry whose counted state changed. */
-type RecountedEntry = Pick<ResettledEntry, 'entryId' | 'from' | 'to'>;
 
 const counters = ['completed', 'rejected', 'failed', 'conflicted', 'created', 'enriched'] as const;
 
 /**
- * Brings the counts of receipts in line with entries that a person settled otherwise. When the receipt was finished stays
+ * Brings the counts of receipts in line with entries that ended otherwise than their chunk did. When the receipt was finished stays
  * as it was. The caller changes nothing else after it, since receipts come last in the order of locks.
  */
 export async function recountEntries(queryable: Queryable, entries: readonly RecountedEntry[]): Promise<void> {

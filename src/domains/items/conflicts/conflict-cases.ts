@@ -107,14 +107,18 @@ function draftCases(
 }
 
 /**
- * Brings open cases that touch items in line with what the items are now: a case may have fallen into several, and one
- * of which nothing waits any longer is closed. The caller holds the rows of the items.
+ * Brings open cases that touch items or identifiers in line with what the items are now: a case may have fallen into
+ * several, and one of which nothing waits any longer is closed. The caller holds the rows of the items.
  */
-export async function regroupCases(queryable: Queryable, itemNumbers: readonly number[]): Promise<void> {
-  const isTouched = await findCasesTouching(queryable, [], itemNumbers);
+export async function regroupCases(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+  named: readonly string[] = [],
+): Promise<void> {
+  const isTouched = await findCasesTouching(queryable, named, itemNumbers);
   if (isTouched.length === 0) return;
   await lockCases(queryable);
-  const touched = await findCasesTouching(queryable, [], itemNumbers);
+  const touched = await findCasesTouching(queryable, named, itemNumbers);
   const conflictIds = [...new Set(touched.map((each) => each.conflictId))];
   const waiting = await findWaitingEntries(queryable, conflictIds);
   const keys = [...new Set(waiting.flatMap((entry) => entry.claims))];

@@ -229,11 +229,17 @@ const sentences: Readonly<Record<Exclude<Contradiction['reason'], 'values'>, str
   strangers:
     'A record ties together what different participants contributed, and nobody they trust says that it is one.',
   separated: 'A record names two items that a person keeps apart.',
+  ended: 'A record tells of something later than the end of its item.',
   size: 'With a record an item would have more identifiers than one thing is likely to have.',
 };
 
 function showContradiction({ reason, claimType, values, isOurs }: Contradiction, seesAll: boolean) {
   const isShown = isOurs || seesAll;
+  if (reason === 'ended' && !isShown) {
+    // Perhaps only others said that the item ended.
+    const sentence = 'A record contradicts what others sent of the same item.';
+    return { reason: 'values' as const, identifier_type: null, values: [], sentence };
+  }
   const sentence =
     reason !== 'values'
       ? sentences[reason]

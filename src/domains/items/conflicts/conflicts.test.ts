@@ -139,6 +139,30 @@ describe('a contested component', () => {
     expect(details.evidence.items.map((item) => item.identifiers.length)).toEqual([1, 2]);
   });
 
+  test('says that an item ended to who said so, and not to others', async () => {
+    const animal = newSisbov();
+    const seen = { identifiers: [animal], occurred_at: '2025-01-04T00:00:00Z' };
+    await send([{ identifiers: [animal], events: [{ event_type: 'death', occurred_at: '2025-01-03T00:00:00Z' }] }]);
+    await send([seen]);
+    await send([{ ...seen, metadata: { note: 'n' } }], strangersKey);
+    const [ours, theirs] = [
+      await read(await conflictAbout(animal)),
+      await read(await conflictAbout(animal), strangersKey),
+    ];
+
+    expect(ours.contradictions).toEqual([
+      {
+        reason: 'ended',
+        identifier_type: null,
+        values: [],
+        sentence: 'A record tells of something later than the end of its item.',
+      },
+    ]);
+    expect(theirs.contradictions).toMatchObject([
+      { reason: 'values', sentence: 'A record contradicts what others sent of the same item.' },
+    ]);
+  });
+
   test('stays one case when more evidence comes, also by other identifiers', async () => {
     const { one, other, conflictId } = await contest();
     const third = newChip();

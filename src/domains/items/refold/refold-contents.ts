@@ -7,7 +7,7 @@ import {
   type StoredContributionState,
 } from '../contribution-state.ts';
 import { claimKey } from '../judge-record.ts';
-import { fieldsOfRecord, identifiersOfRecord } from '../stored-record.ts';
+import { fieldsOfRecord, identifiersOfRecord, lifeOfStored } from '../stored-record.ts';
 import type { Division, Evidence } from './refold-evidence.ts';
 import type { RefoldedItem } from './refold-plan.ts';
 import type { MergeRow } from './refold.store.ts';
@@ -40,7 +40,7 @@ interface OrderedContent {
 /** What each workspace knows of an item, folded from its entries in their order. */
 export function statesOf(
   item: RefoldedItem,
-  { rows, divisions }: Evidence,
+  { rows, divisions, toldEnds }: Evidence,
   overrides: readonly Override[],
 ): Map<string, ContributionState> {
   const contents = new Map<string, OrderedContent[]>();
@@ -55,7 +55,13 @@ export function statesOf(
     const identifiers = identifiersOfRecord(row.record).filter(
       ({ claimType, value }) => !elsewhere.has(claimKey(claimType, value)),
     );
-    add(row.workspace_id, entry.order, { identifiers, fields: fieldsOfRecord(row.record) });
+    const life = lifeOfStored(row.record);
+    add(row.workspace_id, entry.order, { identifiers, fields: fieldsOfRecord(row.record), life });
+  }
+  for (const { item_number: told, workspace_id: workspaceId, occurred_at_micros: endedAtMicros } of toldEnds) {
+    if (!item.itemNumbers.includes(told) || !contents.has(workspaceId)) continue;
+    const order = { entryId: '', effectiveAtMicros: endedAtMicros, receivedSequence: 0 };
+    add(workspaceId, order, { identifiers: [], fields: [], life: { endedAtMicros, latestMicros: endedAtMicros } });
   }
   for (const { workspaceId, mergeId, atMicros, values } of overrides) {
     const fields = fieldsOfRecord({ identifiers: [], fields: { ...values } });

@@ -1,8 +1,10 @@
 import type pg from 'pg';
+import { findToldEvents } from '#domains/events/index.ts';
 import { ContentionError } from '../absorption.ts';
 import { findContributions, type ContributionRow } from '../contributors.store.ts';
 import { lockItems, lockMerging } from '../deduplication.store.ts';
 import { claimKey } from '../judge-record.ts';
+import { endingEventTypes } from '../record-times.ts';
 import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';
 import type { EvidenceEntry, EvidenceMerge } from './refold-plan.ts';
 import {
@@ -34,6 +36,8 @@ export interface Evidence {
   readonly keys: readonly OwnedKey[];
   readonly contributions: readonly ContributionRow[];
   readonly divisions: readonly Division[];
+  /** Ends of items that workspaces told without a record. */
+  readonly toldEnds: readonly { item_number: number; workspace_id: string; occurred_at_micros: number }[];
   /** Each piece of evidence with the row that it stands for. */
   readonly rows: ReadonlyMap<EvidenceEntry, EvidenceEntryRow>;
 }
@@ -59,13 +63,14 @@ export async function gatherEvidence(client: pg.ClientBase, question: EvidenceQu
     throw new ContentionError();
   const items = await findItemsWithMembers(client, roots);
   const numbers = items.map((row) => row.item_number);
-  const [complete, divided, merges, separations, keys, contributions, waiting] = await Promise.all([
+  const [complete, divided, merges, separations, keys, contributions, toldEnds, waiting] = await Promise.all([
     findEntriesOfItems(client, numbers),
     findDivisions(client, numbers),
     findMerges(client, numbers),
     findSeparationsOf(client, numbers),
     findKeysOfItems(client, numbers),
     findContributions(client, numbers),
+    findToldEvents(client, numbers, endingEventTypes),
     lockEntries(client, question.waiting),
   ]);
   if (waiting.some(({ status }) => status !== 'conflicted')) throw new ContentionError();
@@ -85,6 +90,7 @@ export async function gatherEvidence(client: pg.ClientBase, question: EvidenceQu
     separations,
     keys,
     contributions,
+    toldEnds,
     divisions: divided.map(({ entry_id: entryId, division_item: itemNumber, claims }) => ({
       entryId,
       itemNumber,
@@ -100,6 +106,7 @@ export function onlyIdentifiers(record: StoredRecord, keys: ReadonlySet<string>)
     fields: {},
     identifiers: record.identifiers.filter(([, , claimType, value]) => keys.has(claimKey(claimType, value))),
     fingerprints: (record.fingerprints ?? []).filter(([claimType, value]) => keys.has(claimKey(claimType, value))),
+    ended: (record.ended ?? []).filter(([claimType, value]) => keys.has(claimKey(claimType, value))),
   };
 }
 

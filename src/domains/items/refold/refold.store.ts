@@ -1,6 +1,6 @@
-import { int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
+import { int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
-import type { EntryOutcome, EntryStatus } from '../deduplication.store.ts';
+import type { ClaimEnd, EntryOutcome, EntryStatus } from '../deduplication.store.ts';
 import { claimKey, splitClaimKey } from '../judge-record.ts';
 import type { StoredRecord } from '../stored-record.ts';
 import type { ValueChain } from '../value-chain.ts';
@@ -157,6 +157,8 @@ export interface GivenKey {
   readonly workspaceId: string | null;
   readonly itemNumber: number;
   readonly entryId: string;
+  /** The end of its validity, if an entry that counts tells one. */
+  readonly end: ClaimEnd | undefined;
 }
 
 /** Gives keys to items as they are now, and lets go of those that nothing names any longer. */
@@ -169,6 +171,10 @@ export async function writeKeys(
     const pairs = keys.map(({ key }) => splitClaimKey(key));
     return [textArray(pairs.map((pair) => pair[0])), textArray(pairs.map((pair) => pair[1]))];
   };
+  const endColumns = (keys: readonly GivenKey[]): [Buffer, Buffer] => [
+    timestamptzArray(keys.map(({ end }) => end?.endedAtMicros ?? null)),
+    uuidArray(keys.map(({ end }) => end?.entryId ?? null)),
+  ];
   const shared = given.filter(({ workspaceId }) => workspaceId === null);
   const own = given.filter(({ workspaceId }) => workspaceId !== null);
   const releasedShared = released.filter(({ workspaceId }) => workspaceId === null);
@@ -176,21 +182,26 @@ export async function writeKeys(
   await Promise.all([
     queryable.query({
       name: 'give_claims',
-      text: `update identifier_claims as claims set item_number = given.item_number, entry_id = given.entry_id
-             from unnest($1::text[], $2::text[], $3::int8[], $4::uuid[]) as given (identifier_type, value, item_number, entry_id)
+      text: `update identifier_claims as claims
+             set item_number = given.item_number, entry_id = given.entry_id, ended_at = given.ended_at, ended_by = given.ended_by
+             from unnest($1::text[], $2::text[], $3::int8[], $4::uuid[], $5::timestamptz[], $6::uuid[])
+               as given (identifier_type, value, item_number, entry_id, ended_at, ended_by)
              where claims.identifier_type = given.identifier_type collate "C" and claims.value = given.value collate "C"
-               and (claims.item_number, claims.entry_id) is distinct from (given.item_number, given.entry_id)`,
+               and (claims.item_number, claims.entry_id, claims.ended_at, claims.ended_by)
+                 is distinct from (given.item_number, given.entry_id, given.ended_at, given.ended_by)`,
       values: [
         ...columnsOf(shared),
         int8Array(shared.map(({ itemNumber }) => itemNumber)),
         uuidArray(shared.map(({ entryId }) => entryId)),
+        ...endColumns(shared),
       ],
     }),
     queryable.query({
       name: 'give_workspace_claims',
-      text: `update workspace_claims as claims set item_number = given.item_number, entry_id = given.entry_id
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::int8[], $5::uuid[])
-               as given (workspace_id, identifier_type, value, item_number, entry_id)
+      text: `update workspace_claims as claims
+             set item_number = given.item_number, entry_id = given.entry_id, ended_at = given.ended_at, ended_by = given.ended_by
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::int8[], $5::uuid[], $6::timestamptz[], $7::uuid[])
+               as given (workspace_id, identifier_type, value, item_number, entry_id, ended_at, ended_by)
              where claims.workspace_id = given.workspace_id and claims.identifier_type = given.identifier_type collate "C"
                and claims.value = given.value collate "C"`,
       values: [
@@ -198,6 +209,7 @@ export async function writeKeys(
         ...columnsOf(own),
         int8Array(own.map(({ itemNumber }) => itemNumber)),
         uuidArray(own.map(({ entryId }) => entryId)),
+        ...endColumns(own),
       ],
     }),
     queryable.query({

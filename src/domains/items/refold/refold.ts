@@ -1,10 +1,16 @@
 import type pg from 'pg';
 import { rehomeEvents, removeEventsOfEntries, withdrawEventsOfEntries } from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
-import { insertItems, upsertContributions, type WrittenContribution } from '../deduplication.store.ts';
+import {
+  earliestEnds,
+  insertItems,
+  upsertContributions,
+  type ClaimEnd,
+  type WrittenContribution,
+} from '../deduplication.store.ts';
 import { ContributionState, type StoredContributionState } from '../contribution-state.ts';
-import { claimsOfRecord, finishedRecord } from '../stored-record.ts';
 import { countVersionsOfEvents, endVersions } from '../history/version-counts.store.ts';
+import { claimsOfRecord, endedOfRecord, finishedRecord } from '../stored-record.ts';
 import type { ValueChain } from '../value-chain.ts';
 import { restoreEvents, waitingAgain } from './entry-events.ts';
 import {
@@ -83,14 +89,18 @@ export interface RefoldRequest {
   readonly separated?: readonly (readonly [number, number])[];
 }
 
-/** An entry whose state changed after its receipt was settled. */
-export interface ResettledEntry {
+/** An entry whose counted state changed after its chunk was worked. */
+export interface RecountedEntry {
   readonly entryId: string;
+  readonly from: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
+  readonly to: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
+}
+
+/** An entry that a person settled otherwise. */
+export interface ResettledEntry extends RecountedEntry {
   readonly workspaceId: string;
   /** The item that it is part of now, if it is. */
   readonly itemNumber: number | null;
-  readonly from: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
-  readonly to: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
 }
 
 /** An entry that waits now, and what it ties together. */
@@ -298,16 +308,38 @@ async function writeMerges(
 }
 
 function keysToWrite(
-  { keys }: Evidence,
+  { keys, rows }: Evidence,
   items: readonly NumberedItem[],
   claimed: ReadonlySet<string>,
 ): [given: GivenKey[], released: OwnedKey[]] {
+  const ends = endsOfNodes(items, rows);
   const given = items.flatMap(({ root, keys: named }) =>
-    [...named].map(([node, entryId]): GivenKey => ({ ...keyOfNode(node), itemNumber: root, entryId })),
+    [...named].map(([node, entryId]): GivenKey => ({
+      ...keyOfNode(node),
+      itemNumber: root,
+      entryId,
+      end: ends.get(node),
+    })),
   );
   const named = new Set(given.map(nodeOf));
   const before: OwnedKey[] = [...keys, ...[...claimed].map((key) => ({ key, workspaceId: null, itemNumber: 0 }))];
   return [given, before.filter((owned) => !named.has(nodeOf(owned)))];
+}
+
+/** The ends that the entries of items tell, by what they end: for all where the identifier leads all to the item. */
+function endsOfNodes(items: readonly NumberedItem[], rows: Evidence['rows']): Map<string, ClaimEnd> {
+  const shared = new Set(items.flatMap(({ keys }) => [...keys.keys()]));
+  const ends = items.flatMap(({ entries }) =>
+    entries.flatMap((entry) => {
+      const { workspace_id: workspaceId, record } = rows.get(entry)!;
+      return endedOfRecord(record).map(({ key, endedAtMicros }): ClaimEnd => ({
+        key: shared.has(key) ? key : nodeOf({ key, workspaceId }),
+        endedAtMicros,
+        entryId: entry.entryId,
+      }));
+    }),
+  );
+  return earliestEnds(ends);
 }
 
 /** Lets identifiers stay behind when the rest of their entry leaves; they are evidence of their own from then on. */
