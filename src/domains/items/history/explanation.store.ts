@@ -28,6 +28,9 @@ export interface ExplainedEntryRow {
   conflict_reason: string | null;
 }
 
+const ownColumns = `entries.entry_id, received_sequence, outcome, record -> 'identifiers' as identifiers, record -> 'fingerprints' as fingerprints,
+  withdrawn_at, withdrawn_by, withdrawal_reason`;
+
 /**
  * The entries of a workspace for items, withdrawn ones included, in the order of arrival.
  * @param limits how many, and how many bytes of identifiers, are read at most; the oldest are.
@@ -38,34 +41,41 @@ export async function listExplainedEntries(
   itemNumbers: readonly number[],
   limits: { rows: number; bytes: number },
 ): Promise<{ entries: ExplainedEntryRow[]; isComplete: boolean }> {
+  // `offset 0` keeps each lookup one of an index, whatever the planner takes the number of entries for.
   const { rows } = await queryable.query<ExplainedEntryRow & { found: number }>({
     name: 'list_explained_entries',
     text: `with own as (
-             select entry_id, item_number, null::json as kept_claims from entries
+             select ${ownColumns}, item_number, null::json as kept_claims from entries
              where item_number = any($1::int8[]) and workspace_id = $2 and status = 'completed'
              union all
-             select divisions.entry_id, divisions.item_number, divisions.claims
-             from entry_divisions as divisions join entries on entries.entry_id = divisions.entry_id
-             where divisions.item_number = any($1::int8[]) and entries.workspace_id = $2 and entries.status = 'completed'
-               and not entries.item_number = any($1::int8[])
+             select parts.*, divisions.item_number, divisions.claims
+             from entry_divisions as divisions
+             cross join lateral (
+               select ${ownColumns} from entries
+               where entries.entry_id = divisions.entry_id and workspace_id = $2 and status = 'completed'
+                 and not entries.item_number = any($1::int8[]) offset 0
+             ) as parts
+             where divisions.item_number = any($1::int8[])
            ),
            sized as (
-             select entry_id, own.item_number, kept_claims, received_sequence, outcome, record -> 'identifiers' as identifiers,
-                    record -> 'fingerprints' as fingerprints, withdrawn_at, withdrawn_by, withdrawal_reason,
-                    sum(octet_length((record -> 'identifiers')::text)) over (order by received_sequence, entry_id) as bytes_so_far,
+             select own.*, sum(octet_length(identifiers::text)) over (order by received_sequence, entry_id) as bytes_so_far,
                     count(*) over () as found
-             from own join entries using (entry_id)
-             order by received_sequence, entry_id limit $3
+             from own order by received_sequence, entry_id limit $3
            )
-           select sized.entry_id, receipt_id, received_at, sized.item_number, sized.outcome, identifiers, fingerprints, kept_claims,
+           select sized.entry_id, receipt_id, received_at, item_number, sized.outcome, identifiers, fingerprints, kept_claims,
                   exists (select from entry_divisions as divisions
                           where divisions.entry_id = sized.entry_id and not divisions.item_number = any($1::int8[])) as is_divided,
-                  withdrawn_at, withdrawn_by, withdrawal_reason, conflicts.conflict_id, conflicts.action as conflict_action,
-                  conflicts.resolved_at, conflicts.resolved_by, conflicts.reason as conflict_reason, found
+                  withdrawn_at, withdrawn_by, withdrawal_reason, conflict_id, conflict_action, resolved_at, resolved_by, conflict_reason, found
            from sized
-           join receipts on receipts.received_sequence = sized.received_sequence and receipts.workspace_id = $2
-           left join conflict_entries on conflict_entries.entry_id = sized.entry_id
-           left join conflicts on conflicts.conflict_id = conflict_entries.conflict_id and conflicts.status = 'resolved'
+           cross join lateral (
+             select receipt_id, received_at from receipts
+             where receipts.workspace_id = $2 and receipts.received_sequence = sized.received_sequence offset 0
+           ) as receipts
+           left join lateral (
+             select conflicts.conflict_id, action as conflict_action, resolved_at, resolved_by, reason as conflict_reason
+             from conflict_entries join conflicts on conflicts.conflict_id = conflict_entries.conflict_id
+             where conflict_entries.entry_id = sized.entry_id and conflicts.status = 'resolved' offset 0
+           ) as resolved on true
            where bytes_so_far <= $4
            order by sized.received_sequence, sized.entry_id`,
     values: [int8Array(itemNumbers), workspaceId, limits.rows, limits.bytes],

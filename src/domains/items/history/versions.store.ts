@@ -57,6 +57,7 @@ export async function listVersionChanges(
   itemNumber: number,
   page: { before: number | null; versions: number; changes: number },
 ): Promise<VersionChangeRow[]> {
+  // `offset 0` keeps the lookup of payloads one of each event shown, whatever the planner takes their number for.
   const { rows } = await queryable.query<VersionChangeRow>({
     name: 'list_version_changes',
     text: `with ${versionedEvents},
@@ -73,7 +74,9 @@ export async function listVersionChanges(
                   case when is_of_system then events.payload ->> 'reason' end as reason,
                   case when is_of_system and placed.event_type = 'item_updated' then events.payload -> 'changed' end as fields_changed
            from placed join page on page.version = placed.version
-           join events on events.workspace_id = $2 and events.event_id = placed.event_id
+           cross join lateral (
+             select payload from events where events.workspace_id = $2 and events.event_id = placed.event_id offset 0
+           ) as events
            where placed.place <= $5
            order by placed.version desc, placed.place`,
     values: [itemNumber, workspaceId, page.before, page.versions, page.changes],
