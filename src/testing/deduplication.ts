@@ -168,7 +168,10 @@ const brokenRules: Readonly<Record<string, string>> = {
        and not exists (select from entry_divisions d where d.entry_id = c.entry_id and d.item_number = c.item_number)`,
   'an item has one value at a time of each type of which it has one at most, unless a person said otherwise': `select item_number, identifier_type
      from identifier_claims join items using (item_number)
-     where vouched_at is null and ended_at is null
+     where vouched_at is null
+       and not exists (select from item_merges m where m.survivor = item_number and m.decided_by is not null)
+       and not exists (select from conflicts k where k.target_item = item_number)
+       and ended_at is null
        and identifier_type in (select name from identifier_types where subject = 'item' and cardinality = 'one')
      group by 1, 2 having count(*) > 1`,
   'merged items point at one that is not merged':

@@ -157,6 +157,24 @@ describe('what a hostile workspace sends', () => {
     expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
+  test('does not join two of our animals by merging by hand what it named before us', async () => {
+    const [one, other] = [foreignChip(8001), { identifier_type: 'sisbov', value: 'BR799999999999' }];
+    const [first, second] = await send(theirs, [{ identifiers: [one] }, { identifiers: [other] }]);
+    const merged = await ask(theirs, `/api/items/${first!.dfid}/merge`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ secondary_dfid: second!.dfid, strategy: 'append' }),
+    });
+    expect(merged.status).toBe(200);
+
+    const entries = [
+      ...(await send(ours, [{ identifiers: [one] }])),
+      ...(await send(ours, [{ identifiers: [other] }])),
+    ];
+
+    expect(entries.map((entry) => entry.status)).toEqual(['completed', 'conflicted']);
+  });
+
   test('is refused where it acts on what it does not know, or what others contributed to', async () => {
     const [entry] = await send(ours, [{ identifiers: [foreignChip(9999)] }]);
     const shared = (await send(ours, [{ identifiers: [sisbov(3)] }]))[0]!.dfid!;

@@ -31,6 +31,7 @@ import {
   findMergeOf,
   findOwnEntry,
   readDecidedItems,
+  stopVouching,
   vouchFor,
   type DecidedItemRow,
 } from './item-acts.store.ts';
@@ -137,7 +138,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
         const united = { losers: [loser!.item_number], strategy };
         const refolded = await decide(client, principal, reason, { roots, united });
         await removeSeparations(client, [...roots, ...members.map((member) => member.item_number)]);
-        await vouchFor(client, [survivor!.item_number]);
+        await vouchFor(client, principal, [survivor!.item_number]);
         await recordFindings(client, [{ entryId: undefined, keys: [], itemNumbers: roots, participants: [] }]);
         await tell(
           client,
@@ -175,6 +176,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
           unmerged: merge.loser,
           separated: [[merge.survivor, merge.loser]],
         });
+        await stopVouching(client, [merge.survivor, merge.loser]);
         for (const itemNumber of [merge.survivor, merge.loser]) {
           await tell(
             client,
@@ -209,6 +211,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
           leaving: { keys, itemNumber: itemNumber!, nature },
           separated: [[source!.item_number, itemNumber!]],
         });
+        await stopVouching(client, [source!.item_number]);
         const answer = await answerSplit(client, principal.workspaceId, source!.item_number, itemNumber!);
         for (const each of [source!.item_number, itemNumber!]) {
           await tell(client, nowMs(), participantsOf(refolded, [each]), each, 'item_split', (workspaceId) =>

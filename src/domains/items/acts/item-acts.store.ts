@@ -1,5 +1,6 @@
 import { int8Array } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
+import type { Principal } from '#platform/route.ts';
 import type { DfidPartsRow } from '../items.store.ts';
 
 /** An item as one who decides about it must know it. */
@@ -42,8 +43,16 @@ export async function findMergeOf(
   return rows[0];
 }
 
-/** Notes that a person said that items are each one thing. */
-export async function vouchFor(queryable: Queryable, itemNumbers: readonly number[]): Promise<void> {
+/**
+ * Notes that an administrator said that items are each one thing. The word of anybody else counts for their own records
+ * alone, as what their contributions hold together.
+ */
+export async function vouchFor(
+  queryable: Queryable,
+  { scope }: Pick<Principal, 'scope'>,
+  itemNumbers: readonly number[],
+): Promise<void> {
+  if (scope !== 'admin') return;
   await queryable.query({
     name: 'vouch_for',
     text: 'update items set vouched_at = now() where item_number = any($1::int8[])',
@@ -85,4 +94,13 @@ export async function findFingerprintsNaming(
     values: [int8Array(itemNumbers), identifier.claimType, identifier.value],
   });
   return rows.map((row) => [row.claim_type, row.value]);
+}
+
+/** Takes back what an administrator said of items that came apart. */
+export async function stopVouching(queryable: Queryable, itemNumbers: readonly number[]): Promise<void> {
+  await queryable.query({
+    name: 'stop_vouching',
+    text: 'update items set vouched_at = null where item_number = any($1::int8[]) and vouched_at is not null',
+    values: [int8Array(itemNumbers)],
+  });
 }

@@ -246,6 +246,23 @@ describe('POST /api/items/{dfid}/unmerge', () => {
     });
   });
 
+  test('leaves with the item what became one with it only because of it', async () => {
+    const [one, two, three] = [newSisbov(), newChip(), { identifier_type: 'rfid', value: `076${nextNumber++}` }];
+    const [first, second, third] = [
+      await send({ identifiers: [one] }),
+      await send({ identifiers: [two] }),
+      await send({ identifiers: [three] }),
+    ];
+    await send({ identifiers: [one, two] });
+    await send({ identifiers: [two, three] });
+
+    await done(await ask('POST', `/api/items/${second.dfid}/unmerge`), 200);
+
+    expect((await read(first.dfid)).identifiers).toHaveLength(1);
+    expect((await read(third.dfid)).item.merged_into_dfid).toBe(second.dfid);
+    expect((await read(second.dfid)).identifiers).toHaveLength(2);
+  });
+
   test('keeps all that was one with either side apart', async () => {
     const [one, other, third] = [newSisbov(), newChip(), { identifier_type: 'rfid', value: `076${nextNumber++}` }];
     const [first, second, inner] = [
@@ -425,6 +442,20 @@ describe('POST /api/items/{dfid}/corrections', () => {
     expect((await read(one.dfid)).item).toMatchObject({ status: 'active', metadata: { weight: 1 } });
     expect((await read(other.dfid)).item).toMatchObject({ status: 'active', metadata: { weight: 2 } });
     expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('leaves no entry behind when the item is merged by hand afterwards', async () => {
+    const [chip, wrong] = [newChip(), newSisbov()];
+    const item = await send({ identifiers: [chip, wrong], metadata: { wrong: 1 } });
+    await send({ identifiers: [chip], metadata: { good: 1 } });
+    const body = { entry_id: await entryOf(item.dfid, 'wrong'), reason: 'a typing mistake' };
+    await done(await ask('POST', `/api/items/${item.dfid}/corrections`, body), 200);
+    const primary = await send({ identifiers: [newSisbov()], metadata: { first: 1 } });
+
+    const merge = { secondary_dfid: item.dfid, strategy: 'append' };
+    const answer = await done<{ merged_item: Item }>(await ask('POST', `/api/items/${primary.dfid}/merge`, merge), 200);
+
+    expect(answer.merged_item.metadata).toEqual({ first: 1, good: 1 });
   });
 
   test('leaves the item to who withdrew all that was known of it', async () => {

@@ -45,6 +45,9 @@ interface ResolverOptions {
   recount(client: pg.ClientBase, entries: readonly ResettledEntry[]): Promise<void>;
 }
 
+/** Each new item is kept apart from every other, so the work grows with the square of them. */
+const separatedMax = 100;
+
 /** Makes the act by which a person ends a case: its entries are finished, and the same evidence does not ask again. */
 export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOptions) {
   const resolveWithin = async (
@@ -79,7 +82,7 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
         const united = losers.length > 0 ? { united: { losers, strategy: 'append' as const } } : {};
         const refolded = await decide({ roots, placed, claimed, ...united }, survivor);
         await removeSeparations(client, [...refolded.currentOf.keys()]);
-        await vouchFor(client, [survivor]);
+        await vouchFor(client, principal, [survivor]);
         return;
       }
       case 'attach': {
@@ -90,11 +93,13 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
           { roots: [target], placed: new Map(waiting.map((entry) => [entry.entryId, target])), claimed },
           target,
         );
-        await vouchFor(client, [target]);
+        await vouchFor(client, principal, [target]);
         return remember(() => target);
       }
       case 'separate': {
         const groups = await groupByFreeKeys(client, waiting);
+        if (groups.length > separatedMax)
+          throw invalid('/action', `at most ${separatedMax} new items are made at once; attach or reject the records`);
         const numbers = await takeNumbers(groups.length);
         const numberOf = new Map(groups.flatMap((group, at) => group.map((entry) => [entry.entryId, numbers[at]!])));
         const claimed = await claimFreeKeys(client, waiting, (entry) => numberOf.get(entry.entryId)!);

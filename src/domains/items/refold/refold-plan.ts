@@ -123,12 +123,15 @@ class RefoldPlanner {
   readonly #byKey = new Map<string, Component>();
   readonly #components: Component[] = [];
   readonly #separatedFrom = new Map<number, Set<number>>();
+  /** What is left first of each item. */
+  readonly #first: ReadonlySet<EvidenceEntry>;
   readonly #conflicted: { entry: EvidenceEntry; itemNumbers: readonly number[] }[] = [];
 
   constructor(evidence: RefoldEvidence, decisions: RefoldDecisions) {
     this.#evidence = evidence;
     this.#decisions = decisions;
-    const { leaving } = decisions;
+    const { leaving, withdrawn } = decisions;
+    this.#first = firstEntries(evidence.entries.filter(({ entryId }) => !withdrawn.has(entryId)));
     for (const itemNumber of evidence.items) this.#byItem.set(itemNumber, this.#start([itemNumber]));
     for (const [one, other] of evidence.separations) {
       this.#separate(one, other);
@@ -151,8 +154,8 @@ class RefoldPlanner {
       undone.some(({ survivor, loser }) => survivor === merge.survivor && loser === merge.loser);
     for (const merge of this.#evidence.merges) {
       if (isUndone(merge)) continue;
-      // Without the entries that are withdrawn the others show again what is one.
-      if (withdrawn.size > 0 && merge.entryId !== null) continue;
+      // Without the entries or links that do not count any longer the others show again what is one.
+      if (withdrawn.size + undone.length > 0 && merge.entryId !== null) continue;
       this.#join(this.#itemComponent(merge.survivor), this.#itemComponent(merge.loser));
     }
     for (const [survivor, loser] of united) this.#join(this.#itemComponent(survivor), this.#itemComponent(loser));
@@ -209,16 +212,10 @@ class RefoldPlanner {
 
   #touchedBy(entry: EvidenceEntry): Component[] {
     const touched = new Set(entry.keys.flatMap((key) => this.#byKey.get(key) ?? []).map(findRoot));
-    // What an item began with is that item, also when another one names the same.
-    if (entry.isCreation && entry.home !== undefined) touched.add(this.#itemComponent(entry.home));
-    else if (touched.size === 0 && entry.home !== undefined && this.#isFirstOf(entry.home))
+    // What an item began with, or what is left of it first, is that item, also when another one names the same.
+    if (entry.home !== undefined && (entry.isCreation || this.#first.has(entry)))
       touched.add(this.#itemComponent(entry.home));
     return [...touched];
-  }
-
-  /** True while nothing was placed with the item yet. */
-  #isFirstOf(itemNumber: number): boolean {
-    return this.#itemComponent(itemNumber).entries.length === 0;
   }
 
   #itemComponent(itemNumber: number): Component {
