@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { Database } from '#platform/database.ts';
-import { withTransaction } from '#platform/database.ts';
+import { surviveLostConnections, withTransaction } from '#platform/database.ts';
 import { isTransientConflict, sqlStateOf } from '#platform/errors.ts';
 import { entryIdAt, makeId, makeReceiptId } from '#platform/ids.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
@@ -104,6 +104,7 @@ export interface Absorber {
 /** Makes an absorber on the connections of a worker's pool. */
 export function makeAbsorber(database: Database): Absorber {
   const numbersPool = new pg.Pool({ ...database.pool.options, max: 1 });
+  surviveLostConnections(numbersPool);
   const takeNumbers = makeItemNumberSource(numbersPool);
   const obstacles = { deadlocks: 0, contentions: 0 };
 
