@@ -38,7 +38,7 @@ const orphanQueries: Readonly<Record<string, string>> = {
   'a contribution to an item that does not exist':
     'select item_number::text as row from contributions where not exists (select from items where items.item_number = contributions.item_number)',
   'an event of an item or entry that does not exist': `select event_id::text as row from events
-     where not exists (select from items where items.item_number = events.item_number)
+     where item_number is not null and not exists (select from items where items.item_number = events.item_number)
         or entry_id is not null and not exists (select from entries where entries.entry_id = events.entry_id)`,
   'a merge of what does not exist': `select merge_id::text as row from item_merges
      where not exists (select from items where item_number = survivor) or not exists (select from items where item_number = loser)
