@@ -103,9 +103,7 @@ async function absorbGoodRecords(absorption: Absorption, good: readonly GoodReco
   const found = await findClaimOwners(client, context.workspaceId, keys);
   for (const [key, owner] of found.owners) owners.set(key, owner);
   for (const [key, owner] of found.privateOwners) privateOwners.set(key, owner);
-  const groups = groupBySharedKeys(good, (key) => ownersOf(absorption, key)).map((group) =>
-    group.map((index) => good[index]!),
-  );
+  const groups = groupBySharedKeys(good, (key) => ownersOf(absorption, key));
   const isOwned = (key: string) => owners.has(key) || privateOwners.has(key);
   const isBound = (group: readonly GoodRecord[]) => group.some(({ claims }) => claims.some(isOwned));
   const { fresh = [], bound = [] } = Object.groupBy(groups, (group) => (isBound(group) ? 'bound' : 'fresh'));

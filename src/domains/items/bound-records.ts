@@ -115,7 +115,7 @@ async function lockKnownItems(
     (a, b) => a - b,
   );
   const mayMerge = groupBySharedKeys(bound, (key) => ownersOf(owned, key)).some((group) => {
-    const touched = new Set(group.flatMap((index) => bound[index]!.claims.flatMap((key) => ownersOf(owned, key))));
+    const touched = new Set(group.flatMap(({ claims }) => claims.flatMap((key) => ownersOf(owned, key))));
     return touched.size > 1;
   });
   if (mayMerge) writes.add(lockMerging(client));

@@ -1,3 +1,4 @@
+import { groupByShared } from '#platform/group-by-shared.ts';
 import { claimKey, splitClaimKey, type EndedIdentifier } from './judge-record.ts';
 import { joinLives, unknownLife, type LifeTimes } from './record-times.ts';
 
@@ -181,17 +182,16 @@ class Planner {
     const waiting = [...this.#conflicts];
     const numberOf = new Map(this.#components.map((component, at) => [component, at]));
     const groups = groupBySharedKeys(
-      waiting.map(([, { record }]) => record),
+      waiting.map(([index, { record }]) => ({ index, record, claims: record.claims })),
       (key) => this.#touchedBy({ claims: [key] }).map((component) => numberOf.get(component)!),
     );
     let hasPlaced = false;
     for (const group of groups) {
       if (group.length === 1) continue;
-      const records = group.map((at) => waiting[at]![1].record);
+      const records = group.map(({ record }) => record);
       const touched = this.#touchedBy({ claims: records.flatMap(({ claims }) => claims) });
       if (this.#findContradictions(records, touched).length > 0) continue;
-      for (const at of group) {
-        const [index, { record }] = waiting[at]!;
+      for (const { index, record } of group) {
         const singleClaims = singleClaimsOf(record, this.#options.singleClaimTypes);
         this.#conflicts.delete(index);
         this.#join(record, index, singleClaims, this.#touchedBy(record));
@@ -522,41 +522,14 @@ function isVouchedFor({ claims }: PlannedRecord, contributors: readonly Contribu
   }
 }
 
-/** Records that share keys, directly or through others, as lists of indexes: nothing decided in one touches another. */
-export function groupBySharedKeys(
-  records: readonly PlannedRecord[],
+/** Records that share keys or owners of keys, directly or through others: nothing decided in one group touches another. */
+export function groupBySharedKeys<Record extends PlannedRecord>(
+  records: readonly Record[],
   ownersOf: (key: string) => readonly number[],
-): number[][] {
-  const parents = records.map((_record, index) => index);
-  const rootOf = (index: number): number => {
-    let root = index;
-    while (parents[root] !== root) root = parents[root]!;
-    for (let at = index; parents[at] !== root;) {
-      const next = parents[at]!;
-      parents[at] = root;
-      at = next;
-    }
-    return root;
-  };
-  const firstByKey = new Map<string | number, number>();
-  const unite = (key: string | number, index: number) => {
-    const first = firstByKey.get(key);
-    if (first === undefined) firstByKey.set(key, index);
-    else parents[rootOf(index)] = rootOf(first);
-  };
-  records.forEach((record, index) => {
-    for (const key of record.claims) {
-      unite(key, index);
-      // Two keys of one item bind the records that name them as one key does.
-      for (const owner of ownersOf(key)) unite(owner, index);
-    }
+): Record[][] {
+  return groupByShared(records, ({ claims }) => {
+    // Two keys of one item bind the records that name them as one key does.
+    const owners = claims.flatMap(ownersOf);
+    return owners.length === 0 ? claims : [...claims, ...owners];
   });
-  const groups = new Map<number, number[]>();
-  for (let index = 0; index < records.length; index += 1) {
-    const root = rootOf(index);
-    const group = groups.get(root);
-    if (group) group.push(index);
-    else groups.set(root, [index]);
-  }
-  return [...groups.values()];
 }

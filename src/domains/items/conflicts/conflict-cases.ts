@@ -1,3 +1,4 @@
+import { groupByShared } from '#platform/group-by-shared.ts';
 import { makeId } from '#platform/ids.ts';
 import type { Queryable } from '#platform/database.ts';
 import {
@@ -32,7 +33,7 @@ export interface OpenedCase {
   readonly workspaceIds: readonly string[];
 }
 
-interface CaseDraft extends CaseParts {
+interface CaseDraft extends Omit<CaseParts, 'conflictId'> {
   readonly known: Set<string>;
 }
 
@@ -82,28 +83,18 @@ function findingOfLink({ key, itemNumber }: { key: string; itemNumber: number })
 }
 
 /** The components that findings and the cases they touch form together. */
-function draftCases(
-  findings: readonly Finding[],
-  touched: readonly TouchedCase[],
-): (CaseDraft & { conflictId: string })[] {
-  const drafts = new Map<string | number, CaseDraft & { conflictId: string }>();
+function draftCases(findings: readonly Finding[], touched: readonly TouchedCase[]): CaseDraft[] {
   const touching = Map.groupBy(touched, (each) => each.key ?? each.itemNumber!);
-  for (const finding of findings) {
-    const nodes = [...finding.keys, ...finding.itemNumbers];
-    const cases = nodes.flatMap((node) => touching.get(node) ?? []).map((each) => each.conflictId);
-    const all = [...nodes, ...cases];
-    const met = new Set(all.flatMap((node) => drafts.get(node) ?? []));
-    const draft = {
-      conflictId: '',
-      keys: [...new Set([...finding.keys, ...[...met].flatMap((each) => each.keys)])],
-      itemNumbers: [...new Set([...finding.itemNumbers, ...[...met].flatMap((each) => each.itemNumbers)])],
-      entries: [...[...met].flatMap((each) => each.entries), ...(finding.entryId ? [finding.entryId] : [])],
-      workspaceIds: [...new Set([...finding.participants, ...[...met].flatMap((each) => each.workspaceIds)])],
-      known: new Set([...cases, ...[...met].flatMap((each) => [...each.known])]),
-    };
-    for (const node of [...draft.keys, ...draft.itemNumbers, ...draft.known]) drafts.set(node, draft);
-  }
-  return [...new Set(drafts.values())];
+  const nodesOf = ({ keys, itemNumbers }: Finding) => [...keys, ...itemNumbers];
+  const casesOf = (finding: Finding) =>
+    nodesOf(finding).flatMap((node) => (touching.get(node) ?? []).map(({ conflictId }) => conflictId));
+  return groupByShared(findings, (finding) => [...nodesOf(finding), ...casesOf(finding)]).map((group) => ({
+    keys: [...new Set(group.flatMap(({ keys }) => keys))],
+    itemNumbers: [...new Set(group.flatMap(({ itemNumbers }) => itemNumbers))],
+    entries: group.flatMap(({ entryId }) => entryId ?? []),
+    workspaceIds: [...new Set(group.flatMap(({ participants }) => participants))],
+    known: new Set(group.flatMap(casesOf)),
+  }));
 }
 
 /**
@@ -132,15 +123,15 @@ export async function regroupCases(
     })),
     ...links.map(findingOfLink),
   ];
+  const caseOf = new Map(waiting.map((entry) => [entry.entryId, entry.conflictId]));
   const free = new Set(conflictIds);
   const opened: string[] = [];
   const parts = draftCases(findings, []).flatMap((draft): CaseParts[] => {
-    const entries = new Set(draft.entries);
-    if (entries.size === 0) return [];
-    const known = waiting.find((entry) => entries.has(entry.entryId) && free.has(entry.conflictId))?.conflictId;
-    if (known !== undefined) free.delete(known);
+    if (draft.entries.length === 0) return [];
+    const known = draft.entries.map((entryId) => caseOf.get(entryId)!).find((conflictId) => free.has(conflictId));
     const conflictId = known ?? makeId();
     if (known === undefined) opened.push(conflictId);
+    else free.delete(known);
     return [{ ...draft, conflictId }];
   });
   await clearCases(queryable, conflictIds);

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { Problem } from '#platform/errors.ts';
+import { groupByShared } from '#platform/group-by-shared.ts';
 import { isUuid } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
 import { ContentionError } from '../absorption.ts';
@@ -202,10 +203,11 @@ async function findFreeKeys(
 ): Promise<Map<WaitingEntry, string[]>> {
   const keys = [...new Set(waiting.flatMap((entry) => entry.claims))];
   const owned = new Set((await findOwnersOfKeys(client, keys)).map(({ key }) => key));
-  const own = await findWorkspaceClaimsOf(client, keys);
-  const isOwn = (entry: WaitingEntry, key: string) =>
-    own.some((claim) => claim.key === key && claim.workspaceId === entry.workspaceId);
-  return new Map(waiting.map((entry) => [entry, entry.claims.filter((key) => !owned.has(key) && !isOwn(entry, key))]));
+  const ownOf = ({ workspaceId }: Pick<WaitingEntry, 'workspaceId'>, key: string) => `${workspaceId} ${key}`;
+  const own = new Set((await findWorkspaceClaimsOf(client, keys)).map((claim) => ownOf(claim, claim.key)));
+  return new Map(
+    waiting.map((entry) => [entry, entry.claims.filter((key) => !owned.has(key) && !own.has(ownOf(entry, key)))]),
+  );
 }
 
 /** Claims what the entries name and nobody owns, each for the item of the first entry that names it. */
@@ -230,17 +232,11 @@ async function claimFreeKeys(
 
 /** Entries that name the same free identifiers, or just the same identifiers, speak of one thing. */
 async function groupByFreeKeys(client: pg.ClientBase, waiting: readonly WaitingEntry[]): Promise<WaitingEntry[][]> {
-  const groups: { entries: WaitingEntry[]; nodes: Set<string> }[] = [];
-  for (const [entry, keys] of await findFreeKeys(client, waiting)) {
-    const nodes = new Set([...keys, `${entry.workspaceId} ${evidenceHash(entry.claims).toString('hex')}`]);
-    const met = groups.filter((group) => !group.nodes.isDisjointFrom(nodes));
-    for (const group of met) groups.splice(groups.indexOf(group), 1);
-    groups.push({
-      entries: [...met.flatMap((group) => group.entries), entry],
-      nodes: met.reduce((all, group) => all.union(group.nodes), nodes),
-    });
-  }
-  return groups.map((group) => group.entries);
+  const free = await findFreeKeys(client, waiting);
+  return groupByShared(waiting, (entry) => [
+    ...free.get(entry)!,
+    `${entry.workspaceId} ${evidenceHash(entry.claims).toString('hex')}`,
+  ]);
 }
 
 async function rejectEntries(

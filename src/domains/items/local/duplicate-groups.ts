@@ -1,4 +1,6 @@
+import { groupByShared } from '#platform/group-by-shared.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
+import { claimKey } from '../judge-record.ts';
 import type { LocalContent } from './local-item-fold.ts';
 
 /** One local item that has an identifier which others have too. */
@@ -24,42 +26,32 @@ export interface DuplicateGroup {
   }[];
 }
 
-/** Joins all local items that share an identifier (union-find), groups and their members oldest first. */
+/** Joins all local items that share an identifier, groups and their members oldest first. */
 export function groupDuplicates(shared: readonly SharedIdentifier[]): DuplicateGroup[] {
-  const parents = new Map<string, string>();
-  const rootOf = (localId: string): string => {
-    let root = localId;
-    for (let parent = parents.get(root); parent !== undefined; parent = parents.get(root)) root = parent;
-    // Shortened on the way, so that long chains are walked once.
-    for (let at = localId; at !== root;) {
-      const next = parents.get(at)!;
-      parents.set(at, root);
-      at = next;
-    }
-    return root;
-  };
-  const byIdentifier = Map.groupBy(shared, ({ identifierType, value }) => `${identifierType}\u0000${value}`);
-  for (const [first, ...others] of byIdentifier.values()) {
-    for (const other of others) {
-      const [root, otherRoot] = [rootOf(first!.localId), rootOf(other.localId)];
-      if (root !== otherRoot) parents.set(otherRoot, root);
-    }
-  }
-  const items = [...new Map(shared.map((item) => [item.localId, item])).values()].toSorted(compareAge);
-  const identifiersOf = Map.groupBy(byIdentifier.values(), ([first]) => rootOf(first!.localId));
-  return [...Map.groupBy(items, (item) => rootOf(item.localId))]
-    .filter(([, members]) => members.length > 1)
-    .map(([root, members]) => ({
-      localIds: members.map(({ localId }) => localId),
-      sharedIdentifiers: identifiersOf
-        .get(root)!
-        .filter((having) => having.length > 1)
-        .map((having) => ({
-          identifierType: having[0]!.identifierType,
-          value: having[0]!.value,
-          localIds: having.map(({ localId }) => localId),
-        })),
-    }));
+  const rowsOf = Map.groupBy(shared, ({ localId }) => localId);
+  const items = [...rowsOf.values()].map(([first]) => first!).toSorted(compareAge);
+  return groupByShared(items, ({ localId }) => rowsOf.get(localId)!.map(keyOf))
+    .filter((members) => members.length > 1)
+    .map((members) => {
+      const having = Map.groupBy(
+        members.flatMap(({ localId }) => rowsOf.get(localId)!),
+        keyOf,
+      );
+      return {
+        localIds: members.map(({ localId }) => localId),
+        sharedIdentifiers: [...having.values()]
+          .filter((rows) => rows.length > 1)
+          .map((rows) => ({
+            identifierType: rows[0]!.identifierType,
+            value: rows[0]!.value,
+            localIds: rows.map(({ localId }) => localId),
+          })),
+      };
+    });
+}
+
+function keyOf({ identifierType, value }: SharedIdentifier): string {
+  return claimKey(identifierType, value);
 }
 
 function compareAge(a: SharedIdentifier, b: SharedIdentifier): number {
