@@ -166,12 +166,17 @@ const brokenRules: Readonly<Record<string, string>> = {
     'select c.* from identifier_claims c left join items i using (item_number) where i.item_number is null or i.merged_into is not null',
   'a claim names an entry of its item': `select c.* from identifier_claims c left join entries e using (entry_id) left join items i on i.item_number = e.item_number
      where (i.item_number is null or coalesce(i.merged_into, i.item_number) <> c.item_number)
-       and not exists (select from entry_divisions d where d.entry_id = c.entry_id and d.item_number = c.item_number)`,
+       and not exists (select from entry_divisions d join items h on h.item_number = d.item_number
+                       where d.entry_id = c.entry_id and coalesce(h.merged_into, h.item_number) = c.item_number)`,
   'an item has one value at a time of each type of which it has one at most, unless a person said otherwise': `select item_number, identifier_type
      from identifier_claims join items using (item_number)
      where vouched_at is null
        and not exists (select from item_merges m where m.survivor = item_number and m.decided_by is not null)
-       and not exists (select from conflicts k where k.target_item = item_number)
+       and not exists (select from items o
+                       join (select item_number, entry_id from entries union all select item_number, entry_id from entry_divisions) p on p.item_number = o.item_number
+                       join entries e on e.entry_id = p.entry_id left join conflict_entries c on c.entry_id = e.entry_id left join conflicts k using (conflict_id)
+                       where coalesce(o.merged_into, o.item_number) = items.item_number
+                         and (e.record ->> 'placed' is not null or k.action in ('merge', 'attach', 'separate')))
        and ended_at is null
        and identifier_type in (select name from identifier_types where subject = 'item' and cardinality = 'one')
      group by 1, 2 having count(*) > 1`,
@@ -182,7 +187,9 @@ const brokenRules: Readonly<Record<string, string>> = {
   'each item was created by one entry, or by a person who separated it from another': `select i.item_number from items i
      left join entries e on e.item_number = i.item_number and e.outcome = 'created'
      group by 1 having count(e.entry_id) <> 1
-       and (count(e.entry_id) > 1 or not exists (select from item_separations s where i.item_number in (s.lower_item, s.higher_item)))`,
+       and (count(e.entry_id) > 1
+         or not exists (select from item_separations s where i.item_number in (s.lower_item, s.higher_item))
+         and not exists (select from events v where v.item_number = i.item_number and v.event_type = 'item_split'))`,
   'an entry belongs to an item that exists':
     'select e.* from entries e left join items i using (item_number) where e.item_number is not null and i.item_number is null',
   'an entry has an item if and only if it is completed':
@@ -193,7 +200,8 @@ const brokenRules: Readonly<Record<string, string>> = {
      left join contributions c on c.item_number = coalesce(i.merged_into, i.item_number) and c.workspace_id = e.workspace_id where c.item_number is null`,
   'a contribution comes from an entry': `select c.* from contributions c where not exists (
      select from items own join items i on coalesce(i.merged_into, i.item_number) = coalesce(own.merged_into, own.item_number)
-     join entries e on e.item_number = i.item_number where own.item_number = c.item_number and e.workspace_id = c.workspace_id)`,
+     join (select item_number, entry_id from entries union all select item_number, entry_id from entry_divisions) p on p.item_number = i.item_number
+     join entries e on e.entry_id = p.entry_id where own.item_number = c.item_number and e.workspace_id = c.workspace_id)`,
   'an event belongs to an item that exists':
     'select e.* from events e left join items i using (item_number) where e.item_number is not null and i.item_number is null',
   'an event belongs to an entry of its item': `select v.* from events v left join entries e using (entry_id) left join items i on i.item_number = e.item_number

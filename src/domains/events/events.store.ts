@@ -77,6 +77,16 @@ export interface RemovedEvent {
   event_key: Buffer | null;
 }
 
+const removedColumns = `events.entry_id, event_type, (extract(epoch from occurred_at) * 1000000)::int8 as occurred_at_micros, visibility,
+  payload, event_key`;
+
+/** The events of an entry that goes from one item to another. */
+export interface RehomedEvents {
+  readonly entryId: string;
+  readonly from: number;
+  readonly to: number;
+}
+
 /**
  * What stays with an item of an event that leaves it: out of sight, of no entry and without content, but in the version that
  * it made. The id stands where that of the event does in the order of time.
@@ -100,8 +110,7 @@ export async function removeEventsOfEntries(
            )
            delete from events using entries
            where entries.entry_id = any($1::uuid[]) and events.item_number = entries.item_number and events.entry_id = entries.entry_id
-           returning events.entry_id, event_type, (extract(epoch from occurred_at) * 1000000)::int8 as occurred_at_micros, visibility,
-                     payload, event_key`,
+           returning ${removedColumns}`,
     values: [uuidArray(entryIds)],
   });
   return rows;
@@ -118,11 +127,44 @@ export async function withdrawEventsOfEntries(queryable: Queryable, entryIds: re
   });
 }
 
-/** Gives the events of entries to the items that the entries belong to now, where they are part of a version made now. */
-export async function rehomeEvents(
+/**
+ * Takes away submitted events of entries that go to other items where these have them already, or where several entries
+ * bring them, and gives what they were.
+ */
+export async function removeRepeatedEvents(
   queryable: Queryable,
-  rehomed: readonly { entryId: string; from: number; to: number }[],
-): Promise<void> {
+  rehomed: readonly RehomedEvents[],
+): Promise<RemovedEvent[]> {
+  if (rehomed.length === 0) return [];
+  const { rows } = await queryable.query<RemovedEvent>({
+    name: 'remove_repeated_events',
+    text: `with moving as (
+             select events.workspace_id, event_id, event_key, rehomed.new_item
+             from unnest($1::uuid[], $2::int8[], $3::int8[]) as rehomed (entry_id, old_item, new_item)
+             join events on events.item_number = rehomed.old_item and events.entry_id = rehomed.entry_id
+             where event_key is not null
+           ), repeated as (
+             select workspace_id, event_id
+             from (select moving.*, row_number() over (partition by new_item, workspace_id, event_key order by event_id) as place
+                   from moving) as placed
+             where place > 1 or exists (
+               select 1 from events as known
+               where known.item_number = placed.new_item and known.workspace_id = placed.workspace_id
+                 and known.event_key = placed.event_key)
+           ), remainders as (
+             insert into events (${remainderColumns})
+             select ${remainderOfEvent} from events join repeated using (workspace_id, event_id)
+           )
+           delete from events using repeated
+           where events.workspace_id = repeated.workspace_id and events.event_id = repeated.event_id
+           returning ${removedColumns}`,
+    values: rehomedColumns(rehomed),
+  });
+  return rows;
+}
+
+/** Gives the events of entries to the items that the entries belong to now, where they are part of a version made now. */
+export async function rehomeEvents(queryable: Queryable, rehomed: readonly RehomedEvents[]): Promise<void> {
   if (rehomed.length === 0) return;
   await queryable.query({
     name: 'rehome_events',
@@ -135,12 +177,16 @@ export async function rehomeEvents(
            )
            update events set item_number = rehomed.new_item, versioned_at = now() from rehomed
            where events.item_number = rehomed.old_item and events.entry_id = rehomed.entry_id`,
-    values: [
-      uuidArray(rehomed.map(({ entryId }) => entryId)),
-      int8Array(rehomed.map(({ from }) => from)),
-      int8Array(rehomed.map(({ to }) => to)),
-    ],
+    values: rehomedColumns(rehomed),
   });
+}
+
+function rehomedColumns(rehomed: readonly RehomedEvents[]): Buffer[] {
+  return [
+    uuidArray(rehomed.map(({ entryId }) => entryId)),
+    int8Array(rehomed.map(({ from }) => from)),
+    int8Array(rehomed.map(({ to }) => to)),
+  ];
 }
 
 /** Which of these submitted events a workspace's items have already. */

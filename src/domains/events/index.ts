@@ -10,8 +10,10 @@ export {
   listEventsOfItems,
   rehomeEvents,
   removeEventsOfEntries,
+  removeRepeatedEvents,
   withdrawEventsOfEntries,
   type EventRow,
   type NewEvent,
+  type RehomedEvents,
   type RemovedEvent,
 } from './events.store.ts';

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { discardEvents, insertEvents, type NewEvent } from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
-import { Absorption, ContentionError, ownersOf, unowned, type AbsorbContext } from './absorption.ts';
+import { Absorption, ContentionError, decisionOn, ownersOf, unowned, type AbsorbContext } from './absorption.ts';
 import { resolveBoundRecords } from './bound-records.ts';
 import { recordFindings } from './conflicts/conflict-cases.ts';
 import { finishRetriedEntries, insertRetries } from './conflicts/case-retries.store.ts';
@@ -23,7 +23,7 @@ import {
 } from './deduplication.store.ts';
 import { evidenceHash } from './evidence.ts';
 import { refusedEntry, type GoodRecord, type IncomingRecord, type ItemRows, type Verdict } from './item-rows.ts';
-import { groupBySharedKeys, planResolution, type PlannedItem } from './resolution-plan.ts';
+import { groupBySharedKeys, planResolution, type PlannedItem, type ResolutionPlan } from './resolution-plan.ts';
 
 /** What became of records, and the writes that are still on their way. */
 export interface Absorbed {
@@ -108,7 +108,7 @@ async function absorbGoodRecords(absorption: Absorption, good: readonly GoodReco
   const isBound = (group: readonly GoodRecord[]) => group.some(({ claims }) => claims.some(isOwned));
   const { fresh = [], bound = [] } = Object.groupBy(groups, (group) => (isBound(group) ? 'bound' : 'fresh'));
 
-  const written = await writeNewItems(absorption, inOrder(fresh.flat()));
+  const written = await writeNewItems(absorption, inOrder(fresh.flat()), found.hasDecisions);
   // Few workspaces have any, and looking for them takes a hash of each record.
   const remembered = loadDecisions(absorption, found.hasDecisions ? bound.flat() : []);
   const hasLost = await claim(absorption, [...written.claims, ...claimsToAdd(absorption, bound)]);
@@ -174,9 +174,10 @@ async function wantRetries(absorption: Absorption, good: readonly GoodRecord[]):
 async function writeNewItems(
   absorption: Absorption,
   fresh: readonly GoodRecord[],
+  hasDecisions: boolean,
 ): Promise<{ claims: NewClaim[]; rows: ItemRows }> {
   const { context } = absorption;
-  const plan = planResolution(fresh, { ownersOf: () => [], ...absorption.planOptions });
+  const plan = await planNewItems(absorption, fresh, hasDecisions);
   const numbers = await context.takeNumbers(plan.items.length);
   const numberOf = new Map(plan.items.map((item, at) => [item, numbers[at]!]));
   const rows = absorption.startRows();
@@ -198,6 +199,22 @@ async function writeNewItems(
   absorption.addFindings(fresh, plan, numberOfItem, () => []);
   absorption.write(rows);
   return { claims, rows };
+}
+
+/** Records of which nobody has heard contradict only each other and themselves; a person may have rejected their like. */
+async function planNewItems(
+  absorption: Absorption,
+  fresh: readonly GoodRecord[],
+  hasDecisions: boolean,
+): Promise<ResolutionPlan> {
+  const options = { ownersOf: () => [], ...absorption.planOptions };
+  const plan = planResolution(fresh, options);
+  if (!hasDecisions || plan.conflicts.size === 0) return plan;
+  await loadDecisions(
+    absorption,
+    [...plan.conflicts.keys()].map((index) => fresh[index]!),
+  );
+  return planResolution(fresh, { ...options, decisionOn: (index) => decisionOn(absorption, fresh[index]!) });
 }
 
 /** What records that touch existing items claim beside what these items have. */
@@ -262,7 +279,7 @@ async function loadDecisions(
 ): Promise<void> {
   const hashes = records.map((record) => evidenceHash(record.claims));
   for (const row of await findDecisions(client, context.workspaceId, hashes)) {
-    decisions.set(row.evidence_hash.toString('hex'), { itemNumber: row.item_number });
+    decisions.set(row.evidence_hash.toString('hex'), { itemNumber: row.item_number, conflictId: row.conflict_id });
   }
 }
 

@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import { ItemRows, type GoodRecord, type IncomingRecord, type Verdict } from './item-rows.ts';
 import type { NewClaim, NewEntry } from './deduplication.store.ts';
+import { evidenceHash } from './evidence.ts';
 import type { Finding } from './conflicts/conflict-cases.ts';
 import { PendingWrites } from './pending-writes.ts';
 import type { PlannedItem, RememberedDecision, ResolutionPlan } from './resolution-plan.ts';
@@ -108,6 +109,14 @@ export class Absorption {
     const { types, mayLinkItems, identifiersMax, supposedEnds = new Set<string>() } = this.context;
     return { singleClaimTypes: types.singleClaimTypes, mayLinkItems, identifiersMax, supposedEnds };
   }
+}
+
+/** What a person decided about records with the same identifiers, as far as it was looked up. */
+export function decisionOn(
+  { decisions }: Pick<Absorption, 'decisions'>,
+  { claims }: Pick<GoodRecord, 'claims'>,
+): RememberedDecision | undefined {
+  return decisions.size === 0 ? undefined : decisions.get(evidenceHash(claims).toString('hex'));
 }
 
 /** The item number of claims that are held for no item. */

@@ -1,6 +1,6 @@
 import { findKnownEvents } from '#domains/events/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
-import { ContentionError, ownersOf, type Absorption } from './absorption.ts';
+import { ContentionError, decisionOn, ownersOf, type Absorption } from './absorption.ts';
 import { ContributionState } from './contribution-state.ts';
 import {
   findContributions,
@@ -25,7 +25,6 @@ import {
   type ItemClaim,
   type NewClaim,
 } from './deduplication.store.ts';
-import { evidenceHash } from './evidence.ts';
 import { recallFieldHistory } from './field-history.ts';
 import { knownEventOf, orderOf, type GoodRecord, type ItemRows } from './item-rows.ts';
 import { claimKey } from './judge-record.ts';
@@ -48,14 +47,13 @@ type ContributionsOfItems = ReadonlyMap<number, readonly ContributionRow[]>;
  * @throws ContentionError when an item moved before it was locked.
  */
 export async function resolveBoundRecords(absorption: Absorption, bound: readonly GoodRecord[]): Promise<ItemRows> {
-  const { client, context, decisions, held, privateOwners, writes } = absorption;
+  const { client, context, held, privateOwners, writes } = absorption;
   const owned = ownersBefore(absorption, bound);
-  const decisionOn = (index: number) =>
-    decisions.size === 0 ? undefined : decisions.get(evidenceHash(bound[index]!.claims).toString('hex'));
-  const known = await lockKnownItems(absorption, bound, owned, decisionOn);
+  const decisionAt = (index: number) => decisionOn(absorption, bound[index]!);
+  const known = await lockKnownItems(absorption, bound, owned, decisionAt);
   const plan = planResolution(bound, {
     ownersOf: (key) => ownersOf(owned, key).map((itemNumber) => known.items.get(itemNumber)!),
-    decisionOn,
+    decisionOn: decisionAt,
     knownItem: (itemNumber) => known.items.get(itemNumber),
     ...absorption.planOptions,
   });
@@ -108,9 +106,9 @@ async function lockKnownItems(
   { client, context, held, writes }: Absorption,
   bound: readonly GoodRecord[],
   owned: OwnersBefore,
-  decisionOn: (index: number) => RememberedDecision | undefined,
+  decisionAt: (index: number) => RememberedDecision | undefined,
 ) {
-  const decided = bound.flatMap((_record, index) => decisionOn(index)?.itemNumber ?? []);
+  const decided = bound.flatMap((_record, index) => decisionAt(index)?.itemNumber ?? []);
   const itemNumbers = [...new Set([...owned.owners.values(), ...owned.privateOwners.values(), ...decided])].toSorted(
     (a, b) => a - b,
   );

@@ -8,13 +8,15 @@ import {
   emptyIdentityTables,
   makeAbsorber,
   receiptOf,
+  seedTypes,
   waitUntilBlocked,
   type Absorber,
   type TestRecord,
   type TestWorkspace,
 } from '../../testing/deduplication.ts';
 import { makeItemNumberSource } from './item-numbers.ts';
-import { refold, type RefoldRequest } from './refold/refold.ts';
+import { refold } from './refold/refold.ts';
+import type { RefoldRequest } from './refold/refold-request.ts';
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -249,7 +251,9 @@ function decide(request: RefoldRequest, atSecond = 0) {
   const decision = { workspaceId: workspace.id, by: 'a person', reason: 'a test' };
   const nowMicros = Date.parse(timeAt(atSecond)) * 1000;
   return withTransaction(database.pool, async (client) => {
-    await refold(client, { decision, nowMicros, takeNumbers: makeItemNumberSource(database.pool) }, request);
+    const takeNumbers = makeItemNumberSource(database.pool);
+    const { singleClaimTypes } = seedTypes;
+    await refold(client, { decision, nowMicros, singleClaimTypes, takeNumbers }, request);
     await client.query('update item_merges set merged_at = $1', [timeAt(atSecond)]);
   });
 }

@@ -37,7 +37,7 @@ export {
   type SubmittedIdentifier,
   type SubmittedRecord,
 } from './submitted-record.ts';
-export type { RecountedEntry } from './refold/refold.ts';
+export type { RecountedEntry } from './refold/refold-request.ts';
 export { untilFree } from './until-free.ts';
 export { makeLocalItemsService } from './local/local-items.service.ts';
 export { makeLocalItemMergesService } from './local/local-item-merges.service.ts';

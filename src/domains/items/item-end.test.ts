@@ -7,6 +7,7 @@ import {
   findBrokenRules,
   makeAbsorber,
   receiptOf,
+  seedTypes,
   type Absorber,
   type TestWorkspace,
 } from '../../testing/deduplication.ts';
@@ -208,6 +209,7 @@ describe('what a person decides', () => {
         {
           decision: { workspaceId: workspace.id, by: 'a person', reason: 'a test' },
           nowMicros: 1_770_000_000_000_000,
+          singleClaimTypes: seedTypes.singleClaimTypes,
           takeNumbers: makeItemNumberSource(database.pool),
         },
         request,

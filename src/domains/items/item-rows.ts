@@ -91,7 +91,8 @@ export class ItemRows {
       const outcome = isFirst ? 'created' : hasNewContent || hasNewEvents || isJoining ? 'enriched' : 'duplicate';
       isFirst = false;
       this.#verdicts[good.index] = { status: 'completed', outcome };
-      this.entries.push(completedEntry(good, order, itemNumber, outcome, repeated));
+      const record = completedRecordJson(good.record, repeated, item.attached.get(index));
+      this.entries.push(completedEntry(good, order, itemNumber, outcome, record));
       this.#addMentions(good.record, itemNumber);
       if (outcome === 'duplicate') continue;
       isNewVersion = true;
@@ -232,11 +233,11 @@ function placeOf({ entryId, receivedSequence, line, byteStart, byteLength }: Inc
 }
 
 function completedEntry(
-  { incoming, record }: GoodRecord,
+  { incoming }: GoodRecord,
   order: EntryOrder,
   itemNumber: number,
   outcome: EntryOutcome,
-  repeated: readonly JudgedEvent[],
+  record: string,
 ): NewEntry {
   return {
     ...placeOf(incoming),
@@ -244,7 +245,7 @@ function completedEntry(
     effectiveAtMicros: order.effectiveAtMicros,
     status: 'completed',
     outcome,
-    record: completedRecordJson(record, repeated),
+    record,
     error: null,
   };
 }
@@ -290,7 +291,10 @@ const contradictionDetails: Readonly<Record<Exclude<Contradiction['reason'], 'va
 };
 
 /** What the sender may read: neither values nor types that only others sent. */
-function describeContradictions({ identifiers }: JudgedRecord, contradictions: readonly Contradiction[]) {
+export function describeContradictions(
+  { identifiers }: Pick<JudgedRecord, 'identifiers'>,
+  contradictions: readonly Contradiction[],
+) {
   if (contradictions.some(({ reason, isOurs }) => reason === 'ended' && !isOurs))
     return { detail: 'the record contradicts what others sent of the same item', pointer: '' };
   const [other] = contradictions.flatMap(({ reason }) => (reason === 'values' ? [] : [reason]));

@@ -367,13 +367,14 @@ describe('joining items that exist', () => {
       singleClaimTypes,
       mayLinkItems: false,
       identifiersMax: 100,
-      decisionOn: (index) => ({ itemNumber: index === 0 ? 1 : null }),
+      decisionOn: (index) => ({ itemNumber: index === 0 ? 1 : null, conflictId: 'a case' }),
       knownItem: () => one,
     });
 
     expect(items.map((item) => ({ itemNumbers: item.itemNumbers, records: item.records }))).toEqual([
       { itemNumbers: [1], records: [0] },
     ]);
+    expect(items[0]!.attached).toEqual(new Map([[0, 'a case']]));
     expect(rejected).toEqual([1]);
   });
 });

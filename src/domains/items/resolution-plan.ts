@@ -68,6 +68,8 @@ export interface PlannedItem {
   readonly itemNumbers: number[];
   /** Indexes into the planned records, in their order. */
   readonly records: number[];
+  /** Those of them that a remembered decision led here, each with the case that it was made about. */
+  readonly attached: Map<number, string>;
   /** What was joined, in the order of the joins. */
   readonly joins: Join[];
   /** True when the workspace may not add to what identifies the item, since others contributed to it. */
@@ -91,6 +93,8 @@ export interface ResolutionPlan {
 /** What a person decided when the same identifiers came before. `itemNumber` null: the record is rejected. */
 export interface RememberedDecision {
   readonly itemNumber: number | null;
+  /** The case that it was made about. */
+  readonly conflictId: string;
 }
 
 export interface PlanOptions {
@@ -267,18 +271,19 @@ class Planner {
     const decision = endsNothing(record) ? this.#options.decisionOn?.(index) : undefined;
     const item = decision?.itemNumber == null ? undefined : this.#options.knownItem?.(decision.itemNumber);
     if (decision?.itemNumber === null) this.#rejected.push(index);
-    else if (item) this.#attach(record, index, this.#componentOf(item));
+    else if (item) this.#attach(record, index, this.#componentOf(item), decision!.conflictId);
     else this.#conflicts.set(index, { record, contradictions, touched });
   }
 
   /** Puts a record where a person put its like before; what other items own stays theirs. */
-  #attach(record: PlannedRecord, index: number, target: Component): void {
+  #attach(record: PlannedRecord, index: number, target: Component, conflictId: string): void {
     const free = record.claims.filter((key) => this.#isFree(key));
     for (const key of free) this.#byKey.set(key, target);
     addSingleClaims(target.singleClaims, singleClaimsOf({ claims: free }, this.#options.singleClaimTypes));
     target.claimCount += free.length;
     target.life = joinLives(target.life, record.life ?? unknownLife);
     target.isGuarded = target.contributors.length > 0 && !this.#options.mayLinkItems;
+    target.attached.set(index, conflictId);
     target.records.push(index);
   }
 
@@ -318,6 +323,7 @@ function startComponent(item: KnownItem | undefined): Component {
   return {
     itemNumbers: item ? [item.itemNumber] : [],
     records: [],
+    attached: new Map(),
     joins: [],
     singleClaims,
     ended: new Set(item?.ended),
@@ -357,6 +363,7 @@ function join(target: Component, other: Component): void {
   target.joins.push(...other.joins);
   target.itemNumbers.push(...other.itemNumbers);
   target.itemNumbers.sort((a, b) => a - b);
+  for (const [record, conflictId] of other.attached) target.attached.set(record, conflictId);
   for (const record of other.records) target.records.push(record);
   target.records.sort((a, b) => a - b);
   for (const [claimType, values] of other.singleClaims) {

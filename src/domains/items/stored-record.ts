@@ -25,6 +25,8 @@ export interface StoredRecord {
   ended?: [string, string, number][];
   /** When the item ended and the latest occurrence that was stated, in microseconds. */
   life?: StoredLife;
+  /** The case in which a person decided that the entry belongs to its item whatever it names. */
+  placed?: string;
   /** Events that the entry brought when its item had them already. */
   repeated?: StoredEvent[];
   /** What an entry that waits brings beside: a complete one has it in the rows of its item and events. */
@@ -47,10 +49,17 @@ export type StoredLife = [endedAtMicros: number | null, latestMicros: number | n
 type RecordContent = Pick<JudgedRecord, 'identifiers' | 'fields' | 'claims'> &
   Partial<Pick<JudgedRecord, 'ended' | 'life'>>;
 
-/** The record of an entry that is part of an item. */
-export function completedRecordJson(record: RecordContent, repeated: readonly JudgedEvent[]): string {
+/**
+ * The record of an entry that is part of an item.
+ * @param placedBy the case in which a person gave its like to the item.
+ */
+export function completedRecordJson(
+  record: RecordContent,
+  repeated: readonly JudgedEvent[],
+  placedBy?: string,
+): string {
   const repeatedText = repeated.length === 0 ? '' : `,"repeated":${eventsJson(repeated)}`;
-  return `${openRecordJson(record)}${repeatedText}}`;
+  return `${openRecordJson(record)}${repeatedText}${placedBy === undefined ? '' : `,"placed":"${placedBy}"`}}`;
 }
 
 /** The record of an entry that waits for a person: with it the entry can become part of an item later. */
@@ -69,18 +78,31 @@ function eventsJson(events: readonly JudgedEvent[]): string {
 }
 
 /** The record of an entry that does not wait any longer. Events that others may bring again are kept in mind. */
-export function finishedRecord({ waiting, ...record }: StoredRecord): StoredRecord {
+export function finishedRecord({ waiting, ...record }: StoredRecord, placedBy: string | undefined): StoredRecord {
   const repeated = [...(record.repeated ?? []), ...(waiting?.events ?? []).filter(([, , , key]) => key !== null)];
-  return { ...record, ...(repeated.length === 0 ? {} : { repeated }) };
+  return {
+    ...record,
+    ...(placedBy === undefined ? {} : { placed: placedBy }),
+    ...(repeated.length === 0 ? {} : { repeated }),
+  };
+}
+
+/** A record that keeps in mind, beside those before, that the item has these events already. */
+export function withRepeated(record: StoredRecord, events: readonly JudgedEvent[]): StoredRecord {
+  return { ...record, repeated: [...(record.repeated ?? []), ...storedEvents(events)] };
+}
+
+function storedEvents(events: readonly JudgedEvent[]): StoredEvent[] {
+  return JSON.parse(eventsJson(events)) as StoredEvent[];
 }
 
 /** The record of an entry that waits from now on. */
 export function waitingRecord(
-  { repeated: _repeated, ...record }: StoredRecord,
+  { repeated: _repeated, placed: _placed, ...record }: StoredRecord,
   nature: Omit<StoredWaiting, 'events'>,
   events: readonly JudgedEvent[],
 ): StoredRecord {
-  return { ...record, waiting: { ...nature, events: JSON.parse(eventsJson(events)) as StoredEvent[] } };
+  return { ...record, waiting: { ...nature, events: storedEvents(events) } };
 }
 
 function openRecordJson({ identifiers, fields, claims, ended = [], life = unknownLife }: RecordContent): string {

@@ -16,14 +16,8 @@ import { claimKey } from '../judge-record.ts';
 import { isDerivedFrom } from './item-relationships.store.ts';
 import type { MergeStrategy } from '../refold/refold-contents.ts';
 import { findKeysOfItems, removeSeparations } from '../refold/refold.store.ts';
-import {
-  refold,
-  type Decision,
-  type Refolded,
-  type ItemNature,
-  type RefoldRequest,
-  type ResettledEntry,
-} from '../refold/refold.ts';
+import { refold } from '../refold/refold.ts';
+import type { Decision, ItemNature, Refolded, RefoldRequest, ResettledEntry } from '../refold/refold-request.ts';
 import type { TypeRegistry } from '../type-registry.ts';
 import { untilFree } from '../until-free.ts';
 import {
@@ -89,7 +83,9 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
     settleCase?: () => Promise<void>,
   ): Promise<Refolded> => {
     const decision = { workspaceId: principal.workspaceId, by: principal.credentialId, reason };
-    const refolded = await refold(client, { decision, nowMicros: nowMs() * 1000, takeNumbers }, request);
+    const { singleClaimTypes } = await loadTypes();
+    const context = { decision, nowMicros: nowMs() * 1000, singleClaimTypes, takeNumbers };
+    const refolded = await refold(client, context, request);
     requireOwnChange(principal, refolded);
     const itemNumbers = [...(decided.get(client)?.itemNumbers ?? []), ...refolded.currentOf.keys()];
     decided.set(client, { decision, itemNumbers });
@@ -237,13 +233,11 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
         const [item] = await readDecidable(client, principal, [idOrDfid], false);
         requireUnmerged(item!);
         const entry = isUuid(entryId) ? await findOwnEntry(client, principal.workspaceId, entryId) : undefined;
-        if (!entry || entry.item_number !== item!.item_number)
+        if (!entry?.item_numbers.includes(item!.item_number))
           throw new Problem('not_found', 'your workspace sent no entry with this id for this item');
         if (entry.is_withdrawn) throw new Problem('entry_withdrawn', 'this entry was withdrawn before');
-        const refolded = await decide(client, principal, reason, {
-          roots: [item!.item_number],
-          withdrawn: [entryId],
-        });
+        const roots = [item!.item_number, ...entry.item_numbers.filter((number) => number !== item!.item_number)];
+        const refolded = await decide(client, principal, reason, { roots, withdrawn: [entryId] });
         const current = refolded.currentOf.get(item!.item_number)!;
         await tell(client, nowMs(), [principal.workspaceId], current, 'entry_withdrawn', () => ({
           entry_id: entryId,

@@ -60,18 +60,21 @@ export async function vouchFor(
   });
 }
 
-/** The entry of a workspace, and the item that it belongs to now. */
+/** The entry of a workspace, and the items that it belongs to now: more than one where a person divided it. */
 export async function findOwnEntry(
   queryable: Queryable,
   workspaceId: string,
   entryId: string,
-): Promise<{ item_number: number | null; status: string; is_withdrawn: boolean } | undefined> {
-  const { rows } = await queryable.query<{ item_number: number | null; status: string; is_withdrawn: boolean }>({
+): Promise<{ item_numbers: number[]; is_withdrawn: boolean } | undefined> {
+  const { rows } = await queryable.query<{ item_numbers: number[]; is_withdrawn: boolean }>({
     name: 'find_own_entry',
-    text: `select coalesce(items.merged_into, items.item_number) as item_number, entries.status,
-                  entries.withdrawn_at is not null as is_withdrawn
-           from entries left join items on items.item_number = entries.item_number
-           where entries.entry_id = $1 and entries.workspace_id = $2`,
+    text: `select entries.withdrawn_at is not null as is_withdrawn,
+                  (select coalesce(json_agg(distinct coalesce(items.merged_into, items.item_number)), '[]')
+                   from (select entries.item_number
+                         union all
+                         select item_number from entry_divisions where entry_divisions.entry_id = entries.entry_id) as places
+                   join items on items.item_number = places.item_number) as item_numbers
+           from entries where entries.entry_id = $1 and entries.workspace_id = $2`,
     values: [entryId, workspaceId],
   });
   return rows[0];

@@ -38,6 +38,7 @@ afterAll(() => application.close());
 let nextNumber = 400_000_000_000;
 const newSisbov = () => ({ identifier_type: 'sisbov', value: `BR${nextNumber++}` });
 const newChip = () => ({ identifier_type: 'chip', value: `982${nextNumber++}` });
+const newSerial = () => ({ identifier_type: 'sgtin', value: `urn:epc:id:sgtin:7891234.056789.${nextNumber++}` });
 
 function ask(method: string, path: string, body?: object, key = ownKey, headers: Record<string, string> = {}) {
   return application.fetch(path, {
@@ -177,6 +178,24 @@ describe('POST /api/items/{dfid}/merge', () => {
 
     expect((await send({ identifiers: [sisbov], metadata: { weight: 1 } })).dfid).toBe(ours.dfid);
     expect((await send({ identifiers: [chip], metadata: { weight: 2 } }, strangersKey)).dfid).toBe(ours.dfid);
+  });
+});
+
+describe('a strategy that an administrator chooses', () => {
+  test('holds for what each workspace knows of both items', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const [primary, secondary] = [
+      await send({ identifiers: [sisbov], metadata: { weight: 1 } }),
+      await send({ identifiers: [chip], metadata: { weight: 2 } }),
+    ];
+    await send({ identifiers: [sisbov], metadata: { weight: 10 } }, strangersKey);
+    await send({ identifiers: [chip], metadata: { weight: 20 } }, strangersKey);
+
+    const body = { secondary_dfid: secondary.dfid, strategy: 'keep_first' };
+    await done(await ask('POST', `/api/items/${primary.dfid}/merge`, body, application.apiKey), 200);
+
+    expect((await read(primary.dfid)).item.metadata).toEqual({ weight: 1 });
+    expect((await read(primary.dfid, strangersKey)).item.metadata).toEqual({ weight: 10 });
   });
 });
 
@@ -397,6 +416,60 @@ describe('POST /api/items/{dfid}/split', () => {
     expect((await send({ identifiers: [sisbov] })).dfid).toBe(source.dfid);
   });
 
+  test('leaves identifiers of a record where they stayed when these are split again, merged and unmerged', async () => {
+    const [sisbov, chip, serial] = [newSisbov(), newChip(), newSerial()];
+    const source = await send({ identifiers: [sisbov, chip, serial], metadata: { weight: 5 } });
+    const split = async (identifier: object) =>
+      (
+        await done<{ new_item: Item }>(
+          await ask('POST', `/api/items/${source.dfid}/split`, { ...nature, identifiers: [identifier] }),
+          201,
+        )
+      ).new_item.dfid;
+
+    const dfids = [await split(chip), await split(serial), source.dfid];
+    await done(
+      await ask('POST', `/api/items/${source.dfid}/merge`, { secondary_dfid: dfids[0], strategy: 'append' }),
+      200,
+    );
+    await done(await ask('POST', `/api/items/${dfids[0]}/unmerge`, {}), 200);
+
+    const known = await Promise.all(dfids.map(async (dfid) => (await read(dfid)).identifiers));
+    expect(known).toMatchObject([[chip], [serial], [sisbov]]);
+    expect(
+      await Promise.all([chip, serial, sisbov].map(async (each) => (await send({ identifiers: [each] })).dfid)),
+    ).toEqual(dfids);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('tells an event once where records that told it come together', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const events = [{ event_type: 'weighed', event_key: 'first weighing' }];
+    const one = await send({ identifiers: [sisbov], events });
+    const other = await send({ identifiers: [chip], events });
+    const merge = { secondary_dfid: other.dfid, strategy: 'append' };
+    await done(await ask('POST', `/api/items/${one.dfid}/merge`, merge), 200);
+    await send({ identifiers: [sisbov, newSerial()] });
+
+    const { new_item: part } = await done<{ new_item: Item }>(
+      await ask('POST', `/api/items/${one.dfid}/split`, { ...nature, identifiers: [sisbov, chip] }),
+      201,
+    );
+
+    const weighings = async (dfid: string) =>
+      (await read(dfid)).events.filter(({ event_type: type }) => type === 'weighed');
+    expect(await weighings(part.dfid)).toHaveLength(1);
+    expect(await weighings(one.dfid)).toEqual([]);
+    const back = { ...nature, identifiers: [chip] };
+    const { new_item: again } = await done<{ new_item: Item }>(
+      await ask('POST', `/api/items/${part.dfid}/split`, back),
+      201,
+    );
+    expect(await weighings(part.dfid)).toHaveLength(1);
+    expect(await weighings(again.dfid)).toHaveLength(1);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
   test('refuses to take every identifier, or one that the item does not have', async () => {
     const sisbov = newSisbov();
     const source = await send({ identifiers: [sisbov] });
@@ -465,6 +538,50 @@ describe('POST /api/items/{dfid}/corrections', () => {
     await done(await ask('POST', `/api/items/${item.dfid}/corrections`, body), 200);
 
     expect((await read(item.dfid)).item).toMatchObject({ status: 'active', metadata: {} });
+  });
+
+  test('takes an entry back from every item that has a part of it', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const source = await send({ identifiers: [sisbov, chip], metadata: { weight: 5 } });
+    const split = { value_chain: 'BEEF', country: 'BR', year: 2024, identifiers: [chip] };
+    const { new_item: part } = await done<{ new_item: Item }>(
+      await ask('POST', `/api/items/${source.dfid}/split`, split),
+      201,
+    );
+    const body = { entry_id: await entryOf(part.dfid, 'weight'), reason: 'never seen' };
+
+    await done(await ask('POST', `/api/items/${source.dfid}/corrections`, body), 200);
+
+    expect((await read(source.dfid)).identifiers).toEqual([]);
+    expect((await read(part.dfid)).item.metadata).toEqual({});
+    expect([source.dfid, part.dfid]).not.toContain((await send({ identifiers: [sisbov] })).dfid);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('of a new tag lets those wait again that came in with it', async () => {
+    const [sisbov, old, next] = [newSisbov(), newChip(), newChip()];
+    const item = await send({ identifiers: [sisbov, old], metadata: { weight: 1 } });
+    const retagging = { event_type: 'identifier_replaced', payload: { old, new: next } };
+    await send({ identifiers: [sisbov], metadata: { retagged: true }, events: [retagging] });
+    await send({ identifiers: [sisbov, next], metadata: { weight: 2 } });
+    const body = { entry_id: await entryOf(item.dfid, 'retagged'), reason: 'another animal' };
+
+    await done(await ask('POST', `/api/items/${item.dfid}/corrections`, body), 200);
+
+    expect((await read(item.dfid)).item.metadata).toEqual({ weight: 1 });
+    expect((await read(item.dfid)).identifiers).toMatchObject([sisbov, old]);
+    const query = new URLSearchParams({ ...sisbov, status: 'open' }).toString();
+    const { conflicts } = await readJson<{ conflicts: { conflict_id: string }[] }>(
+      await ask('GET', `/api/conflicts?${query}`),
+    );
+    const [conflict] = await Promise.all(
+      conflicts.map(async ({ conflict_id: id }) => readJson<object>(await ask('GET', `/api/conflicts/${id}`))),
+    );
+    expect(conflict).toMatchObject({
+      contradictions: [{ reason: 'values', identifier_type: 'chip' }],
+      waiting_entries: 1,
+    });
+    expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
   test('is done once, also by several at the same time', async () => {

@@ -9,7 +9,7 @@ import { advanceContribution } from '../item-changes.store.ts';
 import { dfidOf } from '../item-names.ts';
 import type { JudgedRecord } from '../judge-record.ts';
 import type { Verdict } from '../item-rows.ts';
-import type { ItemNature } from '../refold/refold.ts';
+import type { ItemNature } from '../refold/refold-request.ts';
 import { completedRecordJson } from '../stored-record.ts';
 import { writeRelationships } from './item-relationships.store.ts';
 

@@ -6,7 +6,7 @@ import { ContentionError, unowned, type AbsorbContext } from '../absorption.ts';
 import { insertClaims, lockItems, lockMerging, releaseClaims, sortClaims } from '../deduplication.store.ts';
 import type { IncomingRecord, Verdict } from '../item-rows.ts';
 import type { JudgedRecord } from '../judge-record.ts';
-import type { RecountedEntry } from '../refold/refold.ts';
+import type { RecountedEntry } from '../refold/refold-request.ts';
 import {
   claimsOfRecord,
   endedOfRecord,

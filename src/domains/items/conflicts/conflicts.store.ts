@@ -258,11 +258,11 @@ export async function findDecisions(
   queryable: Queryable,
   workspaceId: string,
   evidenceHashes: readonly Buffer[],
-): Promise<{ evidence_hash: Buffer; item_number: number | null }[]> {
+): Promise<{ evidence_hash: Buffer; item_number: number | null; conflict_id: string }[]> {
   if (evidenceHashes.length === 0) return [];
-  const { rows } = await queryable.query<{ evidence_hash: Buffer; item_number: number | null }>({
+  const { rows } = await queryable.query<{ evidence_hash: Buffer; item_number: number | null; conflict_id: string }>({
     name: 'find_decisions',
-    text: `select decisions.evidence_hash, coalesce(items.merged_into, items.item_number) as item_number
+    text: `select decisions.evidence_hash, coalesce(items.merged_into, items.item_number) as item_number, conflict_id
            from remembered_decisions as decisions
            left join items on items.item_number = decisions.item_number
            where decisions.workspace_id = $1 and decisions.evidence_hash = any($2::bytea[])`,
@@ -495,6 +495,46 @@ export async function rememberDecisions(
       byteaArray(decisions.map((decision) => decision.evidenceHash)),
       int8Array(decisions.map((decision) => decision.itemNumber)),
       conflictId,
+    ],
+  });
+}
+
+/** Which of these entries waited until a person gave them to an item. */
+export async function findAcceptedEntries(
+  queryable: Queryable,
+  entryIds: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const { rows } = await queryable.query<{ entry_id: string }>({
+    name: 'find_accepted_entries',
+    text: `select entry_id from conflict_entries join conflicts using (conflict_id)
+           where entry_id = any($1::uuid[]) and action in ('merge', 'attach', 'separate')`,
+    values: [uuidArray(entryIds)],
+  });
+  return new Set(rows.map((row) => row.entry_id));
+}
+
+/** Forgets what was decided about evidence that belongs to one of these items. */
+export async function forgetDecisionsFor(queryable: Queryable, itemNumbers: readonly number[]): Promise<void> {
+  await queryable.query({
+    name: 'forget_decisions_for',
+    text: 'delete from remembered_decisions where item_number = any($1::int8[])',
+    values: [int8Array(itemNumbers)],
+  });
+}
+
+/** Forgets what was decided about this evidence. */
+export async function forgetDecisionsOn(
+  queryable: Queryable,
+  evidence: readonly { workspaceId: string; evidenceHash: Buffer }[],
+): Promise<void> {
+  if (evidence.length === 0) return;
+  await queryable.query({
+    name: 'forget_decisions_on',
+    text: `delete from remembered_decisions as decisions using unnest($1::uuid[], $2::bytea[]) as forgotten (workspace_id, evidence_hash)
+           where decisions.workspace_id = forgotten.workspace_id and decisions.evidence_hash = forgotten.evidence_hash`,
+    values: [
+      uuidArray(evidence.map(({ workspaceId }) => workspaceId)),
+      byteaArray(evidence.map(({ evidenceHash }) => evidenceHash)),
     ],
   });
 }

@@ -215,6 +215,49 @@ describe('POST /api/conflicts/{id}/resolve', () => {
     expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
+  test('attach is told as a decision, also for records that it leads to the item later', async () => {
+    const { record, conflictId, dfids } = await contest();
+    await resolve(conflictId, { action: 'attach', dfid: dfids[0], reason: 'seen in the field' });
+
+    await send([{ ...record, metadata: { weight: 8 } }]);
+
+    const { entries } = await readJson<{ entries: object[] }>(await ask('GET', `/api/items/${dfids[0]}/explain`));
+    const decision = { conflict_id: conflictId, reason: 'seen in the field' };
+    expect(entries.slice(1)).toMatchObject([
+      { how: 'placed_by_person', decision },
+      { how: 'placed_by_person', decision },
+    ]);
+  });
+
+  test('attach holds when the items are made one and taken apart afterwards', async () => {
+    const { conflictId, dfids, receiptId } = await contest();
+    await resolve(conflictId, { action: 'attach', dfid: dfids[0] });
+
+    const merge = { secondary_dfid: dfids[0], strategy: 'append' };
+    expect((await ask('POST', `/api/items/${dfids[1]}/merge`, merge)).status).toBe(200);
+    expect((await ask('POST', `/api/items/${dfids[0]}/unmerge`, {})).status).toBe(200);
+
+    expect(await statusesOf(receiptId)).toEqual([['completed', 'enriched', dfids[0]]]);
+    expect(await metadataOf(dfids[0])).toEqual({ name: 'one', weight: 7 });
+    expect(await metadataOf(dfids[1])).toEqual({ name: 'other' });
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('attach asks again when what it was about left the item', async () => {
+    const [one, ownChip, other, chip] = [newSisbov(), newChip(), newSisbov(), newChip()];
+    const { entries } = await send([{ identifiers: [one, ownChip] }, { identifiers: [other, chip] }]);
+    const record = { identifiers: [one, chip] };
+    await send([record]);
+    await resolve(await conflictAbout(one), { action: 'attach', dfid: entries[0]!.dfid });
+    const split = { value_chain: 'BEEF', country: 'BR', year: 2025, identifiers: [one] };
+    expect((await ask('POST', `/api/items/${entries[0]!.dfid}/split`, split)).status).toBe(201);
+
+    const again = await send([record]);
+
+    expect(again.entries[0]!.status).toBe('conflicted');
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
   test('separate makes a new item of the records, which the same identifiers lead to from then on', async () => {
     const { record, conflictId, dfids, receiptId } = await contest();
 
@@ -240,6 +283,17 @@ describe('POST /api/conflicts/{id}/resolve', () => {
     expect(again.entries[0]).toMatchObject({ status: 'rejected', error: { code: 'rejected_by_decision' } });
     const pending = await readJson<{ pending_items?: object[] }>(await ask('GET', '/api/items/pending?limit=100'));
     expect(JSON.stringify(pending)).not.toContain('rejected_by_decision');
+  });
+
+  test('reject holds for a record that contradicts only itself', async () => {
+    const record = { identifiers: [newSisbov(), newSisbov()] };
+    await send([record]);
+    await resolve(await conflictAbout(record.identifiers[0]!), { action: 'reject' });
+
+    const again = await send([record, { identifiers: [newSisbov()] }]);
+
+    expect(again.entries.map((entry) => entry.status)).toEqual(['rejected', 'completed']);
+    expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
   test('changes the counts of the receipt but not when it was finished', async () => {

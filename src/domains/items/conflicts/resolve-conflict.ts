@@ -10,7 +10,7 @@ import { dismissEntries, insertClaims, sortClaims } from '../deduplication.store
 import { evidenceHash } from '../evidence.ts';
 import { dfidOf, itemNumberOf } from '../item-names.ts';
 import { removeSeparations, writeFinishedEntries } from '../refold/refold.store.ts';
-import type { Refolded, RefoldRequest, ResettledEntry } from '../refold/refold.ts';
+import type { Refolded, RefoldRequest, ResettledEntry } from '../refold/refold-request.ts';
 import {
   findCase,
   findItemsOfCases,
@@ -90,10 +90,8 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
         if (resolution.dfid === undefined) throw invalid('/dfid', 'attach needs the DFID of the item');
         const target = await namedItem(client, principal, openCase, resolution.dfid);
         const claimed = await claimFreeKeys(client, waiting, () => target);
-        await decide(
-          { roots: [target], placed: new Map(waiting.map((entry) => [entry.entryId, target])), claimed },
-          target,
-        );
+        const placed = new Map(waiting.map((entry) => [entry.entryId, target]));
+        await decide({ roots: [target], placed, placedBy: conflictId, claimed }, target);
         await vouchFor(client, principal, [target]);
         return remember(() => target);
       }
@@ -107,7 +105,7 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
         const separated = numbers.flatMap((number, at) =>
           [...itemNumbers, ...numbers.slice(at + 1)].map((other) => [number, other] as const),
         );
-        await decide({ roots: [], placed: numberOf, claimed, separated });
+        await decide({ roots: [], placed: numberOf, placedBy: conflictId, claimed, separated });
         return remember((entry) => numberOf.get(entry.entryId)!);
       }
       case 'reject': {

@@ -29,6 +29,7 @@ export interface ExplainedEntryRow {
 }
 
 const ownColumns = `entries.entry_id, received_sequence, outcome, record -> 'identifiers' as identifiers, record -> 'fingerprints' as fingerprints,
+  (record ->> 'placed')::uuid as placed_by,
   withdrawn_at, withdrawn_by, withdrawal_reason`;
 
 /**
@@ -73,8 +74,10 @@ export async function listExplainedEntries(
            ) as receipts
            left join lateral (
              select conflicts.conflict_id, action as conflict_action, resolved_at, resolved_by, reason as conflict_reason
-             from conflict_entries join conflicts on conflicts.conflict_id = conflict_entries.conflict_id
-             where conflict_entries.entry_id = sized.entry_id and conflicts.status = 'resolved' offset 0
+             from conflicts
+             where conflicts.status = 'resolved' and conflicts.conflict_id = coalesce(
+               placed_by, (select conflict_entries.conflict_id from conflict_entries where conflict_entries.entry_id = sized.entry_id))
+             offset 0
            ) as resolved on true
            where bytes_so_far <= $4
            order by sized.received_sequence, sized.entry_id`,

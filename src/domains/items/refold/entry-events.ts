@@ -1,8 +1,23 @@
 import type { Queryable } from '#platform/database.ts';
-import { findKnownEvents, insertEvents, type NewEvent, type RemovedEvent } from '#domains/events/index.ts';
+import {
+  findKnownEvents,
+  insertEvents,
+  removeRepeatedEvents,
+  type NewEvent,
+  type RehomedEvents,
+  type RemovedEvent,
+} from '#domains/events/index.ts';
 import { makeId } from '#platform/ids.ts';
-import { eventsOfRecord, waitingRecord, type StoredRecord, type StoredWaiting } from '../stored-record.ts';
-import type { EvidenceEntryRow } from './refold.store.ts';
+import type { JudgedEvent } from '../judge-record.ts';
+import {
+  eventsOfRecord,
+  waitingRecord,
+  withRepeated,
+  type StoredRecord,
+  type StoredWaiting,
+} from '../stored-record.ts';
+import type { Evidence } from './refold-evidence.ts';
+import { writeRecords, type EvidenceEntryRow } from './refold.store.ts';
 
 /** Types of events that the system writes for an entry; they tell of the entry's effect and go with it. */
 const systemEventTypes = new Set(['item_created', 'item_enriched', 'item_merged', 'item_split', 'item_updated']);
@@ -17,14 +32,40 @@ export function waitingAgain(
     (event) => event.entry_id === row.entry_id && !(event.event_key === null && systemEventTypes.has(event.event_type)),
   );
   const repeated = eventsOfRecord(row.record.repeated);
-  const own = submitted.map((event) => ({
+  return waitingRecord(row.record, nature, [...submitted.map(judgedEvent), ...repeated]);
+}
+
+function judgedEvent(event: RemovedEvent): JudgedEvent {
+  return {
     eventType: event.event_type,
     occurredAtMicros: event.occurred_at_micros,
     visibility: event.visibility,
     eventKey: event.event_key,
     payload: JSON.stringify(event.payload),
-  }));
-  return waitingRecord(row.record, nature, [...own, ...repeated]);
+  };
+}
+
+/**
+ * Keeps submitted events in mind, in the records of their entries, that would be twice in the items that the entries go to.
+ * Gives the rows of all evidence as they are then.
+ */
+export async function keepRepeatedEvents(
+  queryable: Queryable,
+  rehomed: readonly RehomedEvents[],
+  rows: Evidence['rows'],
+): Promise<Evidence['rows']> {
+  const repeated = Map.groupBy(await removeRepeatedEvents(queryable, rehomed), (event) => event.entry_id);
+  if (repeated.size === 0) return rows;
+  const changed = new Map(rows);
+  for (const [entry, row] of rows) {
+    const events = entry.isDivision ? undefined : repeated.get(entry.entryId);
+    if (events) changed.set(entry, { ...row, record: withRepeated(row.record, events.map(judgedEvent)) });
+  }
+  await writeRecords(
+    queryable,
+    [...changed].filter(([entry]) => !entry.isDivision && repeated.has(entry.entryId)).map(([, row]) => row),
+  );
+  return changed;
 }
 
 /** The entries of one item, which may bring events that it does not have yet. */

@@ -5,7 +5,7 @@ import { findContributions, type ContributionRow } from '../contributors.store.t
 import { lockItems, lockMerging } from '../deduplication.store.ts';
 import { claimKey } from '../judge-record.ts';
 import { endingEventTypes } from '../record-times.ts';
-import { claimsOfRecord, type StoredRecord } from '../stored-record.ts';
+import { claimsOfRecord, endedOfRecord, type StoredRecord } from '../stored-record.ts';
 import type { EvidenceEntry, EvidenceMerge } from './refold-plan.ts';
 import {
   findDivisions,
@@ -76,14 +76,28 @@ export async function gatherEvidence(client: pg.ClientBase, question: EvidenceQu
   if (waiting.some(({ status }) => status !== 'conflicted')) throw new ContentionError();
   const nodes = nodesOf(keys, question.claimed);
   const rows = new Map<EvidenceEntry, EvidenceEntryRow>();
-  for (const row of complete) rows.set(evidenceOf(row, row.item_number!, nodes), row);
-  for (const row of waiting) rows.set(evidenceOf(row, undefined, nodes), row);
-  for (const row of divided) {
-    if (!numbers.includes(row.division_item)) continue;
-    const record = onlyIdentifiers(row.record, new Set(row.claims.map(([type, value]) => claimKey(type, value))));
-    const division = { ...row, record };
-    rows.set({ ...evidenceOf(division, row.division_item, nodes), isCreation: false, isDivision: true }, division);
+  const divisions = divided.map(({ entry_id: entryId, division_item: itemNumber, claims }): Division => ({
+    entryId,
+    itemNumber,
+    keys: claims.map(([type, value]) => claimKey(type, value)),
+  }));
+  const elsewhere = new Map<string, Set<string>>();
+  for (const { entryId, keys: parts } of divisions) {
+    elsewhere.set(entryId, new Set([...(elsewhere.get(entryId) ?? []), ...parts]));
   }
+  const wholeOf = (row: EvidenceEntryRow, home: number | undefined) =>
+    evidenceOf(row, home, nodesOfEntry(row, nodes, elsewhere.get(row.entry_id)));
+  for (const row of complete) rows.set(wholeOf(row, row.item_number!), row);
+  for (const row of waiting) rows.set(wholeOf(row, undefined), row);
+  divided.forEach((row, at) => {
+    if (!numbers.includes(row.division_item)) return;
+    const parts = new Set(divisions[at]!.keys);
+    const entry = evidenceOf(row, row.division_item, []);
+    for (const key of parts) {
+      const node = nodesOfEntry(row, nodes).find((each) => keyOfNode(each).key === key);
+      rows.set(...partOfEntry(entry, row, node ?? nodeOf({ key, workspaceId: row.workspace_id }), row.division_item));
+    }
+  });
   return {
     items,
     merges: merges.map((row) => ({ survivor: row.survivor, loser: row.loser, entryId: row.entry_id, row })),
@@ -91,22 +105,32 @@ export async function gatherEvidence(client: pg.ClientBase, question: EvidenceQu
     keys,
     contributions,
     toldEnds,
-    divisions: divided.map(({ entry_id: entryId, division_item: itemNumber, claims }) => ({
-      entryId,
-      itemNumber,
-      keys: claims.map(([type, value]) => claimKey(type, value)),
-    })),
+    divisions,
     rows,
   };
 }
 
-/** The part of a record that a division is. */
-export function onlyIdentifiers(record: StoredRecord, keys: ReadonlySet<string>): StoredRecord {
+/** One identifier of an entry that is with another item than the rest, as evidence of its own. */
+export function partOfEntry(
+  entry: EvidenceEntry,
+  row: EvidenceEntryRow,
+  node: string,
+  home: number,
+): [part: EvidenceEntry, row: EvidenceEntryRow] {
+  const record = onlyIdentifier(row.record, keyOfNode(node).key);
+  return [
+    { ...entry, home, isCreation: false, isDivision: true, isPlaced: false, keys: [node] },
+    { ...row, record },
+  ];
+}
+
+function onlyIdentifier({ identifiers, fingerprints = [], ended = [] }: StoredRecord, key: string): StoredRecord {
+  const isIt = (claimType: string, value: string) => claimKey(claimType, value) === key;
   return {
     fields: {},
-    identifiers: record.identifiers.filter(([, , claimType, value]) => keys.has(claimKey(claimType, value))),
-    fingerprints: (record.fingerprints ?? []).filter(([claimType, value]) => keys.has(claimKey(claimType, value))),
-    ended: (record.ended ?? []).filter(([claimType, value]) => keys.has(claimKey(claimType, value))),
+    identifiers: identifiers.filter(([, , claimType, value]) => isIt(claimType, value)),
+    fingerprints: fingerprints.filter(([claimType, value]) => isIt(claimType, value)),
+    ended: ended.filter(([claimType, value]) => isIt(claimType, value)),
   };
 }
 
@@ -128,12 +152,16 @@ function nodesOf(keys: readonly OwnedKey[], claimed: ReadonlySet<string>): Reado
 }
 
 /** Only what leads to these items ties entries together; what leads to another item ties them to nothing here. */
-function evidenceOf(row: EvidenceEntryRow, home: number | undefined, nodes: ReadonlySet<string>): EvidenceEntry {
-  const keys = claimsOfRecord(row.record).flatMap((key) => {
+function nodesOfEntry(row: EvidenceEntryRow, nodes: ReadonlySet<string>, without?: ReadonlySet<string>): string[] {
+  return claimsOfRecord(row.record).flatMap((key) => {
+    if (without?.has(key)) return [];
     const node = nodeOf({ key, workspaceId: row.workspace_id });
     if (nodes.has(key)) return [key];
     return nodes.has(node) ? [node] : [];
   });
+}
+
+function evidenceOf(row: EvidenceEntryRow, home: number | undefined, keys: readonly string[]): EvidenceEntry {
   return {
     entryId: row.entry_id,
     order: {
@@ -144,6 +172,8 @@ function evidenceOf(row: EvidenceEntryRow, home: number | undefined, nodes: Read
     home,
     isCreation: row.outcome === 'created',
     isDivision: false,
+    isPlaced: row.record.placed !== undefined,
     keys,
+    ended: endedOfRecord(row.record).flatMap(({ key }) => [key, nodeOf({ key, workspaceId: row.workspace_id })]),
   };
 }

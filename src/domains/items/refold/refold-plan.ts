@@ -10,10 +10,14 @@ export interface EvidenceEntry {
   readonly home: number | undefined;
   /** True for the entry that the item of its home began with. */
   readonly isCreation: boolean;
-  /** True for identifiers that a person keeps here while the rest of their entry is elsewhere. */
+  /** True for one identifier that a person keeps here while the rest of its entry is elsewhere. */
   readonly isDivision: boolean;
+  /** True when a person gave it to the item of its home whatever it names. */
+  readonly isPlaced: boolean;
   /** What ties it to other entries. */
   readonly keys: readonly string[];
+  /** Keys whose validity it ends. */
+  readonly ended: readonly string[];
 }
 
 /** One item that was made part of another. */
@@ -38,6 +42,16 @@ export interface RefoldDecisions {
   readonly leaving:
     | { readonly keys: ReadonlySet<string>; readonly from: number; readonly itemNumber: number }
     | undefined;
+  /** What these decisions make valid again, if anything. */
+  readonly revival?: Revival | undefined;
+}
+
+/** Keys that are valid again, since nothing that counts says any longer that they ended. */
+export interface Revival {
+  /** Entries that persons took in although they contradicted what was known. */
+  readonly accepted: ReadonlySet<string>;
+  /** The type of a key of which an item has one valid value, if one of that type is valid again. */
+  typeOf(key: string): string | undefined;
 }
 
 export interface RefoldEvidence {
@@ -60,10 +74,17 @@ export interface RefoldedItem {
   readonly joins: readonly { entryId: string; itemNumbers: readonly number[] }[];
 }
 
+/** An entry that cannot be part of what it names. */
+export interface ContestedEvidence {
+  readonly entry: EvidenceEntry;
+  readonly itemNumbers: readonly number[];
+  /** Keys of one type that would be valid at once; none where the entry names things which stay apart. */
+  readonly excluding: readonly string[];
+}
+
 export interface RefoldPlan {
   readonly items: readonly RefoldedItem[];
-  /** Entries that name two things which stay apart. */
-  readonly conflicted: readonly { entry: EvidenceEntry; itemNumbers: readonly number[] }[];
+  readonly conflicted: readonly ContestedEvidence[];
 }
 
 interface Component {
@@ -76,8 +97,8 @@ interface Component {
 
 /**
  * Says which entries make up which item, from the entries and from what persons decided, as if nothing had ever been
- * believed otherwise. What an item began with comes first, then what was sent for items that became others, then the rest
- * as it arrived; last come the entries whose link does not hold any longer.
+ * believed otherwise. What an item began with comes first, then what persons gave to it, then what was sent for items that
+ * became others, then the rest as it arrived; last come the entries whose link does not hold any longer.
  */
 export function planRefold(evidence: RefoldEvidence, decisions: RefoldDecisions): RefoldPlan {
   const planner = new RefoldPlanner(evidence, decisions);
@@ -92,9 +113,10 @@ function inPlanningOrder({ entries, merges }: RefoldEvidence, { undone, withdraw
   const first = firstEntries(counting);
   const losers = new Set(merges.map(({ loser }) => loser));
   const rankOf = (entry: EvidenceEntry): number => {
-    if (linkers.has(entry.entryId)) return 3;
+    if (linkers.has(entry.entryId)) return 4;
     if (first.has(entry)) return 0;
-    return entry.home !== undefined && losers.has(entry.home) ? 1 : 2;
+    if (entry.isDivision || entry.isPlaced) return 1;
+    return entry.home !== undefined && losers.has(entry.home) ? 2 : 3;
   };
   return counting.toSorted((a, b) => rankOf(a) - rankOf(b) || compareArrival(a.order, b.order));
 }
@@ -111,7 +133,8 @@ function compareArrival(a: EntryOrder, b: EntryOrder): number {
 function firstEntries(entries: readonly EvidenceEntry[]): Set<EvidenceEntry> {
   const first = new Map<number, EvidenceEntry>();
   for (const entry of entries.toSorted((a, b) => compareArrival(a.order, b.order))) {
-    if (entry.home !== undefined && (entry.isCreation || !first.has(entry.home))) first.set(entry.home, entry);
+    if (entry.home === undefined || entry.isDivision) continue;
+    if (entry.isCreation || !first.has(entry.home)) first.set(entry.home, entry);
   }
   return new Set(first.values());
 }
@@ -125,13 +148,23 @@ class RefoldPlanner {
   readonly #separatedFrom = new Map<number, Set<number>>();
   /** What is left first of each item. */
   readonly #first: ReadonlySet<EvidenceEntry>;
-  readonly #conflicted: { entry: EvidenceEntry; itemNumbers: readonly number[] }[] = [];
+  readonly #conflicted: ContestedEvidence[] = [];
+  /** Keys that are not valid any longer. */
+  readonly #ended: ReadonlySet<string>;
+  /** The items for which entries were sent that name a key, and that nobody placed. */
+  readonly #homesNaming = new Map<string, Set<number | undefined>>();
 
   constructor(evidence: RefoldEvidence, decisions: RefoldDecisions) {
     this.#evidence = evidence;
     this.#decisions = decisions;
     const { leaving, withdrawn } = decisions;
-    this.#first = firstEntries(evidence.entries.filter(({ entryId }) => !withdrawn.has(entryId)));
+    const counting = evidence.entries.filter(({ entryId }) => !withdrawn.has(entryId));
+    this.#first = firstEntries(counting);
+    this.#ended = new Set(counting.flatMap(({ ended }) => ended));
+    for (const { home, isPlaced, keys } of counting) {
+      for (const key of isPlaced ? [] : keys)
+        this.#homesNaming.set(key, (this.#homesNaming.get(key) ?? new Set()).add(home));
+    }
     for (const itemNumber of evidence.items) this.#byItem.set(itemNumber, this.#start([itemNumber]));
     for (const [one, other] of evidence.separations) {
       this.#separate(one, other);
@@ -168,12 +201,15 @@ class RefoldPlanner {
       return;
     }
     const touched = this.#touchedBy(entry);
-    if (this.#areSeparated(touched)) {
-      this.#conflicted.push({ entry, itemNumbers: touched.flatMap(({ itemNumbers }) => [...itemNumbers]) });
+    const excluding = this.#findExcluding(entry, touched);
+    if (excluding.length > 0 || this.#areSeparated(touched)) {
+      const itemNumbers = touched.flatMap(({ itemNumbers: numbers }) => [...numbers]);
+      this.#conflicted.push({ entry, itemNumbers, excluding });
       return;
     }
     const [first, ...others] = touched;
-    const component = first ?? this.#start([]);
+    // What a person keeps apart from its entry is tied to its item by nothing but that.
+    const component = first ?? (entry.isDivision ? this.#itemComponent(entry.home!) : this.#start([]));
     const joined = touched.flatMap(({ itemNumbers }) => [...itemNumbers].slice(0, 1));
     for (const other of others) this.#join(component, other);
     if (joined.length > 1) component.joins.push({ entryId: entry.entryId, itemNumbers: joined });
@@ -181,6 +217,9 @@ class RefoldPlanner {
   }
 
   plan(): RefoldPlan {
+    // What others name turned out to be nobody's.
+    const placed = this.#components.flatMap(({ entries }) => entries.filter(({ isPlaced }) => isPlaced));
+    for (const entry of placed) this.#own(entry, this.#itemComponent(entry.home!), (key) => !this.#byKey.has(key));
     const roots = this.#components.filter(({ mergedInto }) => !mergedInto);
     return {
       items: roots
@@ -197,13 +236,23 @@ class RefoldPlanner {
     if (given !== undefined) return this.#itemComponent(given);
     if (leaving && entry.keys.some((key) => leaving.keys.has(key))) return this.#itemComponent(leaving.itemNumber);
     // An edit by hand names nothing; it stays with the item that it was made to.
-    if (entry.keys.length === 0 && entry.home !== undefined) return this.#itemComponent(entry.home);
-    return undefined;
+    const stays = entry.isPlaced || entry.keys.length === 0;
+    return stays && entry.home !== undefined ? this.#itemComponent(entry.home) : undefined;
   }
 
   #add(entry: EvidenceEntry, component: Component): void {
     component.entries.push(entry);
-    for (const key of entry.keys) {
+    this.#own(entry, component, entry.isPlaced ? (key) => !this.#isNamedElsewhere(key, entry.home) : () => true);
+  }
+
+  /** Whether the key belongs to another item by what was sent for that one; an entry that is placed does not take it away. */
+  #isNamedElsewhere(key: string, home: number | undefined): boolean {
+    const homes = this.#homesNaming.get(key);
+    return homes !== undefined && (homes.size > 1 || !homes.has(home));
+  }
+
+  #own(entry: EvidenceEntry, component: Component, isOwn: (key: string) => boolean): void {
+    for (const key of entry.keys.filter(isOwn)) {
       const owner = findRoot(this.#byKey.get(key) ?? component);
       this.#byKey.set(key, owner);
       if (!owner.keys.has(key)) owner.keys.set(key, entry.entryId);
@@ -247,6 +296,25 @@ class RefoldPlanner {
     const known = this.#separatedFrom.get(one);
     if (known) known.add(other);
     else this.#separatedFrom.set(one, new Set([other]));
+  }
+
+  /** Keys of one type that is valid again which exclude each other, unless one side has them all since a person said so. */
+  #findExcluding(entry: EvidenceEntry, touched: readonly Component[]): string[] {
+    const { revival } = this.#decisions;
+    if (!revival || entry.isDivision || revival.accepted.has(entry.entryId)) return [];
+    const told = [...entry.keys.map((key) => [key]), ...touched.map(({ keys }) => [...keys.keys()])];
+    const sides = told.map((keys) =>
+      Map.groupBy(
+        keys.filter((key) => !this.#ended.has(key) && revival.typeOf(key) !== undefined),
+        (key) => revival.typeOf(key)!,
+      ),
+    );
+    for (const type of new Set(sides.flatMap((side) => [...side.keys()]))) {
+      const ofType = sides.map((side) => new Set(side.get(type)));
+      const union = new Set(ofType.flatMap((keys) => [...keys]));
+      if (union.size > 1 && !ofType.some((keys) => keys.size === union.size)) return [...union].toSorted();
+    }
+    return [];
   }
 
   #areSeparated(touched: readonly Component[]): boolean {

@@ -335,6 +335,19 @@ export async function rehomeEntries(
   });
 }
 
+/** Writes what entries say again, in which nothing changed that identifies or tells a value. */
+export async function writeRecords(
+  queryable: Queryable,
+  rows: readonly Pick<EvidenceEntryRow, 'entry_id' | 'record'>[],
+): Promise<void> {
+  await queryable.query({
+    name: 'write_records',
+    text: `update entries set record = written.record::json from unnest($1::uuid[], $2::text[]) as written (entry_id, record)
+           where entries.entry_id = written.entry_id`,
+    values: [uuidArray(rows.map((row) => row.entry_id)), textArray(rows.map(({ record }) => JSON.stringify(record)))],
+  });
+}
+
 /** Finishes an entry that waited, or makes a complete one wait again. */
 export interface FinishedEntry {
   readonly entryId: string;
@@ -411,22 +424,31 @@ export async function deleteContributions(
   });
 }
 
-export async function insertDivisions(
+/** Notes which identifiers of entries are with another item than the rest, and forgets where that does not hold any longer. */
+export async function writeDivisions(
   queryable: Queryable,
-  divisions: readonly { entryId: string; itemNumber: number; keys: readonly string[] }[],
+  gone: readonly { entryId: string; itemNumber: number }[],
+  written: readonly { entryId: string; itemNumber: number; keys: readonly string[] }[],
 ): Promise<void> {
-  if (divisions.length === 0) return;
-  await queryable.query({
-    name: 'insert_divisions',
-    text: `insert into entry_divisions (entry_id, item_number, claims)
-           select entry_id, item_number, claims::json from unnest($1::uuid[], $2::int8[], $3::text[]) as new (entry_id, item_number, claims)
-           on conflict (entry_id, item_number) do update set claims = excluded.claims`,
-    values: [
-      uuidArray(divisions.map(({ entryId }) => entryId)),
-      int8Array(divisions.map(({ itemNumber }) => itemNumber)),
-      textArray(divisions.map(({ keys }) => JSON.stringify(keys.map(splitClaimKey)))),
-    ],
-  });
+  const placesOf = (divisions: readonly { entryId: string; itemNumber: number }[]) => [
+    uuidArray(divisions.map(({ entryId }) => entryId)),
+    int8Array(divisions.map(({ itemNumber }) => itemNumber)),
+  ];
+  if (gone.length > 0)
+    await queryable.query({
+      name: 'delete_divisions',
+      text: `delete from entry_divisions as divisions using unnest($1::uuid[], $2::int8[]) as gone (entry_id, item_number)
+             where divisions.entry_id = gone.entry_id and divisions.item_number = gone.item_number`,
+      values: placesOf(gone),
+    });
+  if (written.length > 0)
+    await queryable.query({
+      name: 'write_divisions',
+      text: `insert into entry_divisions (entry_id, item_number, claims)
+             select entry_id, item_number, claims::json from unnest($1::uuid[], $2::int8[], $3::text[]) as new (entry_id, item_number, claims)
+             on conflict (entry_id, item_number) do update set claims = excluded.claims`,
+      values: [...placesOf(written), textArray(written.map(({ keys }) => JSON.stringify(keys.map(splitClaimKey))))],
+    });
 }
 
 /** The workspaces that withdrew entries of items. */

@@ -8,12 +8,14 @@ import {
   makeAbsorber,
   readOutcome,
   receiptOf,
+  seedTypes,
   type Absorber,
   type TestRecord,
   type TestWorkspace,
 } from '../../../testing/deduplication.ts';
 import { makeItemNumberSource } from '../item-numbers.ts';
-import { refold, type Refolded, type RefoldRequest } from './refold.ts';
+import type { Refolded, RefoldRequest } from './refold-request.ts';
+import { refold } from './refold.ts';
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -38,7 +40,11 @@ const takeNumbers = (count: number) => makeItemNumberSource(database.pool)(count
 function decide(workspace: TestWorkspace, request: RefoldRequest): Promise<Refolded> {
   const decision = { workspaceId: workspace.id, by: 'a person', reason: 'a test' };
   return withTransaction(database.pool, (client) =>
-    refold(client, { decision, nowMicros: 1_770_000_000_000_000, takeNumbers }, request),
+    refold(
+      client,
+      { decision, nowMicros: 1_770_000_000_000_000, singleClaimTypes: seedTypes.singleClaimTypes, takeNumbers },
+      request,
+    ),
   );
 }
 

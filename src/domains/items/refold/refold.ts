@@ -1,6 +1,7 @@
 import type pg from 'pg';
-import { rehomeEvents, removeEventsOfEntries, withdrawEventsOfEntries } from '#domains/events/index.ts';
-import { makeId } from '#platform/ids.ts';
+import { rehomeEvents, withdrawEventsOfEntries } from '#domains/events/index.ts';
+import { findAcceptedEntries, forgetDecisionsFor, forgetDecisionsOn } from '../conflicts/conflicts.store.ts';
+import { ContributionState, type StoredContributionState } from '../contribution-state.ts';
 import {
   earliestEnds,
   insertItems,
@@ -8,128 +9,32 @@ import {
   type ClaimEnd,
   type WrittenContribution,
 } from '../deduplication.store.ts';
-import { ContributionState, type StoredContributionState } from '../contribution-state.ts';
+import { evidenceHash } from '../evidence.ts';
 import { countVersionsOfEvents, endVersions } from '../history/version-counts.store.ts';
-import { claimsOfRecord, endedOfRecord, finishedRecord } from '../stored-record.ts';
-import type { ValueChain } from '../value-chain.ts';
-import { restoreEvents, waitingAgain } from './entry-events.ts';
-import {
-  chooseValues,
-  overridesOf,
-  statesOf,
-  visiblePart,
-  type MergeStrategy,
-  type Override,
-} from './refold-contents.ts';
-import { gatherEvidence, keyOfNode, nodeOf, onlyIdentifiers, type Division, type Evidence } from './refold-evidence.ts';
-import {
-  planRefold,
-  type EvidenceEntry,
-  type RefoldDecisions,
-  type RefoldedItem,
-  type RefoldPlan,
-} from './refold-plan.ts';
+import { splitClaimKey } from '../judge-record.ts';
+import { claimsOfRecord, endedOfRecord } from '../stored-record.ts';
+import { divideEntries, type NumberedItem } from './divided-entries.ts';
+import { keepRepeatedEvents, restoreEvents } from './entry-events.ts';
+import { statesOf, visiblePart, type Override } from './refold-contents.ts';
+import { rehomedEntries, writeEntries } from './refold-entries.ts';
+import { gatherEvidence, keyOfNode, nodeOf, type Evidence } from './refold-evidence.ts';
+import { writeMerges } from './refold-merges.ts';
+import { planRefold, type EvidenceEntry, type RefoldDecisions, type RefoldPlan, type Revival } from './refold-plan.ts';
+import type { ItemNature, RefoldContext, Refolded, RefoldRequest } from './refold-request.ts';
 import {
   deleteContributions,
   findWithdrawingWorkspaces,
-  insertDivisions,
-  insertMerges,
   insertSeparations,
   rehomeEntries,
   rewriteMentions,
-  undoMerges,
   withdrawEntries,
   writeCurrentItems,
-  writeFinishedEntries,
+  writeDivisions,
   writeKeys,
   type EvidenceEntryRow,
-  type FinishedEntry,
   type GivenKey,
   type OwnedKey,
 } from './refold.store.ts';
-
-/** Who decides, and why. */
-export interface Decision {
-  readonly workspaceId: string;
-  /** The credential that decided. */
-  readonly by: string;
-  readonly reason: string | null;
-}
-
-export interface RefoldContext {
-  readonly decision: Decision;
-  readonly nowMicros: number;
-  takeNumbers(count: number): Promise<number[]>;
-}
-
-/** What the DFID of a new item is made of beside its number. */
-export interface ItemNature {
-  readonly valueChain: ValueChain;
-  readonly country: string;
-  readonly year: number;
-}
-
-/** What a person wants to be believed from now on about items that are not merged into others. */
-export interface RefoldRequest {
-  /** Items that exist; where several become one, the first of them stays. */
-  readonly roots: readonly number[];
-  /** An item to take out of the one that it became. */
-  readonly unmerged?: number;
-  /** Items to make part of the first root, and how their values join. */
-  readonly united?: { readonly losers: readonly number[]; readonly strategy: MergeStrategy };
-  /** Entries that shall not count any longer. */
-  readonly withdrawn?: readonly string[];
-  /** Waiting entries, and the item that each shall belong to, which may be new. */
-  readonly placed?: ReadonlyMap<string, number>;
-  /** Keys that the caller claimed for the placed entries. */
-  readonly claimed?: ReadonlySet<string>;
-  /** Keys that leave the first root for a new item. */
-  readonly leaving?: { readonly keys: ReadonlySet<string>; readonly itemNumber: number; readonly nature: ItemNature };
-  /** Items to keep apart from now on. */
-  readonly separated?: readonly (readonly [number, number])[];
-}
-
-/** An entry whose counted state changed after its chunk was worked. */
-export interface RecountedEntry {
-  readonly entryId: string;
-  readonly from: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
-  readonly to: Pick<EvidenceEntryRow, 'status' | 'outcome'>;
-}
-
-/** An entry that a person settled otherwise. */
-export interface ResettledEntry extends RecountedEntry {
-  readonly workspaceId: string;
-  /** The item that it is part of now, if it is. */
-  readonly itemNumber: number | null;
-}
-
-/** An entry that waits now, and what it ties together. */
-export interface ContestedEntry {
-  readonly entryId: string;
-  readonly workspaceId: string;
-  readonly keys: readonly string[];
-  readonly itemNumbers: readonly number[];
-}
-
-/** What a refold changed. */
-export interface Refolded {
-  /** Items that were not there before. */
-  readonly created: readonly number[];
-  readonly conflicted: readonly ContestedEntry[];
-  /** True when another set of items is one than before, or new ones exist. */
-  readonly isRepartitioned: boolean;
-  readonly resettled: readonly ResettledEntry[];
-  /** What each item is now; itself when it is not merged. */
-  readonly currentOf: ReadonlyMap<number, number>;
-  /** The workspaces that contribute to each item that is not merged. */
-  readonly participantsOf: ReadonlyMap<number, readonly string[]>;
-}
-
-/** A planned item with the number that it goes by. */
-interface NumberedItem extends RefoldedItem {
-  readonly root: number;
-  readonly isNew: boolean;
-}
 
 /**
  * Tells items anew from their entries and from what persons decided, inside the caller's transaction, which holds the
@@ -148,17 +53,23 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
       separations: [...gathered.separations, ...separated],
       entries: [...gathered.rows.keys()],
     },
-    decisionsOf(request, gathered),
+    { ...decisionsOf(request, gathered), revival: await findRevival(client, context, request, gathered) },
   );
   const numbered = await numberItems(context, request, gathered, plan);
-  const { evidence, items, divisions } = divideEntries(gathered, request, numbered);
+  const leaving = request.leaving && { from: request.roots[0]!, to: request.leaving.itemNumber };
+  const { evidence: divided, items, gone, written } = divideEntries(gathered, leaving, numbered);
+  const rehomed = rehomedEntries(items);
+  const evidence = { ...divided, rows: await keepRepeatedEvents(client, rehomed, divided.rows) };
   await writeItems(client, request, items, evidence);
   await insertSeparations(client, pairsOfSides(separated, items), context.decision);
   const overrides = await writeMerges(client, context, request, evidence, items);
   await writeKeys(client, ...keysToWrite(evidence, items, claimed));
-  await insertDivisions(client, divisions);
-  const resettled = await writeEntries(client, placed, evidence, plan, items);
+  await writeDivisions(client, gone, written);
+  await rehomeEntries(client, rehomed);
+  await rehomeEvents(client, rehomed);
+  const resettled = await writeEntries(client, request, evidence, plan, items);
   await withdrawEntries(client, request.withdrawn ?? [], context.decision);
+  await forgetDecisions(client, request, gathered);
   await withdrawEventsOfEntries(client, request.withdrawn ?? []);
   await rewriteMentions(client, [...existing, ...items.map(({ root }) => root)]);
   await restoreEvents(
@@ -212,6 +123,31 @@ function decisionsOf(request: RefoldRequest, { merges }: Evidence): RefoldDecisi
   };
 }
 
+/** What is valid again when entries are withdrawn that said that it had ended. */
+async function findRevival(
+  client: pg.ClientBase,
+  { singleClaimTypes }: RefoldContext,
+  { withdrawn = [] }: RefoldRequest,
+  { rows }: Evidence,
+): Promise<Revival | undefined> {
+  const entries = [...rows.keys()];
+  const revived = revivedTypes(entries, new Set(withdrawn)).intersection(singleClaimTypes);
+  if (revived.size === 0) return undefined;
+  const accepted = await findAcceptedEntries(
+    client,
+    entries.map(({ entryId }) => entryId),
+  );
+  const typeOf = (node: string) => splitClaimKey(keyOfNode(node).key)[0];
+  return { accepted, typeOf: (node) => (revived.has(typeOf(node)) ? typeOf(node) : undefined) };
+}
+
+/** The types of identifiers of which only withdrawn entries said that they ended. */
+function revivedTypes(entries: readonly EvidenceEntry[], withdrawn: ReadonlySet<string>): Set<string> {
+  const ended = new Set(entries.flatMap((entry) => (withdrawn.has(entry.entryId) ? [] : entry.ended)));
+  const revived = entries.flatMap((entry) => (withdrawn.has(entry.entryId) ? entry.ended : []));
+  return new Set(revived.flatMap((node) => (ended.has(node) ? [] : splitClaimKey(keyOfNode(node).key)[0])));
+}
+
 async function numberItems(
   { takeNumbers }: RefoldContext,
   { roots, unmerged }: RefoldRequest,
@@ -259,54 +195,6 @@ function natureOf(item: NumberedItem, { rows, items }: Evidence): ItemNature {
   return { valueChain: nature.value_chain, country: nature.country, year: nature.year };
 }
 
-/** Undoes merges that do not hold and writes those that do; gives what merges by hand chose as values. */
-async function writeMerges(
-  client: pg.ClientBase,
-  { decision, nowMicros }: RefoldContext,
-  { roots, united, unmerged }: RefoldRequest,
-  { contributions, merges }: Evidence,
-  items: readonly NumberedItem[],
-): Promise<Map<NumberedItem, Override[]>> {
-  const overrides = new Map(items.map((item): [NumberedItem, Override[]] => [item, []]));
-  const itemOf = (number: number) => items.find(({ itemNumbers }) => itemNumbers.includes(number))!;
-  const isUndone = ({ survivor, loser }: { survivor: number; loser: number }) =>
-    loser === unmerged || itemOf(survivor) !== itemOf(loser);
-  const [undone, holding] = [merges.filter(isUndone), merges.filter((merge) => !isUndone(merge))];
-  await undoMerges(
-    client,
-    undone.map(({ row }) => row.merge_id),
-    decision.by,
-  );
-  for (const { loser, row } of holding) overrides.get(itemOf(loser))!.push(...overridesOf(row));
-  const stateOf = (itemNumber: number) =>
-    contributions.find((row) => row.item_number === itemNumber && row.workspace_id === decision.workspaceId)?.state;
-  for (const item of items) {
-    for (const loser of item.itemNumbers) {
-      if (loser === item.root || holding.some((merge) => merge.loser === loser)) continue;
-      const isByHand = united?.losers.includes(loser) === true;
-      const values = isByHand ? chooseValues(united.strategy, stateOf(roots[0]!), stateOf(loser)) : {};
-      const hasValues = Object.keys(values).length > 0;
-      const mergeId = makeId();
-      if (hasValues)
-        overrides.get(item)!.push({ workspaceId: decision.workspaceId, mergeId, atMicros: nowMicros, values });
-      await insertMerges(client, [
-        {
-          mergeId,
-          survivor: item.root,
-          loser,
-          workspaceId: decision.workspaceId,
-          entryId: isByHand ? null : (item.joins.find((join) => join.itemNumbers.includes(loser))?.entryId ?? null),
-          decidedBy: isByHand ? decision.by : null,
-          reason: isByHand ? decision.reason : null,
-          strategy: isByHand ? united.strategy : null,
-          overrides: hasValues ? JSON.stringify({ [decision.workspaceId]: values }) : null,
-        },
-      ]);
-    }
-  }
-  return overrides;
-}
-
 function keysToWrite(
   { keys, rows }: Evidence,
   items: readonly NumberedItem[],
@@ -342,104 +230,28 @@ function endsOfNodes(items: readonly NumberedItem[], rows: Evidence['rows']): Ma
   return earliestEnds(ends);
 }
 
-/** Lets identifiers stay behind when the rest of their entry leaves; they are evidence of their own from then on. */
-function divideEntries(evidence: Evidence, { leaving }: RefoldRequest, items: readonly NumberedItem[]): DividedItems {
-  if (!leaving) return { evidence, items, divisions: [] };
-  const target = items.find(({ root }) => root === leaving.itemNumber)!;
-  const source = items.find(({ root }) => root !== leaving.itemNumber)!;
-  const rows = new Map(evidence.rows);
-  const divisions: Division[] = [];
-  const staying: EvidenceEntry[] = [];
-  for (const entry of target.entries) {
-    const kept = entry.keys.filter((node) => source.keys.has(node));
-    if (kept.length === 0 || entry.isDivision) continue;
-    const keys = kept.map((node) => keyOfNode(node).key);
-    const division = { ...entry, home: source.root, isCreation: false, isDivision: true, keys: kept };
-    const row = rows.get(entry)!;
-    rows.set(division, { ...row, record: onlyIdentifiers(row.record, new Set(keys)) });
-    divisions.push({ entryId: entry.entryId, itemNumber: source.root, keys });
-    staying.push(division);
-  }
-  const divided = { ...source, entries: [...source.entries, ...staying] };
-  return {
-    evidence: { ...evidence, rows, divisions: [...evidence.divisions, ...divisions] },
-    items: items.map((item) => (item === source ? divided : item)),
-    divisions,
-  };
-}
-
-interface DividedItems {
-  readonly evidence: Evidence;
-  readonly items: readonly NumberedItem[];
-  /** Those that are new. */
-  readonly divisions: readonly Division[];
-}
-
 /** The entries that an item has as a whole, with the item that each was sent for or is given to. */
 function wholeEntriesOf(item: NumberedItem, { rows }: Evidence): EvidenceEntryRow[] {
   return item.entries.filter(({ isDivision }) => !isDivision).map((entry) => rows.get(entry)!);
 }
 
-/** Gives entries to their items, finishes those that waited, and lets those wait that name things which stay apart. */
-async function writeEntries(
+/** What was decided about evidence of items does not hold when persons take these items, or that evidence, apart. */
+async function forgetDecisions(
   client: pg.ClientBase,
-  placed: ReadonlyMap<string, number>,
-  { items: itemRows, rows }: Evidence,
-  plan: RefoldPlan,
-  items: readonly NumberedItem[],
-): Promise<ResettledEntry[]> {
-  const finished: FinishedEntry[] = [];
-  const resettled: ResettledEntry[] = [];
-  const finish = (row: EvidenceEntryRow, to: Omit<FinishedEntry, 'entryId'>) => {
-    finished.push({ entryId: row.entry_id, ...to });
-    resettled.push({
-      entryId: row.entry_id,
-      workspaceId: row.workspace_id,
-      itemNumber: to.itemNumber,
-      from: row,
-      to,
-    });
-  };
-  const rehomed: { entryId: string; from: number; to: number }[] = [];
-  for (const item of items) {
-    const whole = item.entries.filter(({ isDivision }) => !isDivision);
-    whole.forEach((entry, at) => {
-      const row = rows.get(entry)!;
-      if (placed.has(entry.entryId)) {
-        const outcome = item.isNew && at === 0 ? 'created' : 'enriched';
-        const record = JSON.stringify(finishedRecord(row.record));
-        finish(row, { itemNumber: item.root, status: 'completed', outcome, record, error: null });
-      } else if (!item.itemNumbers.includes(entry.home!))
-        rehomed.push({ entryId: entry.entryId, from: entry.home!, to: item.root });
-    });
-  }
-  await rehomeEntries(client, rehomed);
-  await rehomeEvents(client, rehomed);
-  const apart = plan.conflicted.map(({ entry }) => rows.get(entry)!);
-  const removed = await removeEventsOfEntries(
+  { leaving, unmerged, withdrawn = [] }: RefoldRequest,
+  { items, rows }: Evidence,
+): Promise<void> {
+  if (leaving || unmerged !== undefined)
+    await forgetDecisionsFor(
+      client,
+      items.map((row) => row.item_number),
+    );
+  const placed = [...rows.values()].filter((row) => withdrawn.includes(row.entry_id) && row.record.placed);
+  await forgetDecisionsOn(
     client,
-    apart.map((row) => row.entry_id),
+    placed.map((row) => ({ workspaceId: row.workspace_id, evidenceHash: evidenceHash(claimsOfRecord(row.record)) })),
   );
-  for (const row of apart) {
-    const { value_chain, country, year } = itemRows.find((item) => item.item_number === row.item_number)!;
-    finish(row, {
-      itemNumber: null,
-      status: 'conflicted',
-      outcome: 'conflict',
-      record: JSON.stringify(waitingAgain(row, removed, { value_chain, country, year })),
-      error: JSON.stringify(separatedError),
-    });
-  }
-  await writeFinishedEntries(client, finished);
-  return resettled;
 }
-
-const separatedError = {
-  code: 'identifier_conflict',
-  detail: 'the record names two items that a person keeps apart',
-  pointer: '',
-  contradictions: [{ reason: 'separated', claimType: '', values: [], isOurs: true }],
-};
 
 /** Writes what each workspace knows of each item now; gives who contributes to which. */
 async function writeContributions(
