@@ -119,6 +119,12 @@ export class ContributionState {
     );
   }
 
+  /** Whether an entry named this identifier before, and none as one that identifies the item. */
+  hasMentioned(identifier: JudgedIdentifier): boolean {
+    if (!this.#only && !this.#folded) return false;
+    return this.#fold().identifiers.get(identifierKey(identifier))?.identifier.isCanonical === false;
+  }
+
   /** Takes an entry in. True when it changed something: a new identifier, or a value that differs at its place in time. */
   apply(order: EntryOrder, content: EntryContent): boolean {
     if (!this.#only && !this.#folded && content.identifiers.length <= comparedIdentifiersMax) {

@@ -85,6 +85,8 @@ export class ItemRows {
     for (const index of item.records) {
       const good = records[index]!;
       const order = orderOf(good);
+      // Before the fold takes the record in: what it knows is found by a mention already.
+      this.#addMentions(good.record, target);
       const hasNewContent = state.apply(order, good.record);
       const { hasNew: hasNewEvents, repeated } = this.#addSubmittedEvents(good, order, target);
       const isJoining = item.joins.some((join) => join.record === index);
@@ -93,7 +95,6 @@ export class ItemRows {
       this.#verdicts[good.index] = { status: 'completed', outcome };
       const record = completedRecordJson(good.record, repeated, item.attached.get(index));
       this.entries.push(completedEntry(good, order, itemNumber, outcome, record));
-      this.#addMentions(good.record, itemNumber);
       if (outcome === 'duplicate') continue;
       isNewVersion = true;
       this.addSystemEvent(itemNumber, good, outcome === 'created' ? 'item_created' : 'item_enriched', '{}');
@@ -194,9 +195,10 @@ export class ItemRows {
     return { hasNew, repeated };
   }
 
-  #addMentions({ identifiers }: JudgedRecord, itemNumber: number): void {
-    for (const { isCanonical, claimType, value } of identifiers) {
-      if (!isCanonical) this.mentions.push({ identifierType: claimType, value, itemNumber });
+  #addMentions({ identifiers }: JudgedRecord, { itemNumber, state }: ItemTarget): void {
+    for (const identifier of identifiers) {
+      if (identifier.isCanonical || state.hasMentioned(identifier)) continue;
+      this.mentions.push({ identifierType: identifier.claimType, value: identifier.value, itemNumber });
     }
   }
 }
