@@ -213,7 +213,7 @@ const brokenRules: Readonly<Record<string, string>> = {
      left join item_merges m on m.loser = i.item_number and m.undone_at is null
      group by i.item_number, i.merged_into having count(m.merge_id) <> (i.merged_into is not null)::int`,
   'a merge that holds names the entry that joined the two, or the person':
-    "select m.* from item_merges m left join entries e using (entry_id) where m.undone_at is null and m.decided_by is null and e.outcome is distinct from 'enriched'",
+    "select m.* from item_merges m left join entries e using (entry_id) where m.undone_at is null and m.decided_by is null and e.status is distinct from 'completed'",
 };
 
 /** The rules that the database breaks, each with some of the rows. Empty when all is well. */

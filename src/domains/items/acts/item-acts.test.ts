@@ -584,6 +584,23 @@ describe('POST /api/items/{dfid}/corrections', () => {
     expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
+  test('of a new tag takes nothing away from another workspace', async () => {
+    const [old, next] = [newChip(), newChip()];
+    const retagging = { event_type: 'identifier_replaced', payload: { old, new: next } };
+    const item = await send({ identifiers: [old] }, strangersKey);
+    await send({ identifiers: [old], metadata: { retagged: true }, events: [retagging] }, strangersKey);
+    await send({ identifiers: [old, next], metadata: { weight: 2 } });
+    const { rows } = await application.database.pool.query<{ entry_id: string }>(
+      `select entry_id from entries where item_number = $1 and record -> 'ended' is not null`,
+      [parseInt(item.dfid.split('-')[4]!, 10)],
+    );
+    const body = { entry_id: rows[0]!.entry_id, reason: 'another animal' };
+
+    await done(await ask('POST', `/api/items/${item.dfid}/corrections`, body, strangersKey), 200);
+
+    expect((await read(item.dfid)).item.metadata).toEqual({ weight: 2 });
+  });
+
   test('is done once, also by several at the same time', async () => {
     const sisbov = newSisbov();
     const item = await send({ identifiers: [sisbov] });

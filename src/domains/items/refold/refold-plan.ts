@@ -48,7 +48,7 @@ export interface RefoldDecisions {
 
 /** Keys that are valid again, since nothing that counts says any longer that they ended. */
 export interface Revival {
-  /** Entries that persons took in although they contradicted what was known. */
+  /** Entries that stay whatever they contradict now. */
   readonly accepted: ReadonlySet<string>;
   /** The type of a key of which an item has one valid value, if one of that type is valid again. */
   typeOf(key: string): string | undefined;

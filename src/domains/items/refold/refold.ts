@@ -123,10 +123,13 @@ function decisionsOf(request: RefoldRequest, { merges }: Evidence): RefoldDecisi
   };
 }
 
-/** What is valid again when entries are withdrawn that said that it had ended. */
+/**
+ * What is valid again when entries are withdrawn that said that it had ended. What persons took in stays, and what others
+ * sent: they lose nothing by what a workspace withdraws.
+ */
 async function findRevival(
   client: pg.ClientBase,
-  { singleClaimTypes }: RefoldContext,
+  { decision, singleClaimTypes }: RefoldContext,
   { withdrawn = [] }: RefoldRequest,
   { rows }: Evidence,
 ): Promise<Revival | undefined> {
@@ -137,8 +140,12 @@ async function findRevival(
     client,
     entries.map(({ entryId }) => entryId),
   );
+  const ofOthers = [...rows.values()].filter((row) => row.workspace_id !== decision.workspaceId);
   const typeOf = (node: string) => splitClaimKey(keyOfNode(node).key)[0];
-  return { accepted, typeOf: (node) => (revived.has(typeOf(node)) ? typeOf(node) : undefined) };
+  return {
+    accepted: accepted.union(new Set(ofOthers.map((row) => row.entry_id))),
+    typeOf: (node) => (revived.has(typeOf(node)) ? typeOf(node) : undefined),
+  };
 }
 
 /** The types of identifiers of which only withdrawn entries said that they ended. */
