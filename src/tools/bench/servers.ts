@@ -3,12 +3,15 @@ import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedde
 import { Redis } from 'ioredis';
 import { spawn } from 'node:child_process';
 import { mkdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
+import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BenchFault } from './report.ts';
 import type { WatchedProcess } from './process-watch.ts';
 
-const postgresSettings = { shared_buffers: '512MB', max_wal_size: '4GB', max_connections: '200' };
+/** A quarter of the memory, as PostgreSQL's manual advises for a server of its own (19.4.1, shared_buffers). */
+const sharedBuffersMib = Math.floor(totalmem() / 4 / 1_048_576);
+const postgresSettings = { shared_buffers: `${sharedBuffersMib}MB`, max_wal_size: '4GB', max_connections: '200' };
 const redisSettings = { save: '', appendonly: 'yes', appendfsync: 'everysec', 'maxmemory-policy': 'noeviction' };
 const redisStartMs = 10_000;
 
