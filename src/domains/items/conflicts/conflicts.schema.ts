@@ -51,6 +51,7 @@ export const conflictDetailsSchema = z
             .meta({ description: 'DFIDs of contested items that these identifiers belong to' }),
         }),
       ),
+      is_complete: z.boolean().meta({ description: 'False when only the first 1,000 entries are shown' }),
       items: z.array(
         z.object({
           dfid: z.string(),

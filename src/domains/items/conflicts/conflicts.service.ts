@@ -12,12 +12,16 @@ import type { Contradiction } from '../resolution-plan.ts';
 import { claimsOfRecord } from '../stored-record.ts';
 import type { TypeRegistry } from '../type-registry.ts';
 import {
-  findCase,
-  findClaimsWithEntries,
+  countEntriesOfCases,
   findEntriesOfCases,
-  findItemsOfCases,
   listCases,
   type CaseEntryRow,
+  type CaseSize,
+} from './case-lists.store.ts';
+import {
+  findCase,
+  findClaimsWithEntries,
+  findItemsOfCases,
   type CaseRow,
   type ContestedClaimRow,
 } from './conflicts.store.ts';
@@ -34,7 +38,10 @@ interface ListFilter {
   readonly value?: string | undefined;
 }
 
+/** Entries of a case that its details show. */
 const entriesShownMax = 1000;
+/** Entries of each case that tell, in a list, which items a workspace named. */
+const entriesReadMax = 100;
 const you = 'you';
 const another = 'another participant';
 
@@ -42,25 +49,34 @@ export type ConflictsService = ReturnType<typeof makeConflictsService>;
 
 /** Shows cases to those who take part in them, each its own evidence; an administrator sees all of it. */
 export function makeConflictsService({ pool, loadTypes }: ConflictsServiceOptions) {
-  const load = async (principal: Principal, rows: readonly CaseRow[]): Promise<LoadedCase[]> => {
+  const load = async (principal: Principal, rows: readonly CaseRow[], limit: number): Promise<LoadedCase[]> => {
     const conflictIds = rows.map((row) => row.conflict_id);
-    const entries = await findEntriesOfCases(pool, conflictIds, entriesShownMax);
+    const workspaceId = workspaceOf(principal);
+    const entries = Map.groupBy(
+      await findEntriesOfCases(pool, conflictIds, { workspaceId, limit }),
+      (entry) => entry.conflict_id,
+    );
+    const sizes = new Map(
+      (await countEntriesOfCases(pool, conflictIds, workspaceId)).map((size) => [size.conflict_id, size]),
+    );
     const contested = await findItemsOfCases(pool, conflictIds);
+    const contestedOf = Map.groupBy(contested, (each) => each.conflict_id);
     const itemNumbers = [
       ...new Set([...contested.map((row) => row.item_number), ...rows.flatMap((row) => row.item_numbers)]),
     ];
     const items = await readDecidedItems(pool, principal.workspaceId, itemNumbers);
-    const claims = await findClaimsWithEntries(pool, itemNumbers);
+    const claimsOf = Map.groupBy(await findClaimsWithEntries(pool, itemNumbers), (claim) => claim.item_number);
     return rows.map((row) => {
       const numbers =
         row.status === 'open'
-          ? contested.filter((each) => each.conflict_id === row.conflict_id).map((each) => each.item_number)
+          ? (contestedOf.get(row.conflict_id) ?? []).map((each) => each.item_number)
           : row.item_numbers;
       return {
         row,
-        entries: entries.filter((entry) => entry.conflict_id === row.conflict_id),
+        size: sizes.get(row.conflict_id),
+        entries: entries.get(row.conflict_id) ?? [],
         items: numbers.flatMap((number) => items.get(number) ?? []),
-        claims: claims.filter((claim) => numbers.includes(claim.item_number)),
+        claims: numbers.flatMap((number) => claimsOf.get(number) ?? []),
       };
     });
   };
@@ -84,7 +100,7 @@ export function makeConflictsService({ pool, loadTypes }: ConflictsServiceOption
       );
       const last = found.rows.at(-1);
       return {
-        rows: (await load(principal, found.rows)).map((each) => showCase(each, principal)),
+        rows: (await load(principal, found.rows, entriesReadMax)).map((each) => showCase(each, principal)),
         total: found.total,
         nextPosition: found.rows.length === page.limit && last ? last.conflict_id : undefined,
       };
@@ -93,7 +109,7 @@ export function makeConflictsService({ pool, loadTypes }: ConflictsServiceOption
     async get(principal: Principal, conflictId: string) {
       const row = isUuid(conflictId) ? await findCase(pool, workspaceOf(principal), conflictId) : undefined;
       if (!row) throw new Problem('not_found', 'there is no conflict with this id that you may see');
-      const [loaded] = await load(principal, [row]);
+      const [loaded] = await load(principal, [row], entriesShownMax);
       return showDetails(loaded!, principal);
     },
   };
@@ -101,6 +117,9 @@ export function makeConflictsService({ pool, loadTypes }: ConflictsServiceOption
 
 interface LoadedCase {
   readonly row: CaseRow;
+  /** Undefined for a case without entries. */
+  readonly size: CaseSize | undefined;
+  /** The first of those that may be shown. */
   readonly entries: readonly CaseEntryRow[];
   readonly items: readonly DecidedItemRow[];
   readonly claims: readonly ContestedClaimRow[];
@@ -124,7 +143,7 @@ function readKeys({ identifierType, value }: ListFilter, types: TypeRegistry): s
 }
 
 /** What the asking workspace may know of a case. */
-function viewOf({ entries, items, claims }: LoadedCase, { scope, workspaceId }: Principal) {
+function viewOf({ entries, items, claims, size }: LoadedCase, { scope, workspaceId }: Principal) {
   const seesAll = scope === 'admin';
   const own = entries.filter((entry) => entry.workspace_id === workspaceId);
   const named = new Set(own.flatMap((entry) => claimsOfRecord(entry.record)));
@@ -135,10 +154,7 @@ function viewOf({ entries, items, claims }: LoadedCase, { scope, workspaceId }: 
       item.own_status !== null ||
       claims.some((claim) => claim.item_number === item.item_number && isNamed(claim)),
   );
-  const involved = new Set([
-    ...entries.map((entry) => entry.workspace_id),
-    ...items.flatMap((item) => item.contributors),
-  ]);
+  const involved = new Set([...(size?.workspace_ids ?? []), ...items.flatMap((item) => item.contributors)]);
   return {
     visibleItems,
     visibleEntries: seesAll ? entries : own,
@@ -150,7 +166,7 @@ function viewOf({ entries, items, claims }: LoadedCase, { scope, workspaceId }: 
 }
 
 function showCase(loaded: LoadedCase, principal: Principal) {
-  const { row, entries } = loaded;
+  const { row, size } = loaded;
   const view = viewOf(loaded, principal);
   const target = view.visibleItems.find((item) => item.item_number === row.target_item);
   const isOwnDecision = row.resolved_by === principal.credentialId || principal.scope === 'admin';
@@ -159,7 +175,7 @@ function showCase(loaded: LoadedCase, principal: Principal) {
     status: row.status === 'open' ? ('open' as const) : ('resolved' as const),
     opened_at: row.opened_at.toISOString(),
     items: view.visibleItems.map((item) => ({ item_id: itemIdOf(item.item_number), dfid: dfidOf(item) })),
-    waiting_entries: entries.filter((entry) => entry.status === 'conflicted').length,
+    waiting_entries: size?.waiting ?? 0,
     other_participants: view.others,
     can_resolve: row.status === 'open' && view.canDecide,
     resolution:
@@ -207,6 +223,7 @@ function showDetails(loaded: LoadedCase, principal: Principal) {
         identifiers: entry.record.identifiers.map(([identifier_type, value]) => ({ identifier_type, value })),
         names_items: itemsNamed(entry),
       })),
+      is_complete: loaded.entries.length >= (loaded.size?.shown ?? 0),
       items: view.visibleItems.map((item) => ({
         dfid: dfidOf(item),
         identifiers: claims

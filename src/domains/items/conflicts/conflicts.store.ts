@@ -19,7 +19,8 @@ export interface TouchedCase {
   readonly itemNumber: number | undefined;
 }
 
-function claimColumns(keys: readonly string[]): [types: Buffer, values: Buffer] {
+/** The types and the values of keys, as parameters. */
+export function claimColumns(keys: readonly string[]): [types: Buffer, values: Buffer] {
   const pairs = keys.map(splitClaimKey);
   return [textArray(pairs.map((pair) => pair[0])), textArray(pairs.map((pair) => pair[1]))];
 }
@@ -285,7 +286,8 @@ export interface CaseRow {
   contradictions: Record<string, Contradiction[]> | null;
 }
 
-const caseColumns =
+/** The columns of a {@link CaseRow}. */
+export const caseColumns =
   'conflict_id, status, joined_into, opened_at, resolved_at, resolved_by, action, reason, item_numbers, target_item, contradictions';
 
 /** A case, if the workspace takes part in it; of any case when no workspace is named. One that became another gives that. */
@@ -316,54 +318,8 @@ export async function findCase(
 }
 
 /** The driver reads bigint arrays as texts. */
-function withNumbers(row: CaseRow): CaseRow {
+export function withNumbers(row: CaseRow): CaseRow {
   return { ...row, item_numbers: row.item_numbers.map(Number) };
-}
-
-export interface CaseFilter {
-  /** Null for the cases of all workspaces. */
-  readonly workspaceId: string | null;
-  readonly status: 'open' | 'resolved' | undefined;
-  /** Items of which one is contested. */
-  readonly itemNumbers: readonly number[] | undefined;
-  /** Keys of which one is contested. */
-  readonly keys: readonly string[] | undefined;
-}
-
-/** Cases, newest first, and how many there are, counted up to `countedMax`. */
-export async function listCases(
-  queryable: Queryable,
-  { workspaceId, status, itemNumbers, keys }: CaseFilter,
-  page: { limit: number; offset: number; after: string | undefined; countedMax: number },
-): Promise<{ rows: CaseRow[]; total: number }> {
-  const [types, values] = keys ? claimColumns(keys) : [null, null];
-  const matching = `from conflicts
-    where status <> 'joined'
-      and ($1::uuid is null or exists (
-        select 1 from conflict_participants as participants
-        where participants.conflict_id = conflicts.conflict_id and participants.workspace_id = $1))
-      and ($2::text is null or status = $2)
-      and ($3::int8[] is null or item_numbers && $3 or exists (
-        select 1 from contested_items as contested
-        where contested.conflict_id = conflicts.conflict_id and contested.item_number = any($3)))
-      and ($4::text[] is null or exists (
-        select 1 from unnest($4::text[], $5::text[]) as wanted (identifier_type, value)
-        join contested_claims as contested
-          on contested.identifier_type = wanted.identifier_type collate "C" and contested.value = wanted.value collate "C"
-        where contested.conflict_id = conflicts.conflict_id))`;
-  const filter = [workspaceId, status ?? null, itemNumbers ? int8Array(itemNumbers) : null, types, values];
-  const { rows } = await queryable.query<CaseRow>({
-    name: 'list_cases',
-    text: `select ${caseColumns} ${matching} and ($6::uuid is null or conflict_id < $6)
-           order by conflict_id desc limit $7 offset $8`,
-    values: [...filter, page.after ?? null, page.limit, page.after === undefined ? page.offset : 0],
-  });
-  const counted = await queryable.query<{ total: number }>({
-    name: 'count_cases',
-    text: `select count(*) as total from (select 1 ${matching} limit $6) as counted`,
-    values: [...filter, page.countedMax],
-  });
-  return { rows: rows.map(withNumbers), total: counted.rows[0]!.total };
 }
 
 /** The items of cases as they are now, each once. */
@@ -377,36 +333,6 @@ export async function findItemsOfCases(
            from contested_items as contested join items on items.item_number = contested.item_number
            where conflict_id = any($1::uuid[]) order by item_number`,
     values: [uuidArray(conflictIds)],
-  });
-  return rows;
-}
-
-export interface CaseEntryRow {
-  conflict_id: string;
-  entry_id: string;
-  workspace_id: string;
-  status: string;
-  outcome: string | null;
-  record: StoredRecord;
-  error: { contradictions?: Contradiction[]; detail: string } | null;
-  received_at: Date;
-}
-
-/** The entries of cases, those that wait and those that a resolution finished. */
-export async function findEntriesOfCases(
-  queryable: Queryable,
-  conflictIds: readonly string[],
-  limit: number,
-): Promise<CaseEntryRow[]> {
-  const { rows } = await queryable.query<CaseEntryRow>({
-    name: 'find_entries_of_cases',
-    text: `select conflict_id, entries.entry_id, entries.workspace_id, entries.status, entries.outcome, entries.record, entries.error,
-                  receipts.received_at
-           from conflict_entries as parts
-           join entries on entries.entry_id = parts.entry_id
-           join receipts on receipts.received_sequence = entries.received_sequence
-           where conflict_id = any($1::uuid[]) order by entries.entry_id limit $2`,
-    values: [uuidArray(conflictIds), limit],
   });
   return rows;
 }
