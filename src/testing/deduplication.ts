@@ -177,6 +177,8 @@ const brokenRules: Readonly<Record<string, string>> = {
                        join entries e on e.entry_id = p.entry_id left join conflict_entries c on c.entry_id = e.entry_id left join conflicts k using (conflict_id)
                        where coalesce(o.merged_into, o.item_number) = items.item_number
                          and (e.record ->> 'placed' is not null or k.action in ('merge', 'attach', 'separate')))
+       and not exists (select from items o join entry_divisions d on d.item_number = o.item_number
+                       where coalesce(o.merged_into, o.item_number) = items.item_number)
        and ended_at is null
        and identifier_type in (select name from identifier_types where subject = 'item' and cardinality = 'one')
      group by 1, 2 having count(*) > 1`,
@@ -186,10 +188,10 @@ const brokenRules: Readonly<Record<string, string>> = {
      and not exists (select from item_merges m where m.survivor = items.merged_into and m.decided_by is not null)`,
   'each item was created by one entry, or by a person who separated it from another': `select i.item_number from items i
      left join entries e on e.item_number = i.item_number and e.outcome = 'created'
-     group by 1 having count(e.entry_id) <> 1
-       and (count(e.entry_id) > 1
-         or not exists (select from item_separations s where i.item_number in (s.lower_item, s.higher_item))
-         and not exists (select from events v where v.item_number = i.item_number and v.event_type = 'item_split'))`,
+     group by i.item_number having count(e.entry_id) <> 1
+       and not exists (select from item_separations s where i.item_number in (s.lower_item, s.higher_item))
+       and not exists (select from items o join events v on v.item_number = o.item_number and v.event_type = 'item_split'
+                       where coalesce(o.merged_into, o.item_number) = coalesce(i.merged_into, i.item_number))`,
   'an entry belongs to an item that exists':
     'select e.* from entries e left join items i using (item_number) where e.item_number is not null and i.item_number is null',
   'an entry has an item if and only if it is completed':

@@ -42,6 +42,8 @@ export interface RefoldDecisions {
   readonly leaving:
     | { readonly keys: ReadonlySet<string>; readonly from: number; readonly itemNumber: number }
     | undefined;
+  /** Entries whose word about the end of identifiers does not count, since they wait themselves. */
+  readonly unheard: ReadonlySet<string>;
   /** What these decisions make valid again, if anything. */
   readonly revival?: Revival | undefined;
 }
@@ -160,7 +162,8 @@ class RefoldPlanner {
     const { leaving, withdrawn } = decisions;
     const counting = evidence.entries.filter(({ entryId }) => !withdrawn.has(entryId));
     this.#first = firstEntries(counting);
-    this.#ended = new Set(counting.flatMap(({ ended }) => ended));
+    const { unheard } = decisions;
+    this.#ended = new Set(counting.flatMap(({ entryId, ended }) => (unheard.has(entryId) ? [] : ended)));
     for (const { home, isPlaced, keys } of counting) {
       for (const key of isPlaced ? [] : keys)
         this.#homesNaming.set(key, (this.#homesNaming.get(key) ?? new Set()).add(home));

@@ -46,15 +46,7 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
   const { placed = new Map<string, number>(), claimed = new Set<string>(), separated = [] } = request;
   const gathered = await gatherEvidence(client, { roots: request.roots, waiting: [...placed.keys()], claimed });
   const existing = gathered.items.map((row) => row.item_number);
-  const plan = planRefold(
-    {
-      items: [...new Set([...existing, ...placed.values()])],
-      merges: gathered.merges,
-      separations: [...gathered.separations, ...separated],
-      entries: [...gathered.rows.keys()],
-    },
-    { ...decisionsOf(request, gathered), revival: await findRevival(client, context, request, gathered) },
-  );
+  const plan = await planWithEnds(client, context, request, gathered);
   const numbered = await numberItems(context, request, gathered, plan);
   const leaving = request.leaving && { from: request.roots[0]!, to: request.leaving.itemNumber };
   const { evidence: divided, items, gone, written } = divideEntries(gathered, leaving, numbered);
@@ -112,7 +104,31 @@ function pairsOfSides(
   );
 }
 
-function decisionsOf(request: RefoldRequest, { merges }: Evidence): RefoldDecisions {
+/** Plans until nothing waits any longer that what was planned before took for told: an entry that waits ends nothing. */
+async function planWithEnds(
+  client: pg.ClientBase,
+  context: RefoldContext,
+  request: RefoldRequest,
+  gathered: Evidence,
+): Promise<RefoldPlan> {
+  const { placed = new Map<string, number>(), separated = [], withdrawn = [] } = request;
+  const evidence = {
+    items: [...new Set([...gathered.items.map((row) => row.item_number), ...placed.values()])],
+    merges: gathered.merges,
+    separations: [...gathered.separations, ...separated],
+    entries: [...gathered.rows.keys()],
+  };
+  let unheard: ReadonlySet<string> = new Set();
+  for (;;) {
+    const revival = await findRevival(client, context, new Set([...withdrawn, ...unheard]), gathered);
+    const plan = planRefold(evidence, { ...decisionsOf(request, gathered), unheard, revival });
+    const waiting = plan.conflicted.filter(({ entry }) => entry.ended.length > 0 && !unheard.has(entry.entryId));
+    if (waiting.length === 0) return plan;
+    unheard = unheard.union(new Set(waiting.map(({ entry }) => entry.entryId)));
+  }
+}
+
+function decisionsOf(request: RefoldRequest, { merges }: Evidence): Omit<RefoldDecisions, 'unheard' | 'revival'> {
   const { unmerged, united, withdrawn = [], placed = new Map<string, number>(), leaving, roots } = request;
   return {
     undone: merges.filter(({ loser }) => loser === unmerged),
@@ -124,17 +140,17 @@ function decisionsOf(request: RefoldRequest, { merges }: Evidence): RefoldDecisi
 }
 
 /**
- * What is valid again when entries are withdrawn that said that it had ended. What persons took in stays, and what others
+ * What is valid again when entries do not count any longer that said that it had ended. What persons took in stays, and what others
  * sent: they lose nothing by what a workspace withdraws.
  */
 async function findRevival(
   client: pg.ClientBase,
   { decision, singleClaimTypes }: RefoldContext,
-  { withdrawn = [] }: RefoldRequest,
+  unheard: ReadonlySet<string>,
   { rows }: Evidence,
 ): Promise<Revival | undefined> {
   const entries = [...rows.keys()];
-  const revived = revivedTypes(entries, new Set(withdrawn)).intersection(singleClaimTypes);
+  const revived = revivedTypes(entries, unheard).intersection(singleClaimTypes);
   if (revived.size === 0) return undefined;
   const accepted = await findAcceptedEntries(
     client,
@@ -148,10 +164,10 @@ async function findRevival(
   };
 }
 
-/** The types of identifiers of which only withdrawn entries said that they ended. */
-function revivedTypes(entries: readonly EvidenceEntry[], withdrawn: ReadonlySet<string>): Set<string> {
-  const ended = new Set(entries.flatMap((entry) => (withdrawn.has(entry.entryId) ? [] : entry.ended)));
-  const revived = entries.flatMap((entry) => (withdrawn.has(entry.entryId) ? entry.ended : []));
+/** The types of identifiers of which only entries that do not count said that they ended. */
+function revivedTypes(entries: readonly EvidenceEntry[], unheard: ReadonlySet<string>): Set<string> {
+  const ended = new Set(entries.flatMap((entry) => (unheard.has(entry.entryId) ? [] : entry.ended)));
+  const revived = entries.flatMap((entry) => (unheard.has(entry.entryId) ? entry.ended : []));
   return new Set(revived.flatMap((node) => (ended.has(node) ? [] : splitClaimKey(keyOfNode(node).key)[0])));
 }
 
