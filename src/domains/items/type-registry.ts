@@ -16,6 +16,8 @@ export interface TypeRegistry {
 /** How long a process goes on with types that were changed elsewhere, at most. */
 const reloadAfterMs = 2000;
 const rememberedNamesMax = 5000;
+/** Longer than the name or alias of any type may be. */
+const nameMaxLength = 256;
 
 /**
  * Indexes types by all their names.
@@ -39,6 +41,8 @@ export function makeTypeRegistry(
     scope === 'global' && subject === 'item' && cardinality === 'one';
   return {
     find(nameAsSent) {
+      // Folding a long run of accents takes quadratic time, and no type has such a name.
+      if (nameAsSent.length > nameMaxLength) return undefined;
       if (bySentName.has(nameAsSent)) return bySentName.get(nameAsSent);
       const type = byFoldedName.get(foldName(nameAsSent));
       if (bySentName.size < rememberedNamesMax && nameAsSent.length < 100) bySentName.set(nameAsSent, type);
