@@ -170,7 +170,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...itemSubmissionRoutes(submissions),
     ...conflictRoutes(
       makeConflictsService({ pool, loadTypes }),
-      makeConflictResolver({ acts, takeNumbers: takeItemNumbers, recount: recountEntries }),
+      makeConflictResolver({ acts, takeNumbers: takeItemNumbers, nowMs: Date.now, recount: recountEntries }),
     ),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...itemHistoryRoutes(makeItemHistory({ database })),

@@ -361,8 +361,8 @@ export async function findClaimsWithEntries(
 }
 
 /**
- * Closes a case by a person's decision. False when it is not open any longer, or another entry waits in it than the
- * decision was about.
+ * Closes a case by a person's decision. False when it is not open any longer, or the entries in it are not just those that
+ * the decision was about.
  */
 export async function resolveCase(
   queryable: Queryable,
@@ -385,7 +385,8 @@ export async function resolveCase(
            where conflict_id = $1 and status = 'open'
              and not exists (
                select 1 from conflict_entries as parts join entries on entries.entry_id = parts.entry_id
-               where parts.conflict_id = $1 and entries.status = 'conflicted' and parts.entry_id <> all($6::uuid[]))`,
+               where parts.conflict_id = $1 and entries.status = 'conflicted' and parts.entry_id <> all($6::uuid[]))
+             and (select count(*) from conflict_entries where entry_id = any($6::uuid[]) and conflict_id = $1) = cardinality($6::uuid[])`,
     values: [
       resolution.conflictId,
       resolution.by,
@@ -423,6 +424,16 @@ export async function rememberDecisions(
       conflictId,
     ],
   });
+}
+
+/** The workspaces that take part in a case. */
+export async function findParticipants(queryable: Queryable, conflictId: string): Promise<string[]> {
+  const { rows } = await queryable.query<{ workspace_id: string }>({
+    name: 'find_participants',
+    text: 'select workspace_id from conflict_participants where conflict_id = $1',
+    values: [conflictId],
+  });
+  return rows.map((row) => row.workspace_id);
 }
 
 /** Which of these entries waited until a person gave them to an item. */

@@ -320,6 +320,58 @@ describe('POST /api/conflicts/{id}/resolve', () => {
     expect(events).toHaveLength(1);
   });
 
+  test('is told to who decided, with who and why, as an event of no item', async () => {
+    const { conflictId } = await contest();
+
+    await resolve(conflictId, { action: 'separate', reason: 'two animals' });
+
+    const { events } = await readJson<{ events: { payload: object; dfid: string | null }[] }>(
+      await ask('GET', '/api/events?event_type=conflict_resolved&limit=1'),
+    );
+    expect(events).toMatchObject([
+      { dfid: null, payload: { conflict_id: conflictId, action: 'separate', reason: 'two animals' } },
+    ]);
+    expect(events[0]!.payload).toHaveProperty('by');
+  });
+
+  test('takes in nothing that has left the case meanwhile', async () => {
+    const [chip, sisbov] = [newChip(), newSisbov()];
+    const serial = () => ({ identifier_type: 'sgtin', value: `urn:epc:id:sgtin:7891234.056789.${nextNumber++}` });
+    const { entries } = await send([{ identifiers: [chip, serial()] }]);
+    const link = await send([{ identifiers: [chip, sisbov] }]);
+    const waiting = await send([{ identifiers: [chip, serial()] }, { identifiers: [sisbov, serial()] }]);
+    expect(waiting.entries.map((entry) => entry.status)).toEqual(['conflicted', 'conflicted']);
+    const conflictId = await conflictAbout(chip);
+    const holder = await application.database.pool.connect();
+    const waitingForLocks = async (count: number) => {
+      await expect
+        .poll(async () => {
+          const { rows } = await application.database.pool.query<{ count: number }>(
+            `select count(*) as count from pg_locks where locktype = 'advisory' and not granted`,
+          );
+          return rows[0]!.count;
+        })
+        .toBe(count);
+    };
+    await holder.query('begin');
+    // The lock of those who merge items, so that both acts read before either may go on.
+    await holder.query('select pg_advisory_xact_lock($1)', [0x6d65_7267]);
+    const body = { entry_id: link.entries[0]!.entry_id, reason: 'another animal' };
+    const withdrawn = ask('POST', `/api/items/${entries[0]!.dfid}/corrections`, body);
+    await waitingForLocks(1);
+    const resolved = ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'attach', dfid: entries[0]!.dfid });
+    await waitingForLocks(2);
+
+    await holder.query('commit');
+    holder.release();
+
+    expect((await withdrawn).status).toBe(200);
+    expect([200, 409, 422]).toContain((await resolved).status);
+    const statuses = await statusesOf(waiting.receiptId);
+    expect(statuses[1]![2]).not.toBe(entries[0]!.dfid);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
   test('is done once, also by eight at the same time', async () => {
     const { conflictId, dfids } = await contest();
 

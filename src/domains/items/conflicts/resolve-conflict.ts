@@ -4,7 +4,7 @@ import { groupByShared } from '#platform/group-by-shared.ts';
 import { isUuid } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
 import { ContentionError } from '../absorption.ts';
-import type { ItemActs } from '../acts/item-acts.service.ts';
+import { tell, type ItemActs } from '../acts/item-acts.service.ts';
 import { readDecidedItems, vouchFor } from '../acts/item-acts.store.ts';
 import { dismissEntries, insertClaims, sortClaims } from '../deduplication.store.ts';
 import { evidenceHash } from '../evidence.ts';
@@ -13,6 +13,7 @@ import { removeSeparations, writeFinishedEntries } from '../refold/refold.store.
 import type { Refolded, RefoldRequest, ResettledEntry } from '../refold/refold-request.ts';
 import {
   findCase,
+  findParticipants,
   findItemsOfCases,
   findOwnersOfKeys,
   findWaitingEntries,
@@ -43,6 +44,7 @@ interface OpenCase {
 interface ResolverOptions {
   acts: ItemActs;
   takeNumbers(count: number): Promise<number[]>;
+  nowMs(): number;
   recount(client: pg.ClientBase, entries: readonly ResettledEntry[]): Promise<void>;
 }
 
@@ -50,14 +52,14 @@ interface ResolverOptions {
 const separatedMax = 100;
 
 /** Makes the act by which a person ends a case: its entries are finished, and the same evidence does not ask again. */
-export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOptions) {
+export function makeConflictResolver({ acts, takeNumbers, nowMs, recount }: ResolverOptions) {
   const resolveWithin = async (
     client: pg.ClientBase,
     principal: Principal,
     openCase: OpenCase,
     resolution: ConflictResolution,
   ): Promise<void> => {
-    const settle = settlement(client, principal, openCase, resolution);
+    const settle = settlement(client, principal, openCase, resolution, nowMs());
     const decide = (request: RefoldRequest, targetItem?: number): Promise<Refolded> =>
       acts.decide(client, principal, resolution.reason, request, () => settle(targetItem));
     const { waiting, itemNumbers, conflictId } = openCase;
@@ -123,12 +125,13 @@ export function makeConflictResolver({ acts, takeNumbers, recount }: ResolverOpt
     );
 }
 
-/** Closes the case once what it was about is written, as the last lock. */
+/** Closes the case once what it was about is written, as the last lock, and tells who takes part in it. */
 function settlement(
   client: pg.ClientBase,
   principal: Principal,
   { conflictId, waiting, itemNumbers }: OpenCase,
   { action, reason }: ConflictResolution,
+  nowMs: number,
 ): (targetItem?: number) => Promise<void> {
   return async (targetItem) => {
     const isResolved = await resolveCase(client, {
@@ -141,8 +144,16 @@ function settlement(
       targetItem: targetItem ?? null,
       contradictions: Object.fromEntries(waiting.map((entry) => [entry.entryId, entry.contradictions])),
     });
-    // Something was added to the case since it was read, or somebody else was faster: the next try tells.
+    // The case changed since it was read, or somebody else was faster: the next try tells.
     if (!isResolved) throw new ContentionError();
+    const workspaceIds = new Set([principal.workspaceId, ...(await findParticipants(client, conflictId))]);
+    await tell(client, nowMs, [...workspaceIds], null, 'conflict_resolved', (workspaceId) => ({
+      conflict_id: conflictId,
+      action,
+      ...(workspaceId === principal.workspaceId
+        ? { by: principal.credentialId, reason }
+        : { by: 'another participant' }),
+    }));
   };
 }
 
