@@ -147,6 +147,11 @@ export function isSchemaBehindError(error: unknown): boolean {
   return ['42P01', '42703'].includes(sqlStateOf(error) ?? '');
 }
 
+/** True when somebody else held a lock for longer than the session waits. SQLSTATE 55P03. */
+export function isLockTimeout(error: unknown): boolean {
+  return sqlStateOf(error) === '55P03';
+}
+
 /** True for failures that a fresh try of the whole transaction may not meet: deadlock, serialization, lock time-out. */
 export function isTransientConflict(error: unknown): boolean {
   return ['40001', '40P01', '55P03'].includes(sqlStateOf(error) ?? '');

@@ -1,4 +1,4 @@
-import { hash } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { formatDateTimeMicros, parseDateTimeMicros } from '#platform/clock.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { eventVisibilities, parseEventVisibility, type EventVisibility } from '#domains/events/index.ts';
@@ -10,6 +10,7 @@ import { lifeTimesOf, type LifeTimes } from './record-times.ts';
 import type { TypeRegistry } from './type-registry.ts';
 import { refuse, type Judgement, type Placed, type SubmittedEvent, type SubmittedRecord } from './submitted-record.ts';
 import { parseValueChain, type ValueChain } from './value-chain.ts';
+import { systemEventTypes } from './system-event-types.ts';
 
 /** What a receipt says for records that do not say it themselves. */
 export interface RecordDefaults {
@@ -334,7 +335,10 @@ export function judgeEvents(
   return { ok: true, value: judged };
 }
 
-/** Without a key of the sender, an event is the same if type, time and payload are; without a time nothing says so. */
+/**
+ * Without a key of the sender, an event is the same if type, time and payload are; without a time nothing says so. One in the
+ * words of the system gets a key of its own then, since those of the system have none.
+ */
 function sameEventKey(
   eventType: string,
   key: string | undefined,
@@ -342,7 +346,7 @@ function sameEventKey(
   payload: string,
 ): Buffer | null {
   if (key !== undefined) return hash('sha256', JSON.stringify(['key', key]), 'buffer');
-  if (occurredAtMicros === null) return null;
+  if (occurredAtMicros === null) return systemEventTypes.has(eventType) ? randomBytes(32) : null;
   return hash(
     'sha256',
     JSON.stringify(['content', eventType, formatDateTimeMicros(occurredAtMicros), payload]),

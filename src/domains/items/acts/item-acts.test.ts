@@ -228,6 +228,29 @@ describe('POST /api/items/{dfid}/unmerge', () => {
     expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
+  test('keeps what clients told in words of the system, and never takes it for the word of the system', async () => {
+    const [sisbov, chip] = [newSisbov(), newChip()];
+    const one = await send({ identifiers: [sisbov] });
+    const other = await send({ identifiers: [chip] });
+    const events = [{ event_type: 'item_updated', payload: { by: 'somebody else' } }, { event_type: 'weighing' }];
+    await send({ identifiers: [sisbov, chip], metadata: { link: 1 }, events });
+    await done(await ask('POST', `/api/items/${other.dfid}/unmerge`, {}), 200);
+    const query = new URLSearchParams({ ...sisbov, status: 'open' }).toString();
+    const { conflicts } = await readJson<{ conflicts: { conflict_id: string }[] }>(
+      await ask('GET', `/api/conflicts?${query}`),
+    );
+    const resolution = { action: 'attach', dfid: one.dfid };
+    await done(await ask('POST', `/api/conflicts/${conflicts[0]!.conflict_id}/resolve`, resolution), 200);
+
+    const told = (await read(one.dfid)).events.filter(({ event_type: type, payload }) =>
+      type === 'item_updated' ? payload['by'] === 'somebody else' : type === 'weighing',
+    );
+    const versions = await readJson<object>(await ask('GET', `/api/items/${one.dfid}/versions`));
+
+    expect(told).toHaveLength(2);
+    expect(JSON.stringify(versions)).not.toContain('somebody else');
+  });
+
   test('takes the values back that the merge by hand chose, and leaves edits with the survivor', async () => {
     const primary = await send({ identifiers: [newSisbov()], metadata: { weight: 1 } });
     const secondary = await send({ identifiers: [newChip()], metadata: { weight: 2 } });

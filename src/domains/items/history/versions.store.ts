@@ -1,20 +1,9 @@
 import type { Queryable } from '#platform/database.ts';
 import type { EntryOutcome } from '../deduplication.store.ts';
 import type { StoredRecord } from '../stored-record.ts';
+import { systemEventTypes } from '../system-event-types.ts';
 
-/** Types of events by which the system tells what became of an item; clients may use the same words in events with keys. */
-const systemEventTypes = [
-  'item_created',
-  'item_enriched',
-  'item_updated',
-  'item_merged',
-  'item_unmerged',
-  'item_split',
-  'item_status_changed',
-  'item_archived',
-  'entry_withdrawn',
-];
-const isOfSystem = `event_key is null and event_type in (${systemEventTypes.map((type) => `'${type}'`).join(', ')})`;
+const isOfSystem = `event_key is null and event_type in (${[...systemEventTypes].map((type) => `'${type}'`).join(', ')})`;
 
 /**
  * The events of an item ($1) for a workspace ($2) and the versions that they make: each transaction one. Transactions get

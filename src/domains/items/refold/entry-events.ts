@@ -16,11 +16,9 @@ import {
   type StoredRecord,
   type StoredWaiting,
 } from '../stored-record.ts';
+import { systemEventTypes } from '../system-event-types.ts';
 import type { Evidence } from './refold-evidence.ts';
 import { writeRecords, type EvidenceEntryRow } from './refold.store.ts';
-
-/** Types of events that the system writes for an entry; they tell of the entry's effect and go with it. */
-const systemEventTypes = new Set(['item_created', 'item_enriched', 'item_merged', 'item_split', 'item_updated']);
 
 /** The record of a complete entry that waits again, with the events that it had brought. */
 export function waitingAgain(

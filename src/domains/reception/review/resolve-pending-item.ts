@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { withTransaction, type Database } from '#platform/database.ts';
-import { isTransientConflict, Problem } from '#platform/errors.ts';
+import { isLockTimeout, isTransientConflict, Problem } from '#platform/errors.ts';
 import { makeId, positionOfEntry, receiptIdOfEntry } from '#platform/ids.ts';
 import {
   ContentionError,
@@ -93,7 +93,8 @@ export function makePendingItemResolver({ resolutionDatabase, ...options }: Reso
         return await resolveOnce(workspaceId, entryId, decision, decidedBy);
       } catch (error) {
         if (!(error instanceof ContentionError) && !isTransientConflict(error)) throw error;
-        if (tries < triesMax && error instanceof ContentionError) continue;
+        // Whoever waited for a lock for two seconds has waited long enough.
+        if (tries < triesMax && !isLockTimeout(error)) continue;
         throw new Problem('overloaded', 'other records of the same item are being worked on; try again', {
           headers: { 'retry-after': '1' },
           cause: error,
