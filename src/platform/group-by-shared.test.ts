@@ -36,9 +36,10 @@ describe('groups of members', () => {
       expect(groupByShared(chain(count), (member) => member)).toHaveLength(1);
       return process.cpuUsage(began).user;
     };
-    measure(20_000);
+    // Whatever else the process does meanwhile, such as collecting garbage, only adds to a measurement.
+    const least = (count: number) => Math.min(...Array.from({ length: 5 }, () => measure(count)));
 
-    const [part, whole] = [measure(50_000), measure(400_000)];
+    const [part, whole] = [least(50_000), least(400_000)];
 
     // Eight times as many; quadratic work would take sixty-four times as long.
     expect(whole / part).toBeLessThan(32);
