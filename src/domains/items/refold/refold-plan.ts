@@ -44,15 +44,15 @@ export interface RefoldDecisions {
     | undefined;
   /** Entries whose word about the end of identifiers does not count, since they wait themselves. */
   readonly unheard: ReadonlySet<string>;
-  /** What these decisions make valid again, if anything. */
-  readonly revival?: Revival | undefined;
+  /** What may not be valid at once, where something does not count any longer. */
+  readonly exclusion?: Exclusion | undefined;
 }
 
-/** Keys that are valid again, since nothing that counts says any longer that they ended. */
-export interface Revival {
-  /** Entries that stay whatever they contradict now. */
+/** Keys of which an item has one of each type at a time, unless a person said otherwise. */
+export interface Exclusion {
+  /** Entries that stay whatever they contradict. */
   readonly accepted: ReadonlySet<string>;
-  /** The type of a key of which an item has one valid value, if one of that type is valid again. */
+  /** The type of such a key. */
   typeOf(key: string): string | undefined;
 }
 
@@ -94,6 +94,8 @@ interface Component {
   entries: EvidenceEntry[];
   keys: Map<string, string>;
   joins: { entryId: string; itemNumbers: readonly number[] }[];
+  /** Whether a person said that it is several items. */
+  isUnited: boolean;
   mergedInto: Component | undefined;
 }
 
@@ -192,9 +194,9 @@ class RefoldPlanner {
       if (isUndone(merge)) continue;
       // Without the entries or links that do not count any longer the others show again what is one.
       if (withdrawn.size + undone.length > 0 && merge.entryId !== null) continue;
-      this.#join(this.#itemComponent(merge.survivor), this.#itemComponent(merge.loser));
+      this.#unite(merge.survivor, merge.loser, merge.entryId === null);
     }
-    for (const [survivor, loser] of united) this.#join(this.#itemComponent(survivor), this.#itemComponent(loser));
+    for (const [survivor, loser] of united) this.#unite(survivor, loser, true);
   }
 
   place(entry: EvidenceEntry): void {
@@ -280,15 +282,23 @@ class RefoldPlanner {
       entries: [],
       keys: new Map(),
       joins: [],
+      isUnited: false,
       mergedInto: undefined,
     };
     this.#components.push(component);
     return component;
   }
 
+  #unite(survivor: number, loser: number, isDecided: boolean): void {
+    const target = this.#itemComponent(survivor);
+    this.#join(target, this.#itemComponent(loser));
+    target.isUnited ||= isDecided;
+  }
+
   #join(target: Component, other: Component): void {
     if (target === other) return;
     other.mergedInto = target;
+    target.isUnited ||= other.isUnited;
     for (const itemNumber of other.itemNumbers) target.itemNumbers.add(itemNumber);
     for (const entry of other.entries) target.entries.push(entry);
     for (const join of other.joins) target.joins.push(join);
@@ -301,15 +311,16 @@ class RefoldPlanner {
     else this.#separatedFrom.set(one, new Set([other]));
   }
 
-  /** Keys of one type that is valid again which exclude each other, unless one side has them all since a person said so. */
+  /** Keys of one type which exclude each other, unless one side has them all, or is several items, since a person said so. */
   #findExcluding(entry: EvidenceEntry, touched: readonly Component[]): string[] {
-    const { revival } = this.#decisions;
-    if (!revival || entry.isDivision || revival.accepted.has(entry.entryId)) return [];
+    const { exclusion } = this.#decisions;
+    if (!exclusion || entry.isDivision || exclusion.accepted.has(entry.entryId)) return [];
+    if (touched.some(({ isUnited }) => isUnited)) return [];
     const told = [...entry.keys.map((key) => [key]), ...touched.map(({ keys }) => [...keys.keys()])];
     const sides = told.map((keys) =>
       Map.groupBy(
-        keys.filter((key) => !this.#ended.has(key) && revival.typeOf(key) !== undefined),
-        (key) => revival.typeOf(key)!,
+        keys.filter((key) => !this.#ended.has(key) && exclusion.typeOf(key) !== undefined),
+        (key) => exclusion.typeOf(key)!,
       ),
     );
     for (const type of new Set(sides.flatMap((side) => [...side.keys()]))) {

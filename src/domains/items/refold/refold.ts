@@ -19,7 +19,7 @@ import { statesOf, visiblePart, type Override } from './refold-contents.ts';
 import { rehomedEntries, writeEntries } from './refold-entries.ts';
 import { gatherEvidence, keyOfNode, nodeOf, type Evidence } from './refold-evidence.ts';
 import { writeMerges } from './refold-merges.ts';
-import { planRefold, type EvidenceEntry, type RefoldDecisions, type RefoldPlan, type Revival } from './refold-plan.ts';
+import { planRefold, type EvidenceEntry, type RefoldDecisions, type RefoldPlan, type Exclusion } from './refold-plan.ts';
 import type { ItemNature, RefoldContext, Refolded, RefoldRequest } from './refold-request.ts';
 import {
   deleteContributions,
@@ -111,7 +111,7 @@ async function planWithEnds(
   request: RefoldRequest,
   gathered: Evidence,
 ): Promise<RefoldPlan> {
-  const { placed = new Map<string, number>(), separated = [], withdrawn = [] } = request;
+  const { placed = new Map<string, number>(), separated = [], unmerged, withdrawn = [] } = request;
   const evidence = {
     items: [...new Set([...gathered.items.map((row) => row.item_number), ...placed.values()])],
     merges: gathered.merges,
@@ -120,15 +120,17 @@ async function planWithEnds(
   };
   let unheard: ReadonlySet<string> = new Set();
   for (;;) {
-    const revival = await findRevival(client, context, new Set([...withdrawn, ...unheard]), gathered);
-    const plan = planRefold(evidence, { ...decisionsOf(request, gathered), unheard, revival });
+    const uncounted = new Set([...withdrawn, ...unheard]);
+    const isUndoing = uncounted.size > 0 || unmerged !== undefined;
+    const exclusion = isUndoing ? await findExclusion(client, context, uncounted, gathered) : undefined;
+    const plan = planRefold(evidence, { ...decisionsOf(request, gathered), unheard, exclusion });
     const waiting = plan.conflicted.filter(({ entry }) => entry.ended.length > 0 && !unheard.has(entry.entryId));
     if (waiting.length === 0) return plan;
     unheard = unheard.union(new Set(waiting.map(({ entry }) => entry.entryId)));
   }
 }
 
-function decisionsOf(request: RefoldRequest, { merges }: Evidence): Omit<RefoldDecisions, 'unheard' | 'revival'> {
+function decisionsOf(request: RefoldRequest, { merges }: Evidence): Omit<RefoldDecisions, 'unheard' | 'exclusion'> {
   const { unmerged, united, withdrawn = [], placed = new Map<string, number>(), leaving, roots } = request;
   return {
     undone: merges.filter(({ loser }) => loser === unmerged),
@@ -140,35 +142,28 @@ function decisionsOf(request: RefoldRequest, { merges }: Evidence): Omit<RefoldD
 }
 
 /**
- * What is valid again when entries do not count any longer that said that it had ended. What persons took in stays, and what others
- * sent: they lose nothing by what a workspace withdraws.
+ * What may not be valid at once where something does not count any longer, since that may have made the difference. What
+ * persons took in stays, and what others sent: they lose nothing by what a workspace takes back.
  */
-async function findRevival(
+async function findExclusion(
   client: pg.ClientBase,
   { decision, singleClaimTypes }: RefoldContext,
-  unheard: ReadonlySet<string>,
+  uncounted: ReadonlySet<string>,
   { rows }: Evidence,
-): Promise<Revival | undefined> {
-  const entries = [...rows.keys()];
-  const revived = revivedTypes(entries, unheard).intersection(singleClaimTypes);
-  if (revived.size === 0) return undefined;
+): Promise<Exclusion> {
+  const counting = [...rows.values()].filter((row) => !uncounted.has(row.entry_id));
   const accepted = await findAcceptedEntries(
     client,
-    entries.map(({ entryId }) => entryId),
+    counting.map((row) => row.entry_id),
   );
-  const ofOthers = [...rows.values()].filter((row) => row.workspace_id !== decision.workspaceId);
-  const typeOf = (node: string) => splitClaimKey(keyOfNode(node).key)[0];
+  const ofOthers = counting.filter((row) => row.workspace_id !== decision.workspaceId);
   return {
     accepted: accepted.union(new Set(ofOthers.map((row) => row.entry_id))),
-    typeOf: (node) => (revived.has(typeOf(node)) ? typeOf(node) : undefined),
+    typeOf(node) {
+      const [type] = splitClaimKey(keyOfNode(node).key);
+      return singleClaimTypes.has(type) ? type : undefined;
+    },
   };
-}
-
-/** The types of identifiers of which only entries that do not count said that they ended. */
-function revivedTypes(entries: readonly EvidenceEntry[], unheard: ReadonlySet<string>): Set<string> {
-  const ended = new Set(entries.flatMap((entry) => (unheard.has(entry.entryId) ? [] : entry.ended)));
-  const revived = entries.flatMap((entry) => (unheard.has(entry.entryId) ? entry.ended : []));
-  return new Set(revived.flatMap((node) => (ended.has(node) ? [] : splitClaimKey(keyOfNode(node).key)[0])));
 }
 
 async function numberItems(
