@@ -19,7 +19,13 @@ import { statesOf, visiblePart, type Override } from './refold-contents.ts';
 import { rehomedEntries, writeEntries } from './refold-entries.ts';
 import { gatherEvidence, keyOfNode, nodeOf, type Evidence } from './refold-evidence.ts';
 import { writeMerges } from './refold-merges.ts';
-import { planRefold, type EvidenceEntry, type RefoldDecisions, type RefoldPlan, type Exclusion } from './refold-plan.ts';
+import {
+  planRefold,
+  type EvidenceEntry,
+  type RefoldDecisions,
+  type RefoldPlan,
+  type Exclusion,
+} from './refold-plan.ts';
 import type { ItemNature, RefoldContext, Refolded, RefoldRequest } from './refold-request.ts';
 import {
   deleteContributions,
