@@ -24,6 +24,53 @@ function generate(key: string, body: object = wanted, url = application.url, mor
   });
 }
 
+describe('a POST that creates something', () => {
+  const animal = { ...wanted, identifiers: [{ identifier_type: 'sisbov', value: 'BR000000000019' }] };
+
+  test.each([
+    ['/api/items/local', { ...animal, local_id: 'c0ffee00-0000-4000-8000-000000000001' }],
+    [
+      '/api/items/quality-rules',
+      { name: 'weight', value_chain: 'SOY', field: 'weight', condition: { check: 'required' }, severity: 'Low' },
+    ],
+    ['/api/admin/canonical-identifiers', { identifier_type: 'collar', value_chain: 'BEEF' }],
+    [
+      '/api/admin/fingerprint-rules',
+      { name: 'field', value_chains: ['SOY'], identifier_types: ['talhao'], period: 'year' },
+    ],
+    ['relationships', {}],
+  ])('%s gives its first answer again to the same Idempotency-Key', async (path, body) => {
+    const adminKey = await application.createKey({ scope: 'admin', workspace: 'Administrators' });
+    const send = async (to: string, what: object, headers: Record<string, string> = {}) =>
+      application.fetch(to, {
+        method: 'POST',
+        headers: { 'x-api-key': adminKey, 'content-type': 'application/json', ...headers },
+        body: JSON.stringify(what),
+      });
+    const dfidOfNew = async () => {
+      const value = `urn:epc:id:sgtin:7891234.056789.${crypto.randomUUID().slice(0, 8)}`;
+      const response = await send('/api/items', { ...wanted, identifiers: [{ identifier_type: 'sgtin', value }] });
+      return (await readJson<{ item: { dfid: string } }>(response)).item.dfid;
+    };
+    const [to, what] =
+      path === 'relationships'
+        ? [
+            `/api/items/${await dfidOfNew()}/relationships`,
+            { relationship_type: 'derived', related: [{ dfid: await dfidOfNew() }] },
+          ]
+        : [path, body];
+    const key = { 'idempotency-key': 'created once' };
+
+    const first = await send(to, what, key);
+    const again = await send(to, what, key);
+
+    const text = await first.text();
+    expect({ text, isGood: [200, 201].includes(first.status) }).toEqual({ text, isGood: true });
+    expect([again.status, await again.text()]).toEqual([first.status, text]);
+    expect(again.headers.get('idempotency-replayed')).toBe('true');
+  });
+});
+
 describe('a DFID that is asked for with an Idempotency-Key', () => {
   test('is the same one when it is asked for again, and another without the key', async () => {
     const first = await generate('again');

@@ -5,6 +5,7 @@ import {
   findIdempotencyKey,
   IdempotencyKeyTaken,
   keepAnswer,
+  keepIdempotencyKey,
   type IdempotencyClaim,
   type IdempotencyRow,
 } from '#platform/idempotency.store.ts';
@@ -15,7 +16,7 @@ export interface IdempotentAnswers {
   /**
    * Handles a request whose key is new, and gives the first answer again for one whose key is known.
    * @param readFingerprint takes the body in.
-   * @param handle keeps the key in the transaction of its effect.
+   * @param handle keeps the key in the transaction of its effect, unless the route is repeatable.
    * @throws Problem idempotency_key_in_use while this process still works on the first request, idempotency_key_reused for
    *   another request with the same key.
    */
@@ -42,7 +43,9 @@ export function makeIdempotentAnswers(pool: pg.Pool): IdempotentAnswers {
     try {
       const response = await handle(claim);
       const { status, headers, body } = response;
-      if (response.isRecallable !== true) await keepAnswer(pool, claim, { status, headers: headers ?? {}, body });
+      const kept = { status, headers: headers ?? {}, body };
+      if (route.isRepeatable === true) await keepIdempotencyKey(pool, claim, { answer: kept });
+      else if (response.isRecallable !== true) await keepAnswer(pool, claim, kept);
       return response;
     } catch (error) {
       if (!(error instanceof IdempotencyKeyTaken)) throw error;

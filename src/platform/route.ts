@@ -38,7 +38,7 @@ export interface RouteRequest<Query = unknown, Body = unknown> {
   readonly body: Body;
   /** The bytes of that JSON body, as sent; empty on all other routes. */
   readonly bodyBytes: Buffer;
-  /** To be kept with `keepIdempotencyKey` in the transaction of the effect, on routes that are `isIdempotent`. */
+  /** To be kept with `keepIdempotencyKey` in the transaction of the effect, on routes that are `isIdempotent` but not `isRepeatable`. */
   readonly idempotency: IdempotencyClaim | undefined;
   /**
    * The bytes of routes that take a raw body; may be called once.
@@ -88,6 +88,8 @@ export interface Route {
   readonly problems?: readonly ProblemCode[];
   /** Whether it honours `Idempotency-Key`, as every POST that creates something does. */
   readonly isIdempotent?: boolean;
+  /** True when the same request again has no further effect, so that its key may be kept after the effect. */
+  readonly isRepeatable?: boolean;
   /** The answer to an earlier request that kept its key with this receipt, but whose answer was not kept. */
   recall?(workspaceId: string, receiptId: string): Promise<RouteResponse>;
   handle(request: RouteRequest): Promise<RouteResponse>;

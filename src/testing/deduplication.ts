@@ -209,6 +209,8 @@ const brokenRules: Readonly<Record<string, string>> = {
   'an event belongs to an entry of its item': `select v.* from events v left join entries e using (entry_id) left join items i on i.item_number = e.item_number
      join items o on o.item_number = v.item_number
      where v.entry_id is not null and coalesce(i.merged_into, i.item_number) is distinct from coalesce(o.merged_into, o.item_number)`,
+  'a submitted event counts once in an item': `select coalesce(merged_into, item_number), workspace_id, event_key from events join items using (item_number)
+     where event_key is not null group by 1, 2, 3 having count(*) filter (where not is_repeated) <> 1`,
   'a mention belongs to an item that exists':
     'select m.* from identifier_mentions m left join items i using (item_number) where i.item_number is null',
   'each merged item has exactly one merge that holds': `select i.item_number from items i

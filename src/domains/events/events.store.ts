@@ -121,7 +121,7 @@ export async function withdrawEventsOfEntries(queryable: Queryable, entryIds: re
   if (entryIds.length === 0) return;
   await queryable.query({
     name: 'withdraw_events_of_entries',
-    text: `update events set withdrawn_at = now(), event_key = null from entries
+    text: `update events set withdrawn_at = now(), event_key = null, is_repeated = false from entries
            where entries.entry_id = any($1::uuid[]) and events.item_number = entries.item_number and events.entry_id = entries.entry_id`,
     values: [uuidArray(entryIds)],
   });
@@ -189,7 +189,55 @@ function rehomedColumns(rehomed: readonly RehomedEvents[]): Buffer[] {
   ];
 }
 
-/** Which of these submitted events a workspace's items have already. */
+const markRepeatedEvents = `
+  update events set is_repeated = ranked.place > 1 from ranked
+  where events.workspace_id = ranked.workspace_id and events.event_id = ranked.event_id and events.is_repeated <> (ranked.place > 1)`;
+
+/**
+ * Lets submitted events that items have both count once when these are about to become part of `survivor`, where they came
+ * first. The caller holds the rows of the items.
+ */
+export async function markEventsRepeatedByMerge(
+  queryable: Queryable,
+  survivor: number,
+  losers: readonly number[],
+): Promise<void> {
+  await queryable.query({
+    name: 'mark_events_repeated_by_merge',
+    text: `with joining as materialized (
+             select item_number from items where item_number = any($2::int8[]) or merged_into = any($2::int8[])
+           ), members as (
+             select item_number from joining union all select item_number from items where item_number = $1 or merged_into = $1
+           ), keys as (
+             select distinct workspace_id, event_key from joining join events using (item_number) where event_key is not null
+           ), ranked as (
+             select workspace_id, event_id, row_number() over (partition by workspace_id, event_key order by event_id) as place
+             from keys cross join members join events using (item_number, workspace_id, event_key)
+           ) ${markRepeatedEvents}`,
+    values: [survivor, int8Array(losers)],
+  });
+}
+
+/**
+ * Lets each submitted event count once in each item as the items are now: where it came first.
+ * @param members the items that each item is, itself included. The caller holds their rows.
+ */
+export async function markRepeatedEventsOf(
+  queryable: Queryable,
+  members: readonly { readonly itemNumber: number; readonly root: number }[],
+): Promise<void> {
+  await queryable.query({
+    name: 'mark_repeated_events_of',
+    text: `with ranked as (
+             select workspace_id, event_id, row_number() over (partition by root, workspace_id, event_key order by event_id) as place
+             from unnest($1::int8[], $2::int8[]) as members (item_number, root) join events using (item_number)
+             where event_key is not null
+           ) ${markRepeatedEvents}`,
+    values: [int8Array(members.map(({ itemNumber }) => itemNumber)), int8Array(members.map(({ root }) => root))],
+  });
+}
+
+/** Which of these submitted events a workspace's items have already, those first that count. */
 export async function findKnownEvents(
   queryable: Queryable,
   workspaceId: string,
@@ -199,7 +247,8 @@ export async function findKnownEvents(
   const { rows } = await queryable.query<{ item_number: number; event_key: Buffer; event_id: string }>({
     name: 'find_known_events',
     text: `select item_number, event_key, event_id from events
-           where item_number = any($1::int8[]) and workspace_id = $2 and event_key = any($3::bytea[])`,
+           where item_number = any($1::int8[]) and workspace_id = $2 and event_key = any($3::bytea[])
+           order by is_repeated`,
     values: [int8Array(itemNumbers), workspaceId, byteaArray(eventKeys)],
   });
   return rows;
@@ -251,7 +300,9 @@ export async function listEvents(
   filter: EventFilter,
   position: PagePosition,
 ): Promise<Omit<Page<EventRow>, 'nextPosition'>> {
-  const matching = knex('events').where('workspace_id', filter.workspaceId).whereNull('withdrawn_at');
+  const matching = knex('events')
+    .where({ workspace_id: filter.workspaceId, is_repeated: false })
+    .whereNull('withdrawn_at');
   if (filter.eventType !== undefined) void matching.andWhere('event_type', filter.eventType);
   if (filter.itemNumbers !== undefined) void matching.whereIn('item_number', [...filter.itemNumbers]);
   const counted = await knex.count<{ count: number }[]>('*').from(
@@ -270,7 +321,7 @@ export async function listEvents(
 export async function findEvent(knex: Knex, workspaceId: string, eventId: string): Promise<EventRow | undefined> {
   return knex('events')
     .select(shownColumns)
-    .where({ workspace_id: workspaceId, event_id: eventId })
+    .where({ workspace_id: workspaceId, event_id: eventId, is_repeated: false })
     .whereNull('withdrawn_at')
     .first<EventRow | undefined>();
 }
@@ -284,7 +335,7 @@ export async function listEventsOfItems(
 ): Promise<EventRow[]> {
   return knex('events')
     .select<EventRow[]>(shownColumns)
-    .where('workspace_id', workspaceId)
+    .where({ workspace_id: workspaceId, is_repeated: false })
     .whereNull('withdrawn_at')
     .whereIn('item_number', [...itemNumbers])
     .orderBy('event_id')

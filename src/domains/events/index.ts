@@ -8,6 +8,8 @@ export {
   insertEvents,
   listEvents,
   listEventsOfItems,
+  markEventsRepeatedByMerge,
+  markRepeatedEventsOf,
   rehomeEvents,
   removeEventsOfEntries,
   removeRepeatedEvents,

@@ -1,4 +1,4 @@
-import { findKnownEvents } from '#domains/events/index.ts';
+import { findKnownEvents, markEventsRepeatedByMerge } from '#domains/events/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { ContentionError, decisionOn, ownersOf, type Absorption } from './absorption.ts';
 import { ContributionState } from './contribution-state.ts';
@@ -369,7 +369,10 @@ function mergePlannedItems(
       if (survivor === undefined || losers.length === 0) continue;
       const linking = bound[record]!;
       const { entryId } = linking.incoming;
-      writes.add(mergeItems(client, { survivor, losers, workspaceId, entryId }));
+      writes.add(
+        markEventsRepeatedByMerge(client, survivor, losers),
+        mergeItems(client, { survivor, losers, workspaceId, entryId }),
+      );
       const payload = JSON.stringify({ merged_items: losers.length });
       for (const participant of participants)
         rows.addSystemEvent(current, linking, 'item_merged', payload, participant);

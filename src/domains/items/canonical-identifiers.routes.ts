@@ -31,6 +31,8 @@ export function canonicalIdentifierRoutes(canonicalIdentifiers: CanonicalIdentif
         },
       },
       problems: ['identifier_type_name_taken', 'identifier_type_in_use'],
+      isIdempotent: true,
+      isRepeatable: true,
       async handle({ body: { identifier_type: name, value_chain: valueChain, ...changes } }) {
         return { status: 201, body: await canonicalIdentifiers.enable(name, valueChain, changes) };
       },

@@ -40,6 +40,8 @@ export function fingerprintRuleRoutes(fingerprintRules: FingerprintRulesService)
           schema: fingerprintRuleSchema,
         },
       },
+      isIdempotent: true,
+      isRepeatable: true,
       async handle({ body: { name, value_chains: valueChains, identifier_types: identifierTypes, period } }) {
         const { isNew, rule } = await fingerprintRules.put({ name, valueChains, identifierTypes, period });
         return { status: isNew ? 201 : 200, body: rule };

@@ -139,8 +139,18 @@ async function writeEvent(
     { ...event, workspaceId, eventId, itemNumber, entryId: null, occurredAtMicros: occurredAtMicros ?? nowMicros },
   ]);
   if (endsItem(event.eventType)) await endItem(client, workspaceId, item, occurredAtMicros ?? nowMicros, pointer);
-  else await advanceContribution(client, workspaceId, itemNumber, null);
+  else {
+    requireBeforeEnd(item, occurredAtMicros, pointer);
+    await advanceContribution(client, workspaceId, itemNumber, null);
+  }
   return eventId;
+}
+
+/** A record of something later than the end of its item waits for a person; an event that a person tells is refused. */
+function requireBeforeEnd({ state }: OwnItemRow, occurredAtMicros: number | null, pointer: string): void {
+  const { endedAtMicros } = lifeOfStored(state);
+  if (occurredAtMicros === null || endedAtMicros === null || occurredAtMicros <= endedAtMicros) return;
+  throw refusedEvent('invalid_request', `${pointer}/occurred_at`, 'the item ended before this');
 }
 
 /** Notes the end of an item as if a record had told it. */

@@ -390,6 +390,15 @@ describe('the status of an item', () => {
 });
 
 describe('POST /api/events', () => {
+  test('refuses what is said to have occurred after the end of the item, and takes what came before it', async () => {
+    const { dfid } = await create();
+    const record = async (event: object) => (await send('POST', '/api/events', { dfid, ...event })).status;
+    expect(await record({ event_type: 'death', occurred_at: '2025-05-01T00:00:00Z' })).toBe(201);
+
+    expect(await record({ event_type: 'weighed', occurred_at: '2025-06-01T00:00:00Z' })).toBe(422);
+    expect(await record({ event_type: 'weighed', occurred_at: '2025-04-01T00:00:00Z' })).toBe(201);
+  });
+
   const post = (body: object, headers: Record<string, string> = {}) => send('POST', '/api/events', body, headers);
 
   test('refuses what only a record can tell, and says so', async () => {

@@ -105,6 +105,8 @@ export function itemActRoutes(acts: ItemActs, relationships: ItemRelationships):
       body: declareRelationshipsBody,
       responses: { 200: { description: 'All relationships of the item', schema: z.array(relationshipSchema) } },
       problems: ['not_found'],
+      isIdempotent: true,
+      isRepeatable: true,
       async handle(request) {
         const { relationship_type: type, direction, related } = request.body;
         const idOrDfid = request.parameters['dfid']!;

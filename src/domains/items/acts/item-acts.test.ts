@@ -493,6 +493,27 @@ describe('POST /api/items/{dfid}/split', () => {
     expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
+  test.each(['a record', 'a person'])(
+    'tells an event once that two items had before %s joined them',
+    async (joinedBy) => {
+      const [sisbov, chip] = [newSisbov(), newChip()];
+      const events = [{ event_type: 'weighed', event_key: 'first weighing' }];
+      const one = await send({ identifiers: [sisbov], events });
+      const other = await send({ identifiers: [chip], events });
+      const weighings = async (dfid: string) =>
+        (await read(dfid)).events.filter(({ event_type: type }) => type === 'weighed');
+
+      if (joinedBy === 'a record') await send({ identifiers: [sisbov, chip], events });
+      else await ask('POST', `/api/items/${one.dfid}/merge`, { secondary_dfid: other.dfid, strategy: 'append' });
+
+      expect(await weighings(one.dfid)).toHaveLength(1);
+      await done(await ask('POST', `/api/items/${other.dfid}/unmerge`, {}), 200);
+      expect(await weighings(one.dfid)).toHaveLength(1);
+      expect(await weighings(other.dfid)).toHaveLength(1);
+      expect(await findBrokenRules(application.database)).toEqual([]);
+    },
+  );
+
   test('refuses to take every identifier, or one that the item does not have', async () => {
     const sisbov = newSisbov();
     const source = await send({ identifiers: [sisbov] });

@@ -53,6 +53,8 @@ function collectingRoutes(localItems: LocalItemsService): Route[] {
         },
         201: { description: 'Kept; a batch is answered item by item', schema: collectAnswerSchema },
       },
+      isIdempotent: true,
+      isRepeatable: true,
       problems: [
         'empty_body',
         'malformed_json',

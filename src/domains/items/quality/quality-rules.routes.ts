@@ -26,6 +26,8 @@ export function qualityRuleRoutes(rules: QualityRulesService): Route[] {
       body: qualityRuleBody,
       responses: { 201: { description: 'The rule, in force from now on', schema: qualityRuleSchema } },
       problems: ['name_in_use'],
+      isIdempotent: true,
+      isRepeatable: true,
       async handle(request) {
         const rule = await rules.create(principalOf(request).workspaceId, request.body);
         return { status: 201, headers: { location: `${path}/${rule.id}` }, body: rule };

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { rehomeEvents, withdrawEventsOfEntries } from '#domains/events/index.ts';
+import { markRepeatedEventsOf, rehomeEvents, withdrawEventsOfEntries } from '#domains/events/index.ts';
 import { findAcceptedEntries, forgetDecisionsFor, forgetDecisionsOn } from '../conflicts/conflicts.store.ts';
 import { ContributionState, type StoredContributionState } from '../contribution-state.ts';
 import {
@@ -19,13 +19,7 @@ import { statesOf, visiblePart, type Override } from './refold-contents.ts';
 import { rehomedEntries, writeEntries } from './refold-entries.ts';
 import { gatherEvidence, keyOfNode, nodeOf, type Evidence } from './refold-evidence.ts';
 import { writeMerges } from './refold-merges.ts';
-import {
-  planRefold,
-  type EvidenceEntry,
-  type RefoldDecisions,
-  type RefoldPlan,
-  type Exclusion,
-} from './refold-plan.ts';
+import { planRefold, type RefoldDecisions, type RefoldPlan, type Exclusion } from './refold-plan.ts';
 import type { ItemNature, RefoldContext, Refolded, RefoldRequest } from './refold-request.ts';
 import {
   deleteContributions,
@@ -73,6 +67,10 @@ export async function refold(client: pg.ClientBase, context: RefoldContext, requ
   await restoreEvents(
     client,
     items.map((item) => ({ ...item, rows: wholeEntriesOf(item, evidence) })),
+  );
+  await markRepeatedEventsOf(
+    client,
+    items.flatMap(({ root, itemNumbers }) => itemNumbers.map((itemNumber) => ({ itemNumber, root }))),
   );
   const participantsOf = await writeContributions(client, evidence, items, overrides);
   await countVersionsOfEvents(client, [...new Set([...existing, ...items.map(({ root }) => root)])]);
