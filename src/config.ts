@@ -108,6 +108,11 @@ export const settings = {
     ...wholeNumber(1, 100_000, 100),
     description: 'A record that would give an item more distinct identifying identifiers than this waits for a person.',
   }),
+  CONFLICT_RECORDS_MAX: setting({
+    ...wholeNumber(1, 1_000_000, 5000),
+    description:
+      'Records that wait in one conflict and become part of items by one decision at most; no other items are joined or taken apart meanwhile.',
+  }),
   SWEEP_INTERVAL_MS: setting({
     ...wholeNumber(100, 600_000, 1000),
     description: 'Milliseconds between two looks of a worker for work that no queue announced.',

@@ -170,7 +170,13 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...itemSubmissionRoutes(submissions),
     ...conflictRoutes(
       makeConflictsService({ pool, loadTypes }),
-      makeConflictResolver({ acts, takeNumbers: takeItemNumbers, nowMs: Date.now, recount: recountEntries }),
+      makeConflictResolver({
+        acts,
+        takeNumbers: takeItemNumbers,
+        nowMs: Date.now,
+        entriesMax: config.CONFLICT_RECORDS_MAX,
+        recount: recountEntries,
+      }),
     ),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...itemHistoryRoutes(makeItemHistory({ database })),

@@ -45,6 +45,7 @@ export const problemDefinitions = {
   unsupported_media_type: { status: 415, title: 'This kind of content is not taken here' },
   idempotency_key_reused: { status: 422, title: 'This key was used for a different request' },
   invalid_request: { status: 422, title: 'The request breaks a rule' },
+  case_too_large: { status: 422, title: 'Too many records wait in this conflict to be decided like this at once' },
   local_group_too_large: { status: 422, title: 'The local items are too many or too large to be merged' },
   headers_too_large: { status: 431, title: 'The URL and headers are over the limit' },
   internal_error: { status: 500, title: 'Something went wrong on our side' },

@@ -104,7 +104,11 @@ async function requestOf(act: Act): Promise<[path: string, body: object] | undef
       );
       const contested = await query<DfidPartsRow>('select items.* from items join contested_items using (item_number)');
       const target = pick(contested, act.item);
-      const body = { action: act.action, ...(act.action === 'attach' && target ? { dfid: dfidOf(target) } : {}) };
+      const body = {
+        action: act.action,
+        reason: 'a test',
+        ...(act.action === 'attach' && target ? { dfid: dfidOf(target) } : {}),
+      };
       return conflict && [`/api/conflicts/${conflict.conflict_id}/resolve`, body];
     }
   }

@@ -5,6 +5,7 @@ import { Problem } from '#platform/errors.ts';
 import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#platform/idempotency.store.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
+import { insertRetriesAbout } from '../conflicts/case-retries.store.ts';
 import { recordFindings, regroupCases } from '../conflicts/conflict-cases.ts';
 import { findMergedItems, lockMerging } from '../deduplication.store.ts';
 import { countVersionsOfTold, findUntoldVersions, leaveOutOfVersions } from '../history/version-counts.store.ts';
@@ -98,6 +99,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
         participants: [entry.workspaceId, ...participantsOf(refolded, entry.itemNumbers)],
       })),
     );
+    await insertRetriesAbout(client, [...refolded.currentOf.keys()]);
     await regroupCases(client, [...refolded.currentOf.keys()]);
     await recount(client, refolded.resettled);
     return refolded;

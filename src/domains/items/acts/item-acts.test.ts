@@ -239,7 +239,7 @@ describe('POST /api/items/{dfid}/unmerge', () => {
     const { conflicts } = await readJson<{ conflicts: { conflict_id: string }[] }>(
       await ask('GET', `/api/conflicts?${query}`),
     );
-    const resolution = { action: 'attach', dfid: one.dfid };
+    const resolution = { action: 'attach', dfid: one.dfid, reason: 'the same animal' };
     await done(await ask('POST', `/api/conflicts/${conflicts[0]!.conflict_id}/resolve`, resolution), 200);
 
     const told = (await read(one.dfid)).events.filter(({ event_type: type, payload }) =>

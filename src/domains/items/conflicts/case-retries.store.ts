@@ -29,13 +29,31 @@ export async function insertRetries(
   return (rowCount ?? 0) > 0;
 }
 
+/** Notes that what waits in open cases about items is to be tried again, since a person decides what these are. */
+export async function insertRetriesAbout(queryable: Queryable, itemNumbers: readonly number[]): Promise<void> {
+  await queryable.query({
+    name: 'insert_retries_about',
+    text: `insert into case_retries (retry_id, entry_id, workspace_id)
+           select gen_random_uuid(), first.entry_id, first.workspace_id
+           from (
+             select distinct on (parts.conflict_id, waiting.workspace_id) waiting.entry_id, waiting.workspace_id
+             from (select distinct conflict_id from contested_items where item_number = any($1::int8[])) as touched
+             join conflict_entries as parts on parts.conflict_id = touched.conflict_id
+             join entries as waiting on waiting.entry_id = parts.entry_id
+             where waiting.status = 'conflicted'
+             order by parts.conflict_id, waiting.workspace_id, waiting.entry_id
+           ) as first`,
+    values: [int8Array(itemNumbers)],
+  });
+}
+
 /** Waiting entries of one workspace that are to be tried again. */
 export interface DueRetry {
   readonly retryId: string;
   readonly workspaceId: string;
   readonly mayLinkItems: boolean;
   readonly triedUpTo: string;
-  /** The keys that the entry names that ended some of them. */
+  /** Keys by which the cases are found. */
   readonly keys: readonly string[];
   readonly nowMicros: number;
 }

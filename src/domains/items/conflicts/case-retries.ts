@@ -46,7 +46,7 @@ const triesMax = 5;
 /** How long a retry is put off that others are in the way of, or that the database refuses. */
 const postponedMs = 5000;
 
-/** Makes what tries waiting records again after an entry ended identifiers that they contest. */
+/** Makes what tries waiting records again after an entry ended identifiers, or a person decided about items, that they contest. */
 export function makeCaseRetries({ pool, recount, takeNumbers, loadTypes, identifiersMax }: CaseRetriesOptions) {
   /** One retry in one transaction; false when none is due. */
   const retryNext = async (types: TypeRegistry, onClaim: (retry: DueRetry) => void): Promise<boolean> =>

@@ -60,7 +60,7 @@ export function conflictRoutes(
         const { action, dfid, reason } = request.body;
         const principal = principalOf(request);
         const conflictId = request.parameters['id']!;
-        await resolve(principal, conflictId, { action, dfid: dfid ?? undefined, reason: reason ?? null });
+        await resolve(principal, conflictId, { action, dfid: dfid ?? undefined, reason });
         return { status: 200, body: await conflicts.get(principal, conflictId) };
       },
     }),

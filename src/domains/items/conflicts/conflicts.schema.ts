@@ -82,7 +82,7 @@ export const resolveConflictBody = z
   .strictObject({
     action: anyCase(z.enum(['merge', 'attach', 'separate', 'reject'])),
     dfid: z.string().max(100).nullish(),
-    reason: z.string().max(2000).nullish(),
+    reason: z.string().trim().min(1).max(2000),
     ...ignoredMembers,
   })
   .meta({ id: 'ResolveConflictRequest' });

@@ -102,8 +102,10 @@ async function conflictAbout(identifier: { identifier_type: string; value: strin
 const read = async (conflictId: string, key = ownKey) =>
   readJson<Details>(await ask('GET', `/api/conflicts/${conflictId}`, undefined, key));
 
+const reason = 'a person looked at it';
+
 async function resolve(conflictId: string, body: object, key = ownKey): Promise<Details> {
-  const response = await ask('POST', `/api/conflicts/${conflictId}/resolve`, body, key);
+  const response = await ask('POST', `/api/conflicts/${conflictId}/resolve`, { reason, ...body }, key);
   const answer = await readJson<Details>(response);
   expect({ status: response.status, answer }).toEqual({ status: 200, answer });
   return answer;
@@ -248,7 +250,11 @@ describe('POST /api/conflicts/{id}/resolve', () => {
     const { entries } = await send([{ identifiers: [one, ownChip] }, { identifiers: [other, chip] }]);
     const record = { identifiers: [one, chip] };
     await send([record]);
-    await resolve(await conflictAbout(one), { action: 'attach', dfid: entries[0]!.dfid });
+    await resolve(await conflictAbout(one), {
+      action: 'attach',
+      dfid: entries[0]!.dfid,
+      reason,
+    });
     const split = { value_chain: 'BEEF', country: 'BR', year: 2025, identifiers: [one] };
     expect((await ask('POST', `/api/items/${entries[0]!.dfid}/split`, split)).status).toBe(201);
 
@@ -359,7 +365,11 @@ describe('POST /api/conflicts/{id}/resolve', () => {
     const body = { entry_id: link.entries[0]!.entry_id, reason: 'another animal' };
     const withdrawn = ask('POST', `/api/items/${entries[0]!.dfid}/corrections`, body);
     await waitingForLocks(1);
-    const resolved = ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'attach', dfid: entries[0]!.dfid });
+    const resolved = ask('POST', `/api/conflicts/${conflictId}/resolve`, {
+      action: 'attach',
+      dfid: entries[0]!.dfid,
+      reason,
+    });
     await waitingForLocks(2);
 
     await holder.query('commit');
@@ -377,7 +387,7 @@ describe('POST /api/conflicts/{id}/resolve', () => {
 
     const answers = await Promise.all(
       Array.from({ length: 8 }, (_nothing, at) =>
-        ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'attach', dfid: dfids[at % 2] }),
+        ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'attach', dfid: dfids[at % 2], reason }),
       ),
     );
 
@@ -385,21 +395,21 @@ describe('POST /api/conflicts/{id}/resolve', () => {
       200,
       ...Array.from({ length: 7 }, () => 409),
     ]);
-    expect(await refusal(await ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'reject' }))).toEqual([
-      409,
-      'conflict_resolved',
-    ]);
+    expect(
+      await refusal(await ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'reject', reason })),
+    ).toEqual([409, 'conflict_resolved']);
     expect(await findBrokenRules(application.database)).toEqual([]);
   });
 
   test('refuses what it cannot do: no such item, no item to attach to, no such action', async () => {
     const { conflictId } = await contest();
     const { dfids } = await contest();
-    const attempt = (body: object) => ask('POST', `/api/conflicts/${conflictId}/resolve`, body);
+    const attempt = (body: object) => ask('POST', `/api/conflicts/${conflictId}/resolve`, { reason, ...body });
 
     expect(await refusal(await attempt({ action: 'attach' }))).toEqual([422, 'invalid_request']);
     expect(await refusal(await attempt({ action: 'attach', dfid: dfids[0] }))).toEqual([422, 'invalid_request']);
     expect(await refusal(await attempt({ action: 'guess' }))).toEqual([422, 'invalid_request']);
+    expect(await refusal(await attempt({ action: 'merge', reason: ' ' }))).toEqual([422, 'invalid_request']);
     expect((await read(conflictId)).status).toBe('open');
   });
 
@@ -431,7 +441,7 @@ describe('a case between strangers', () => {
     expect(everything).not.toContain('secret');
     expect(JSON.stringify(seenByThem)).not.toContain(ours.entries[0]!.entry_id);
     for (const key of [ownKey, strangersKey]) {
-      const attempt = await ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'reject' }, key);
+      const attempt = await ask('POST', `/api/conflicts/${conflictId}/resolve`, { action: 'reject', reason }, key);
       expect(await refusal(attempt)).toEqual([403, 'administrator_required']);
     }
 

@@ -11,6 +11,7 @@ import { evidenceHash } from '../evidence.ts';
 import { dfidOf, itemNumberOf } from '../item-names.ts';
 import { removeSeparations, writeFinishedEntries } from '../refold/refold.store.ts';
 import type { Refolded, RefoldRequest, ResettledEntry } from '../refold/refold-request.ts';
+import { countEntriesOfCases } from './case-lists.store.ts';
 import {
   findCase,
   findParticipants,
@@ -30,7 +31,7 @@ export interface ConflictResolution {
   readonly action: ConflictAction;
   /** The item that stays (merge) or that the records belong to (attach). */
   readonly dfid: string | undefined;
-  readonly reason: string | null;
+  readonly reason: string;
 }
 
 /** A case in the hands of the person who decides it. */
@@ -45,14 +46,16 @@ interface ResolverOptions {
   acts: ItemActs;
   takeNumbers(count: number): Promise<number[]>;
   nowMs(): number;
+  /** Waiting records that can become part of items at once: others wait until they are. */
+  entriesMax: number;
   recount(client: pg.ClientBase, entries: readonly ResettledEntry[]): Promise<void>;
 }
 
-/** Each new item is kept apart from every other, so the work grows with the square of them. */
-const separatedMax = 100;
+/** Each new item is kept apart from every other new one and from every contested one. */
+const separatedPairsMax = 10_000;
 
 /** Makes the act by which a person ends a case: its entries are finished, and the same evidence does not ask again. */
-export function makeConflictResolver({ acts, takeNumbers, nowMs, recount }: ResolverOptions) {
+export function makeConflictResolver({ acts, takeNumbers, nowMs, entriesMax, recount }: ResolverOptions) {
   const resolveWithin = async (
     client: pg.ClientBase,
     principal: Principal,
@@ -99,8 +102,8 @@ export function makeConflictResolver({ acts, takeNumbers, nowMs, recount }: Reso
       }
       case 'separate': {
         const groups = await groupByFreeKeys(client, waiting);
-        if (groups.length > separatedMax)
-          throw invalid('/action', `at most ${separatedMax} new items are made at once; attach or reject the records`);
+        if (groups.length * (groups.length + itemNumbers.length) > separatedPairsMax)
+          throw invalid('/action', 'too many items would have to be kept apart; attach or reject the records');
         const numbers = await takeNumbers(groups.length);
         const numberOf = new Map(groups.flatMap((group, at) => group.map((entry) => [entry.entryId, numbers[at]!])));
         const claimed = await claimFreeKeys(client, waiting, (entry) => numberOf.get(entry.entryId)!);
@@ -120,9 +123,11 @@ export function makeConflictResolver({ acts, takeNumbers, nowMs, recount }: Reso
   };
 
   return (principal: Principal, conflictId: string, resolution: ConflictResolution): Promise<void> =>
-    acts.act(async (client) =>
-      resolveWithin(client, principal, await readOpenCase(client, principal, conflictId), resolution),
-    );
+    acts.act(async (client) => {
+      const waitingMax = resolution.action === 'reject' ? Infinity : entriesMax;
+      const openCase = await readOpenCase(client, principal, conflictId, waitingMax);
+      await resolveWithin(client, principal, openCase, resolution);
+    });
 }
 
 /** Closes the case once what it was about is written, as the last lock, and tells who takes part in it. */
@@ -157,8 +162,13 @@ function settlement(
   };
 }
 
-/** @throws Problem not_found, conflict_resolved, administrator_required. */
-async function readOpenCase(client: pg.ClientBase, principal: Principal, conflictId: string): Promise<OpenCase> {
+/** @throws Problem not_found, conflict_resolved, case_too_large, administrator_required. */
+async function readOpenCase(
+  client: pg.ClientBase,
+  principal: Principal,
+  conflictId: string,
+  waitingMax: number,
+): Promise<OpenCase> {
   const isAdministrator = principal.scope === 'admin';
   const find = () =>
     isUuid(conflictId)
@@ -166,6 +176,13 @@ async function readOpenCase(client: pg.ClientBase, principal: Principal, conflic
       : Promise.resolve(undefined);
   const found = await find();
   if (!found) throw new Problem('not_found', 'there is no conflict with this id that you may see');
+  const [size] = await countEntriesOfCases(client, [found.conflict_id], principal.workspaceId);
+  if (found.status === 'open' && size && size.waiting > waitingMax)
+    throw new Problem(
+      'case_too_large',
+      `${size.waiting} records wait, and at most ${waitingMax} become part of items at once: ` +
+        'merge the items that are one, or reject the records and send those that are right again',
+    );
   const waiting = await findWaitingEntries(client, [found.conflict_id]);
   const items = await findItemsOfCases(client, [found.conflict_id]);
   // Asked last: a case that is open now was open when its parts were read.
@@ -251,12 +268,12 @@ async function groupByFreeKeys(client: pg.ClientBase, waiting: readonly WaitingE
 async function rejectEntries(
   client: pg.ClientBase,
   waiting: readonly WaitingEntry[],
-  reason: string | null,
+  reason: string,
 ): Promise<ResettledEntry[]> {
   const detail = 'the record contradicted what is known, and a person rejected it';
   const error = JSON.stringify({
     code: 'rejected_by_decision',
-    detail: reason ? `${detail}: ${reason}` : detail,
+    detail: `${detail}: ${reason}`,
     pointer: '',
   });
   await writeFinishedEntries(

@@ -1,15 +1,26 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readJson, startApplication, type TestApplication } from '../../../testing/application.ts';
-import { findBrokenRules } from '../../../testing/deduplication.ts';
+import { findBrokenRules, makeAbsorber } from '../../../testing/deduplication.ts';
 
 let application: TestApplication;
 let ownKey: string;
 
 beforeAll(async () => {
-  application = await startApplication({ backend: 'postgres', hasWorker: false });
+  application = await startApplication({
+    backend: 'postgres',
+    hasWorker: false,
+    environment: { CONFLICT_RECORDS_MAX: '2' },
+  });
   ownKey = await application.createKey({ scope: 'write', workspace: 'Producer' });
 });
 afterAll(() => application.close());
+
+/** Tries again what waits for that, as a worker does. */
+async function retryDue(): Promise<void> {
+  const absorber = makeAbsorber(application.database);
+  await absorber.retryDue();
+  await absorber.close();
+}
 
 let nextNumber = 600_000_000_000;
 const newSisbov = () => ({ identifier_type: 'sisbov', value: `BR${nextNumber++}` });
@@ -34,6 +45,10 @@ interface Identifier {
 interface Details {
   item: { dfid: string };
   identifiers: Identifier[];
+}
+
+interface Provenance {
+  identifiers: { value: string; sources: { entry_id: string }[] }[];
 }
 
 const nature = { value_chain: 'BEEF', country: 'BR', year: 2025 };
@@ -62,6 +77,57 @@ const countOpenCases = async (identifier: Identifier) => {
 };
 
 const sorted = (...identifiers: Identifier[]) => identifiers.map(({ value }) => value).toSorted();
+
+describe('what waits', () => {
+  test('comes in when the entry that it contradicts is withdrawn', async () => {
+    const [chip, wrong, right] = [newChip(), newSisbov(), newSisbov()];
+    const dfid = await send(201, chip, wrong);
+    await send(409, chip, right);
+    const { identifiers } = await ask<Provenance>('GET', `/api/items/${dfid}/provenance`, 200);
+    const entryId = identifiers[0]!.sources[0]!.entry_id;
+
+    await ask('POST', `/api/items/${dfid}/corrections`, 200, { entry_id: entryId, reason: 'a typing mistake' });
+    await retryDue();
+
+    const [item] = (
+      await ask<{ items: { dfid: string }[] }>('GET', `/api/items?${new URLSearchParams(right).toString()}`, 200)
+    ).items;
+    expect(await valuesOf(item!.dfid)).toEqual(sorted(chip, right));
+    expect(await countOpenCases(chip)).toBe(0);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+
+  test('comes in when a person merges the items that it names', async () => {
+    const [chip, sisbov, own, other] = [newChip(), newSisbov(), newSerial(), newSerial()];
+    const survivor = await send(201, chip, own);
+    const loser = await send(201, sisbov, other);
+    await send(409, chip, sisbov);
+
+    await ask('POST', `/api/items/${survivor}/merge`, 200, { secondary_dfid: loser, strategy: 'append' });
+    await retryDue();
+
+    expect(await valuesOf(survivor)).toEqual(sorted(chip, sisbov, own, other));
+    expect(await countOpenCases(chip)).toBe(0);
+    expect(await findBrokenRules(application.database)).toEqual([]);
+  });
+});
+
+test('a case of more records than are decided at once is rejected as a whole, or its items are merged', async () => {
+  const [chip, ...sisbovs] = [newChip(), newSisbov(), newSisbov(), newSisbov(), newSisbov()];
+  const dfid = await send(201, chip, sisbovs[0]!);
+  for (const sisbov of sisbovs.slice(1)) await send(409, chip, sisbov);
+  const query = new URLSearchParams({ ...chip, status: 'open' }).toString();
+  const { conflicts } = await ask<{ conflicts: { conflict_id: string }[] }>('GET', `/api/conflicts?${query}`, 200);
+  const resolve = async (status: number, body: object) =>
+    ask<{ error?: string }>('POST', `/api/conflicts/${conflicts[0]!.conflict_id}/resolve`, status, {
+      reason: 'a flood',
+      ...body,
+    });
+
+  expect((await resolve(422, { action: 'attach', dfid })).error).toBe('case_too_large');
+  await resolve(200, { action: 'reject' });
+  expect(await countOpenCases(chip)).toBe(0);
+});
 
 describe('what came in because a person had let a contradicting value in', () => {
   test('waits again when the entry that brought the value is withdrawn', async () => {
@@ -101,11 +167,7 @@ describe('what came in because a person had let a contradicting value in', () =>
     await resolveOnly(chip, { action: 'attach', dfid });
     const wrong = newSisbov();
     await send(200, chip, other, wrong);
-    const { identifiers } = await ask<{ identifiers: { value: string; sources: { entry_id: string }[] }[] }>(
-      'GET',
-      `/api/items/${dfid}/provenance`,
-      200,
-    );
+    const { identifiers } = await ask<Provenance>('GET', `/api/items/${dfid}/provenance`, 200);
     const [source] = identifiers.find(({ value }) => value === wrong.value)!.sources;
 
     await ask('POST', `/api/items/${dfid}/corrections`, 200, { entry_id: source!.entry_id, reason: 'a wrong number' });
