@@ -113,9 +113,9 @@ describe('what waits', () => {
 });
 
 test('a case of more records than are decided at once is rejected as a whole, or its items are merged', async () => {
-  const [chip, ...sisbovs] = [newChip(), newSisbov(), newSisbov(), newSisbov(), newSisbov()];
-  const dfid = await send(201, chip, sisbovs[0]!);
-  for (const sisbov of sisbovs.slice(1)) await send(409, chip, sisbov);
+  const chip = newChip();
+  const dfid = await send(201, chip, newSisbov());
+  for (const sisbov of [newSisbov(), newSisbov(), newSisbov()]) await send(409, chip, sisbov);
   const query = new URLSearchParams({ ...chip, status: 'open' }).toString();
   const { conflicts } = await ask<{ conflicts: { conflict_id: string }[] }>('GET', `/api/conflicts?${query}`, 200);
   const resolve = async (status: number, body: object) =>
