@@ -273,7 +273,8 @@ export interface EventFilter {
   workspaceId: string;
   eventType?: string | undefined;
   itemNumbers?: readonly number[] | undefined;
-  createdBy?: 'system' | 'submitted' | undefined;
+  /** True for events of items, false for those of conflicts. */
+  isAboutItems?: boolean | undefined;
 }
 
 interface PagePosition {
@@ -305,6 +306,8 @@ export async function listEvents(
     .whereNull('withdrawn_at');
   if (filter.eventType !== undefined) void matching.andWhere('event_type', filter.eventType);
   if (filter.itemNumbers !== undefined) void matching.whereIn('item_number', [...filter.itemNumbers]);
+  if (filter.isAboutItems === true) void matching.whereNotNull('item_number');
+  if (filter.isAboutItems === false) void matching.whereNull('item_number');
   const counted = await knex.count<{ count: number }[]>('*').from(
     matching
       .clone()

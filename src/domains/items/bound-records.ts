@@ -13,6 +13,7 @@ import {
 import {
   endClaims,
   findClaimsOfItems,
+  findItemNames,
   findMergedItems,
   findSeparations,
   insertWorkspaceClaims,
@@ -26,6 +27,7 @@ import {
   type NewClaim,
 } from './deduplication.store.ts';
 import { recallFieldHistory } from './field-history.ts';
+import { dfidOf } from './item-names.ts';
 import { knownEventOf, orderOf, type GoodRecord, type ItemRows } from './item-rows.ts';
 import { claimKey } from './judge-record.ts';
 import {
@@ -80,7 +82,7 @@ export async function resolveBoundRecords(absorption: Absorption, bound: readonl
   }
   rows.addConflicts(bound, plan, targetOf);
   absorption.addFindings(bound, plan, targetOf, participantsOf);
-  mergePlannedItems(absorption, plan, bound, contributionsOf, rows);
+  await mergePlannedItems(absorption, plan, bound, contributionsOf, rows);
   absorption.write(rows);
   return rows;
 }
@@ -350,19 +352,24 @@ async function findEventKeysOfItems(
 }
 
 /** Merges the items that the plan joins, tells all who contributed to them, and joins what the others know. */
-function mergePlannedItems(
+async function mergePlannedItems(
   { client, context, findings, writes }: Absorption,
   plan: ResolutionPlan,
   bound: readonly GoodRecord[],
   contributionsOf: ContributionsOfItems,
   rows: ItemRows,
-): void {
+): Promise<void> {
   const { workspaceId } = context;
   const workspacesOf = (numbers: readonly number[]) =>
     numbers.flatMap((number) => contributionsOf.get(number) ?? []).map((row) => row.workspace_id);
-  for (const { itemNumbers, joins } of plan.items) {
-    const [current, ...merged] = itemNumbers;
-    if (current === undefined || merged.length === 0) continue;
+  const merging = plan.items.filter(({ itemNumbers }) => itemNumbers.length > 1);
+  if (merging.length === 0) return;
+  const names = await findItemNames(
+    client,
+    merging.flatMap(({ itemNumbers }) => itemNumbers),
+  );
+  for (const { itemNumbers, joins } of merging) {
+    const current = itemNumbers[0]!;
     const participants = new Set([workspaceId, ...workspacesOf(itemNumbers)]);
     findings.push({ entryId: undefined, keys: [], itemNumbers, participants: [...participants] });
     for (const { record, survivor, losers } of joins) {
@@ -373,9 +380,12 @@ function mergePlannedItems(
         markEventsRepeatedByMerge(client, survivor, losers),
         mergeItems(client, { survivor, losers, workspaceId, entryId }),
       );
-      const payload = JSON.stringify({ merged_items: losers.length });
-      for (const participant of participants)
+      for (const participant of participants) {
+        const known = losers.filter((loser) => workspacesOf([loser]).includes(participant));
+        const mergedDfids = known.map((loser) => dfidOf(names.get(loser)!));
+        const payload = JSON.stringify({ merged_items: losers.length, merged_dfids: mergedDfids });
         rows.addSystemEvent(current, linking, 'item_merged', payload, participant);
+      }
     }
     for (const other of participants) {
       if (other === workspaceId) continue;

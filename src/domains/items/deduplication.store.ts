@@ -1,6 +1,7 @@
 import { int2Array, int4Array, int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { claimKey, splitClaimKey } from './judge-record.ts';
+import type { DfidPartsRow } from './items.store.ts';
 
 /** The one lock that every transaction takes that merges items, after its claims and before its item rows. */
 const mergeLockKey = 0x6d65_7267;
@@ -281,6 +282,19 @@ export async function findMergedItems(
     values: [int8Array(itemNumbers)],
   });
   return rows;
+}
+
+/** What the DFIDs of items are made of. */
+export async function findItemNames(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+): Promise<ReadonlyMap<number, DfidPartsRow>> {
+  const { rows } = await queryable.query<DfidPartsRow>({
+    name: 'find_item_names',
+    text: 'select item_number, value_chain, country, year, merged_into from items where item_number = any($1::int8[])',
+    values: [int8Array(itemNumbers)],
+  });
+  return new Map(rows.map((row) => [row.item_number, row]));
 }
 
 /** A claim of an item that exists. */

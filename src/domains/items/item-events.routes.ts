@@ -32,9 +32,9 @@ export function eventRoutes(items: ItemsService, changes: ItemChanges): Route[] 
           circuit_id: circuitId,
           user_id: userId,
         } = request.query;
-        // All events so far tell of items, are complete, and belong to no circuit or user.
+        // All events tell of items or conflicts, are complete, and belong to no circuit or user.
         const matchesNothing =
-          (sourceType !== undefined && sourceType !== 'item') ||
+          (sourceType !== undefined && sourceType !== 'item' && sourceType !== 'conflict') ||
           (status !== undefined && status !== 'completed') ||
           circuitId !== undefined ||
           userId !== undefined;
@@ -42,6 +42,7 @@ export function eventRoutes(items: ItemsService, changes: ItemChanges): Route[] 
           workspaceId: principalOf(request).workspaceId,
           eventType,
           item: itemId ?? dfid,
+          isAboutItems: sourceType === undefined ? undefined : sourceType === 'item',
           matchesNothing,
         };
         return {

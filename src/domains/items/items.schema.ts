@@ -71,6 +71,9 @@ export const itemDetailsSchema = z
 /** Who asks is told by the credentials; these members of a body are taken and say nothing. */
 export const ignoredMembers = {
   user_id: z.unknown().optional().meta({ description: 'Ignored: credentials tell who asks' }),
+  created_by: z.unknown().optional().meta({ description: 'Ignored: credentials tell who asks' }),
+  approver_id: z.unknown().optional().meta({ description: 'Ignored: credentials tell who asks' }),
+  restored_by: z.unknown().optional().meta({ description: 'Ignored: credentials tell who asks' }),
   ip_address: z.unknown().optional().meta({ description: 'Ignored' }),
 };
 

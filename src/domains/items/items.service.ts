@@ -170,6 +170,7 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
         workspaceId: string;
         eventType?: string | undefined;
         item?: string | undefined;
+        isAboutItems?: boolean | undefined;
         matchesNothing: boolean;
       },
       page: PageRequest,

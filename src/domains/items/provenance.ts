@@ -76,7 +76,8 @@ export function foldProvenance(
       const key = claimKey(claimType, value);
       const known = identifiers.get(key);
       if (known) {
-        known.sources.push(source);
+        // A record may name an identifier twice, as when it tells of a new tag.
+        if (known.sources.at(-1) !== source) known.sources.push(source);
         known.is_canonical ||= isCanonical === 1;
       } else
         identifiers.set(key, {

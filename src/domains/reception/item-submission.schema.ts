@@ -67,10 +67,9 @@ export const createItemBody = jsonObject
     for (const { path, message } of requiredMembers.safeParse(body).error?.issues ?? [])
       context.addIssue({ code: 'custom', path, message });
   })
-  .transform((body) => {
-    const { user_id: _userId, ip_address: _address, ...record } = body;
-    return record;
-  });
+  .transform((body) =>
+    Object.fromEntries(Object.entries(body).filter(([name]) => !Object.hasOwn(ignoredMembers, name))),
+  );
 
 /** The answer to POST /api/items. */
 export const createItemAnswer = itemDetailsSchema

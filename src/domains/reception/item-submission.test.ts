@@ -111,7 +111,7 @@ describe('POST /api/items', () => {
 
   test('keeps the bytes as sent in a settled receipt, with its hash, its entry and its place in provenance', async () => {
     const text = `{ "value_chain":"bovino", "country":"br", "year":2024,\n "identifiers":[${JSON.stringify(sisbov(newSisbov()))}],
-      "metadata":{"fazenda":"São João"}, "user_id":"someone", "ip_address":"10.0.0.1", "circuit_id":null }`;
+      "metadata":{"fazenda":"São João"}, "user_id":"someone", "created_by":"x", "approver_id":"y", "ip_address":"10.0.0.1", "circuit_id":null }`;
     const response = await create(text);
     expect(response.status).toBe(201);
     const { item } = await readJson<CreatedItem>(response);

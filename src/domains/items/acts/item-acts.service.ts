@@ -146,7 +146,7 @@ export function makeItemActs({ pool, takeNumbers, loadTypes, nowMs, recount }: I
           'item_merged',
           (workspaceId) =>
             workspaceId === principal.workspaceId
-              ? { merged_items: 1, merged_dfid: dfidOf(loser!), strategy, reason, by: principal.credentialId }
+              ? { merged_items: 1, merged_dfids: [dfidOf(loser!)], strategy, reason, by: principal.credentialId }
               : { merged_items: 1, by: 'another participant' },
         );
         return showDecidedItem(client, principal.workspaceId, survivor!.item_number);

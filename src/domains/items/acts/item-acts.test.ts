@@ -21,7 +21,7 @@ interface Item {
 interface Details {
   item: Item;
   identifiers: { identifier_type: string; value: string }[];
-  events: { event_type: string; payload: Record<string, unknown> }[];
+  events: { event_type: string; dfid: string; payload: Record<string, unknown> }[];
 }
 
 let application: TestApplication;
@@ -107,6 +107,37 @@ describe('POST /api/items/{dfid}/merge', () => {
     expect((await read(secondary.dfid)).item).toMatchObject({ status: 'merged', merged_into_dfid: primary.dfid });
     expect((await read(primary.dfid)).identifiers).toHaveLength(2);
   });
+
+  test.each(['a record', 'a person', 'a decided conflict'])(
+    'by %s is told in an event that names both',
+    async (how) => {
+      const [sisbov, chip] = [newSisbov(), newChip()];
+      const [own, other] = how === 'a decided conflict' ? [newSerial(), newSerial()] : [undefined, undefined];
+      const survivor = await send({ identifiers: [sisbov, ...(own ? [own] : [])] });
+      const loser = await send({ identifiers: [chip, ...(other ? [other] : [])] });
+
+      if (how === 'a person')
+        await ask('POST', `/api/items/${survivor.dfid}/merge`, { secondary_dfid: loser.dfid, strategy: 'append' });
+      else
+        await ask('POST', '/api/items', {
+          value_chain: 'BEEF',
+          country: 'BR',
+          year: 2025,
+          identifiers: [sisbov, chip],
+        });
+      if (how === 'a decided conflict') {
+        const query = new URLSearchParams({ ...sisbov, status: 'open' }).toString();
+        const { conflicts } = await readJson<{ conflicts: { conflict_id: string }[] }>(
+          await ask('GET', `/api/conflicts?${query}`),
+        );
+        const resolution = { action: 'merge', reason: 'one animal' };
+        await done(await ask('POST', `/api/conflicts/${conflicts[0]!.conflict_id}/resolve`, resolution), 200);
+      }
+
+      const told = (await read(survivor.dfid)).events.filter(({ event_type: type }) => type === 'item_merged');
+      expect(told).toMatchObject([{ dfid: survivor.dfid, payload: { merged_items: 1, merged_dfids: [loser.dfid] } }]);
+    },
+  );
 
   test('keeps the item of the path although the other one is older', async () => {
     const older = await send({ identifiers: [newSisbov()] });
@@ -584,6 +615,19 @@ describe('POST /api/items/{dfid}/corrections', () => {
     expect((await read(item.dfid)).item).toMatchObject({ status: 'active', metadata: {} });
   });
 
+  test('leaves the item to who withdrew all, also when it becomes part of another', async () => {
+    const item = await send({ identifiers: [newSisbov()], metadata: { only: 1 } });
+    const survivor = await send({ identifiers: [newSisbov()] }, strangersKey);
+    const body = { entry_id: await entryOf(item.dfid, 'only'), reason: 'never seen' };
+    await done(await ask('POST', `/api/items/${item.dfid}/corrections`, body), 200);
+
+    const merge = { secondary_dfid: item.dfid, strategy: 'append' };
+    await done(await ask('POST', `/api/items/${survivor.dfid}/merge`, merge, application.apiKey), 200);
+
+    expect((await read(item.dfid)).item.merged_into_dfid).toBe(survivor.dfid);
+    expect((await read(survivor.dfid)).item).toMatchObject({ status: 'active', metadata: {} });
+  });
+
   test('takes an entry back from every item that has a part of it', async () => {
     const [sisbov, chip] = [newSisbov(), newChip()];
     const source = await send({ identifiers: [sisbov, chip], metadata: { weight: 5 } });
@@ -656,6 +700,16 @@ describe('POST /api/items/{dfid}/corrections', () => {
     );
 
     expect(answers.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([200, 409, 409, 409]);
+  });
+
+  test('shows in the provenance an entry once for an identifier that it names twice', async () => {
+    const [sisbov, old, next] = [newSisbov(), newChip(), newChip()];
+    const retagging = { event_type: 'identifier_replaced', payload: { old, new: next } };
+    const item = await send({ identifiers: [sisbov, old, next], events: [retagging] });
+
+    const { identifiers } = (await provenanceOf(item.dfid)) as { identifiers: { sources: object[] }[] };
+
+    expect(identifiers.map(({ sources }) => sources.length)).toEqual([1, 1, 1]);
   });
 
   test('shows in the provenance only what still counts', async () => {

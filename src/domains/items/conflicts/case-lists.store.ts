@@ -117,11 +117,10 @@ export async function findEntriesOfCases(
   return rows;
 }
 
-/** How many entries a case has. */
+/** How many entries a case has, of one workspace or of all. */
 export interface CaseSize {
   conflict_id: string;
   waiting: number;
-  /** Those of one workspace, or all. */
   shown: number;
   /** Whose entries they are. */
   workspace_ids: string[];
@@ -134,7 +133,7 @@ export async function countEntriesOfCases(
 ): Promise<CaseSize[]> {
   const { rows } = await queryable.query<CaseSize>({
     name: 'count_entries_of_cases',
-    text: `select parts.conflict_id, count(*) filter (where entries.status = 'conflicted') as waiting,
+    text: `select parts.conflict_id, count(*) filter (where entries.status = 'conflicted' and ($2::uuid is null or entries.workspace_id = $2)) as waiting,
                   count(*) filter (where $2::uuid is null or entries.workspace_id = $2) as shown,
                   array_agg(distinct entries.workspace_id::text) as workspace_ids
            from conflict_entries as parts join entries on entries.entry_id = parts.entry_id

@@ -178,6 +178,21 @@ describe('a contested component', () => {
   });
 });
 
+test('events of conflicts are found by their source', async () => {
+  const { conflictId } = await contest();
+
+  const events = async (type: string) =>
+    (
+      await readJson<{ events: { source_type: string; source_id: string }[] }>(
+        await ask('GET', `/api/events?source_type=${type}&limit=1000`),
+      )
+    ).events;
+
+  expect((await events('conflict')).map((event) => event.source_id)).toContain(conflictId);
+  expect(new Set((await events('conflict')).map((event) => event.source_type))).toEqual(new Set(['conflict']));
+  expect(new Set((await events('item')).map((event) => event.source_type))).toEqual(new Set(['item']));
+});
+
 describe('POST /api/conflicts/{id}/resolve', () => {
   test('merge makes the items one, although their numbers differ, and finishes the record', async () => {
     const { one, other, conflictId, dfids, receiptId } = await contest();

@@ -4,7 +4,7 @@ import { groupByShared } from '#platform/group-by-shared.ts';
 import { isUuid } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
 import { ContentionError } from '../absorption.ts';
-import { tell, type ItemActs } from '../acts/item-acts.service.ts';
+import { participantsOf, tell, type ItemActs } from '../acts/item-acts.service.ts';
 import { readDecidedItems, vouchFor } from '../acts/item-acts.store.ts';
 import { dismissEntries, insertClaims, sortClaims } from '../deduplication.store.ts';
 import { evidenceHash } from '../evidence.ts';
@@ -89,6 +89,8 @@ export function makeConflictResolver({ acts, takeNumbers, nowMs, entriesMax, rec
         const refolded = await decide({ roots, placed, claimed, ...united }, survivor);
         await removeSeparations(client, [...refolded.currentOf.keys()]);
         await vouchFor(client, principal, [survivor]);
+        if (losers.length > 0)
+          await tellOfMerge(client, principal, nowMs(), openCase, resolution.reason, { refolded, survivor, losers });
         return;
       }
       case 'attach': {
@@ -128,6 +130,30 @@ export function makeConflictResolver({ acts, takeNumbers, nowMs, entriesMax, rec
       const openCase = await readOpenCase(client, principal, conflictId, waitingMax);
       await resolveWithin(client, principal, openCase, resolution);
     });
+}
+
+/** Tells all who contribute to an item which others a decision made part of it. */
+async function tellOfMerge(
+  client: pg.ClientBase,
+  principal: Principal,
+  nowMs: number,
+  { conflictId }: OpenCase,
+  reason: string,
+  { refolded, survivor, losers }: { refolded: Refolded; survivor: number; losers: readonly number[] },
+): Promise<void> {
+  const rows = await readDecidedItems(client, principal.workspaceId, losers);
+  const mergedDfids = losers.map((loser) => dfidOf(rows.get(loser)!));
+  await tell(client, nowMs, participantsOf(refolded, [survivor]), survivor, 'item_merged', (workspaceId) =>
+    workspaceId === principal.workspaceId
+      ? {
+          merged_items: losers.length,
+          merged_dfids: mergedDfids,
+          conflict_id: conflictId,
+          reason,
+          by: principal.credentialId,
+        }
+      : { merged_items: losers.length, by: 'another participant' },
+  );
 }
 
 /** Closes the case once what it was about is written, as the last lock, and tells who takes part in it. */
@@ -176,7 +202,7 @@ async function readOpenCase(
       : Promise.resolve(undefined);
   const found = await find();
   if (!found) throw new Problem('not_found', 'there is no conflict with this id that you may see');
-  const [size] = await countEntriesOfCases(client, [found.conflict_id], principal.workspaceId);
+  const [size] = await countEntriesOfCases(client, [found.conflict_id], null);
   if (found.status === 'open' && size && size.waiting > waitingMax)
     throw new Problem(
       'case_too_large',

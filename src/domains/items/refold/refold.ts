@@ -297,25 +297,33 @@ async function writeContributions(
     }
   }
   await upsertContributions(client, written);
-  const without = items.flatMap(({ root }) =>
-    (before.get(root) ?? []).filter((row) => !participantsOf.get(root)!.includes(row.workspace_id)),
-  );
   // Who withdrew everything still knows the item, of which it says nothing any longer.
   const withdrawing = await findWithdrawingWorkspaces(
     client,
     items.flatMap(({ itemNumbers }) => itemNumbers),
   );
-  const isSilent = (row: { workspace_id: string }) => withdrawing.has(row.workspace_id);
+  const knowing = (item: NumberedItem) =>
+    new Set(item.itemNumbers.flatMap((number) => before.get(number) ?? []).map((row) => row.workspace_id));
+  const isSilent = (item: NumberedItem, workspaceId: string) =>
+    withdrawing.has(workspaceId) && !participantsOf.get(item.root)!.includes(workspaceId);
   await upsertContributions(
     client,
-    without.filter(isSilent).map((row) => ({
-      itemNumber: row.item_number,
-      workspaceId: row.workspace_id,
-      state: new ContributionState().toJson(),
-      isNewVersion: true,
-    })),
+    items.flatMap((item) =>
+      [...knowing(item)]
+        .filter((workspaceId) => isSilent(item, workspaceId))
+        .map((workspaceId) => ({
+          itemNumber: item.root,
+          workspaceId,
+          state: new ContributionState().toJson(),
+          isNewVersion: true,
+        })),
+    ),
   );
-  const gone = without.filter((row) => !isSilent(row));
+  const gone = items.flatMap((item) =>
+    (before.get(item.root) ?? []).filter(
+      (row) => !participantsOf.get(item.root)!.includes(row.workspace_id) && !withdrawing.has(row.workspace_id),
+    ),
+  );
   await deleteContributions(client, gone);
   await endVersions(client, gone);
   return participantsOf;
