@@ -39,7 +39,7 @@ const meaning = {
 };
 
 export const createCanonicalIdentifierBody = z
-  .object({
+  .strictObject({
     value_chain: valueChainName,
     identifier_type: typeName,
     ...meaning,
@@ -48,7 +48,7 @@ export const createCanonicalIdentifierBody = z
   .meta({ id: 'CreateCanonicalIdentifierRequest' });
 
 export const updateCanonicalIdentifierBody = z
-  .object({ is_active: z.boolean().optional(), ...meaning })
+  .strictObject({ is_active: z.boolean().optional(), ...meaning })
   .refine((body) => Object.values(body).some((value) => value !== undefined), 'nothing to change')
   .meta({ id: 'UpdateCanonicalIdentifierRequest' });
 

@@ -24,7 +24,8 @@ const qualifiers = new Set(Array.from(qualifiersOfKeys.values()).flat());
  */
 export function readDigitalLink(text: string): Gs1Elements | undefined {
   const path = webUri.exec(text)?.[1];
-  const pairs = path === undefined ? undefined : readPairs(path.split('/').slice(1));
+  // A trailing slash, which browsers and servers add, names nothing.
+  const pairs = path === undefined ? undefined : readPairs(path.replace(/\/$/, '').split('/').slice(1));
   return pairs && collectElements(withoutDescriptions(pairs).map(readPair));
 }
 

@@ -244,6 +244,14 @@ describe('normaliseSgtin', () => {
     ['https://example.com/01/10614141123459/21/a%2Fb%3F', '(01)10614141123459(21)a/b?'],
     ['https://example.com/01/4006381333931/21/1', '(01)04006381333931(21)1'],
     ['(01)80614141123458(21)6789(10)LOT', value],
+    ['https://example.com/01/80614141123458/21/6789/', value],
+    ...['(710)A', '(7009)FAO', '(7011)261127', '(7240)P-1', '(8030)ab_-=', '(8200)https://x.y', '(235)T'].flatMap(
+      (more): [string, string][] => [
+        [`(01)80614141123458(21)6789${more}`, value],
+        [`(01)80614141123458${more}(21)6789`, value],
+      ],
+    ),
+    ['(01)80614141123458(21)6789(401)C(402)01234567890123456(4300)A%20B', value],
     ['https://example.com/01/10614141123459/21/2/01/80614141123458/21/6789', value],
     ['(01)10614141123459(21)(a)', '(01)10614141123459(21)(a)'],
     ['urn:epc:id:sgtin:061414112345.1.A', '(01)10614141123459(21)A'],
@@ -271,7 +279,8 @@ describe('normaliseSgtin', () => {
     ['an escape outside of ASCII', 'https://example.com/01/80614141123458/21/%C3%A9'],
     ['a link without serial', 'https://example.com/01/80614141123458'],
     ['a link with the serial in its query', 'https://example.com/01/80614141123458?21=6789'],
-    ['a link that goes on', 'https://example.com/01/80614141123458/21/6789/'],
+    ['a link that goes on', 'https://example.com/01/80614141123458/21/6789/x'],
+    ['a serial of a third party alone', '(01)80614141123458(235)6789'],
     ['a link of another scheme', 'ftp://example.com/01/80614141123458/21/6789'],
     ['a link without host', 'https:///01/80614141123458/21/6789'],
   ])('refuses %s', (_, raw) => {
