@@ -4,7 +4,8 @@ import { readTypesOfNewInstallation } from '../../testing/identifier-types.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
 
 const { types, registry } = await readTypesOfNewInstallation();
-const strictTypes = types.filter(({ normaliser }) => normaliser !== 'free_text').map(({ name }) => name);
+const looseNormalisers = ['free_text', 'crop_season'];
+const strictTypes = types.filter(({ normaliser }) => !looseNormalisers.includes(normaliser)).map(({ name }) => name);
 const freeTextTypes = ['brinco', 'lote', 'safra', 'talhao', 'granja', 'brand_of_the_farm'];
 const allTypes = [...strictTypes, ...freeTextTypes];
 

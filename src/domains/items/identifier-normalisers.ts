@@ -8,6 +8,7 @@ import {
   normaliseStateRegistration,
   normaliseTransitPermit,
 } from './identifiers/brazilian-registries.ts';
+import { normaliseCropSeason } from './identifiers/crop-season.ts';
 import { normaliseFreeText } from './identifiers/free-text.ts';
 import {
   normaliseGln,
@@ -28,6 +29,8 @@ const blankText = /^\s*$/u;
 const controlCharacter = /[\p{Cc}\p{Bidi_Control}]/u;
 // Zero-width and other characters that are not shown; some scripts need them, numbers do not.
 const invisibleCharacter = /\p{Default_Ignorable_Code_Point}/u;
+/** Those of names that people give in any script. */
+const areNames: ReadonlySet<NormaliserName> = new Set(['crop_season', 'free_text']);
 const scientificNotation = /^[+-]?\d+(?:[.,]\d+)?E\+\d{1,3}$/i;
 
 const normalisers: Readonly<Record<NormaliserName, (claimType: string, raw: string) => NormalisationResult>> = {
@@ -45,6 +48,7 @@ const normalisers: Readonly<Record<NormaliserName, (claimType: string, raw: stri
   sgtin: normaliseSgtin,
   lgtin: normaliseLgtin,
   gs1: normaliseGs1,
+  crop_season: normaliseCropSeason,
   free_text: normaliseFreeText,
 };
 
@@ -100,7 +104,7 @@ function refusalOfText(raw: string, normaliser: NormaliserName): NormalisationRe
   const text = gs1Normalisers.has(normaliser) ? raw.replaceAll(elementSeparator, '') : raw;
   if (blankText.test(text)) return refused('blank_identifier', 'The identifier is blank.');
   if (!text.isWellFormed()) return refused('invalid_identifier', 'The identifier holds half of a surrogate pair.');
-  if (controlCharacter.test(text) || (normaliser !== 'free_text' && invisibleCharacter.test(text))) {
+  if (controlCharacter.test(text) || (!areNames.has(normaliser) && invisibleCharacter.test(text))) {
     return refused('control_character', 'The identifier holds a control character or one that is not shown.');
   }
   if (scientificNotation.test(text.trim())) {

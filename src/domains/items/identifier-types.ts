@@ -27,6 +27,7 @@ export const normaliserNames = [
   'sgtin',
   'lgtin',
   'gs1',
+  'crop_season',
   'free_text',
 ] as const;
 export type NormaliserName = (typeof normaliserNames)[number];

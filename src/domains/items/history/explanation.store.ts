@@ -14,6 +14,7 @@ export interface ExplainedEntryRow {
   outcome: EntryOutcome;
   identifiers: StoredRecord['identifiers'];
   fingerprints: NonNullable<StoredRecord['fingerprints']> | null;
+  ended: NonNullable<StoredRecord['ended']> | null;
   /** Keys of identifiers that are here while the rest of the entry is elsewhere; null for a whole entry. */
   kept_claims: [claimType: string, value: string][] | null;
   /** True when some of its identifiers are with an item outside of this one. */
@@ -28,7 +29,7 @@ export interface ExplainedEntryRow {
   conflict_reason: string | null;
 }
 
-const ownColumns = `entries.entry_id, received_sequence, outcome, record -> 'identifiers' as identifiers, record -> 'fingerprints' as fingerprints,
+const ownColumns = `entries.entry_id, received_sequence, outcome, record -> 'identifiers' as identifiers, record -> 'fingerprints' as fingerprints, record -> 'ended' as ended,
   (record ->> 'placed')::uuid as placed_by,
   withdrawn_at, withdrawn_by, withdrawal_reason`;
 
@@ -63,7 +64,7 @@ export async function listExplainedEntries(
                     count(*) over () as found
              from own order by received_sequence, entry_id limit $3
            )
-           select sized.entry_id, receipt_id, received_at, item_number, sized.outcome, identifiers, fingerprints, kept_claims,
+           select sized.entry_id, receipt_id, received_at, item_number, sized.outcome, identifiers, fingerprints, ended, kept_claims,
                   exists (select from entry_divisions as divisions
                           where divisions.entry_id = sized.entry_id and not divisions.item_number = any($1::int8[])) as is_divided,
                   withdrawn_at, withdrawn_by, withdrawal_reason, conflict_id, conflict_action, resolved_at, resolved_by, conflict_reason, found

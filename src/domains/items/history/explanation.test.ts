@@ -24,6 +24,7 @@ interface Explanation {
   asked_dfid: string;
   is_merged: boolean;
   summary: string;
+  ended_identifiers: object[];
   entries: ExplainedEntry[];
   merges: Merge[];
   undone_merges: Merge[];
@@ -76,6 +77,23 @@ async function send(record: object, key = ownKey): Promise<Item> {
 
 const explain = async (dfid: string, key = ownKey) =>
   done<Explanation>(await ask('GET', `/api/items/${dfid}/explain`, undefined, key), 200);
+
+describe('an identifier in whose place another came', () => {
+  test('is told with the time and the record that told it', async () => {
+    const [sisbov, old, next] = [newSisbov(), newChip(), newChip()];
+    await send({ identifiers: [sisbov, old] });
+    const replaced = { event_type: 'identifier_replaced', payload: { old, new: next } };
+    const { dfid } = await send({
+      identifiers: [sisbov],
+      events: [{ ...replaced, occurred_at: '2025-03-01T00:00:00Z' }],
+    });
+
+    const { ended_identifiers: ended, entries, summary } = await explain(dfid);
+
+    expect(ended).toMatchObject([{ ...old, ended_at: '2025-03-01T00:00:00.000Z', entry_id: entries[1]!.entry_id }]);
+    expect(summary).toContain(`Another identifier took the place of chip ${old.value}.`);
+  });
+});
 
 describe('how an entry came to its item', () => {
   test('is told for the first record, for shared identifiers, for edits and for what links items', async () => {
@@ -212,6 +230,7 @@ describe('what persons decided', () => {
     expect(merged).toMatchObject({ dfid: primary.dfid, asked_dfid: secondary.dfid, is_merged: true });
     expect(merged.merges).toMatchObject([{ by: 'person', reason: 'same animal', strategy: 'append', entry_id: null }]);
     expect(merged.summary).toContain(`${secondary.dfid} was merged; it is part of ${primary.dfid} now`);
+    expect(merged.summary).toContain('1 item became part of it because a person decided so.');
 
     await done(await ask('POST', `/api/items/${secondary.dfid}/unmerge`, { reason: 'another animal' }), 200);
     const restored = await explain(secondary.dfid);

@@ -4,7 +4,7 @@ import type { FingerprintRule } from '../identifier-types.ts';
 import { dfidOf } from '../item-names.ts';
 import type { ItemRow } from '../items.store.ts';
 import { explainEntries } from './explain-entries.ts';
-import type { ExplainedEntry, ShownDecision } from './explained-entry.ts';
+import type { ExplainedEntry, NamedValue, ShownDecision } from './explained-entry.ts';
 import { because, counted, dayOf, deciderInWords, joined, listed, otherDecider } from './explanation-sentences.ts';
 import {
   findExplainedItems,
@@ -90,6 +90,7 @@ export function showExplanation(explained: Explained) {
     merges: merges.filter((merge) => merge.undone_at === null),
     undone_merges: merges.filter((merge) => merge.undone_at !== null),
     separations: explained.separations.map((separation) => showSeparation(explained, separation)),
+    ended_identifiers: explained.entries.filter((entry) => entry.withdrawn_at === null).flatMap(showEnds),
     withdrawn_entries: explained.entries.filter((entry) => entry.withdrawn_at !== null).map(showWithdrawal),
     open_conflicts: explained.conflicts.map((conflict) => ({
       conflict_id: conflict.conflict_id,
@@ -202,6 +203,21 @@ function showSeparation(explained: Explained, separation: ExplainedSeparationRow
   };
 }
 
+/** The identifiers that an entry tells to be replaced. */
+function showEnds({ entry_id: entryId, ended, identifiers, received_at: receivedAt }: ExplainedEntryRow) {
+  return (ended ?? []).map(([claimType, value, endedAtMicros]) => {
+    const endedAt = new Date(endedAtMicros / 1000).toISOString();
+    const named = identifiers.find((each) => each[2] === claimType && each[3] === value);
+    const identifier = { identifier_type: named?.[0] ?? claimType, value: named?.[1] ?? value };
+    return {
+      ...identifier,
+      ended_at: endedAt,
+      entry_id: entryId,
+      sentence: `Since ${dayOf(endedAt)} another identifier is in the place of ${listed([identifier])}, as your record of ${dayOf(receivedAt.toISOString())} tells; it still leads to this item.`,
+    };
+  });
+}
+
 /** Only the workspace that sent an entry withdraws it. */
 function showWithdrawal(entry: ExplainedEntryRow) {
   const withdrawnAt = entry.withdrawn_at!.toISOString();
@@ -220,7 +236,8 @@ interface Summarised {
   readonly asked_dfid: string;
   readonly is_merged: boolean;
   readonly entries: readonly ExplainedEntry[];
-  readonly merges: readonly unknown[];
+  readonly merges: readonly { by: 'record' | 'person' }[];
+  readonly ended_identifiers: readonly NamedValue[];
   readonly separations: readonly { dfid: string | null }[];
   readonly withdrawn_entries: readonly unknown[];
   readonly open_conflicts: readonly unknown[];
@@ -229,7 +246,10 @@ interface Summarised {
 }
 
 function summarise(explained: Summarised): string {
-  const { dfid, entries, is_complete: isComplete } = explained;
+  const { dfid, merges, ended_identifiers: ended, is_complete: isComplete } = explained;
+  const entries = explained.entries.filter((entry) => entry.withdrawn_at === null);
+  const placed = entries.filter(({ how }) => how === 'placed_by_person');
+  const decided = merges.filter(({ by }) => by === 'person');
   const records = `${isComplete ? '' : 'At least '}${counted(entries.length, 'record')} of yours`;
   const shared = entries.flatMap((entry) => [
     ...entry.shared_identifiers.filter((each) => each.with === 'you'),
@@ -239,8 +259,12 @@ function summarise(explained: Summarised): string {
     explained.is_merged && `${explained.asked_dfid} was merged; it is part of ${dfid} now, which is explained here.`,
     `${records} ${entries.length === 1 ? 'is' : 'are'} about ${dfid}.`,
     shared.length > 0 && `They belong together because they share ${listed(shared)}.`,
-    explained.merges.length > 0 &&
-      `${counted(explained.merges.length, 'item')} turned out to be the same thing and became part of it.`,
+    placed.length > 0 &&
+      `${counted(placed.length, 'record')} contradicted what was known and came in because a person decided so.`,
+    merges.length > decided.length &&
+      `${counted(merges.length - decided.length, 'item')} turned out to be the same thing and became part of it.`,
+    decided.length > 0 && `${counted(decided.length, 'item')} became part of it because a person decided so.`,
+    ended.length > 0 && `Another identifier took the place of ${listed(ended)}.`,
     explained.separations.length > 0 &&
       `It is kept apart from ${joined([...new Set(explained.separations.map((each) => each.dfid ?? 'another item'))].slice(0, 5))}.`,
     explained.withdrawn_entries.length > 0 &&

@@ -73,6 +73,9 @@ export const explanationSchema = z
         sentence,
       }),
     ),
+    ended_identifiers: z
+      .array(namedValue.extend({ ended_at: time, entry_id: z.uuid(), sentence }))
+      .meta({ description: 'Identifiers in whose place others came; they still lead to the item' }),
     withdrawn_entries: z.array(
       z.object({
         entry_id: z.uuid(),
