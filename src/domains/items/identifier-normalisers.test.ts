@@ -4,8 +4,8 @@ import { readTypesOfNewInstallation } from '../../testing/identifier-types.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
 
 const { types, registry } = await readTypesOfNewInstallation();
-const looseNormalisers = ['free_text', 'crop_season'];
-const strictTypes = types.filter(({ normaliser }) => !looseNormalisers.includes(normaliser)).map(({ name }) => name);
+const looseNormalisers = new Set(['free_text', 'crop_season']);
+const strictTypes = types.filter(({ normaliser }) => !looseNormalisers.has(normaliser)).map(({ name }) => name);
 const freeTextTypes = ['brinco', 'lote', 'safra', 'talhao', 'granja', 'brand_of_the_farm'];
 const allTypes = [...strictTypes, ...freeTextTypes];
 

@@ -40,7 +40,7 @@ export function itemSubmissionRoutes(submissions: ItemSubmissions): Route[] {
         201: { description: 'The new item', schema: createItemAnswer },
         200: { description: 'The item that was there, enriched', schema: createItemAnswer },
       },
-      problems: ['record_conflicted', ...recordProblems],
+      problems: ['record_conflicted', 'quality_rule', 'rejected_by_decision', ...recordProblems],
       isIdempotent: true,
       recall: submissions.recall,
       handle: (request) => submissions.create(request),

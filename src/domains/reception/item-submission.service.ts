@@ -1,4 +1,4 @@
-import { Problem } from '#platform/errors.ts';
+import { Problem, type ProblemCode } from '#platform/errors.ts';
 import { entryIdAt } from '#platform/ids.ts';
 import { principalOf, type RouteRequest, type RouteResponse } from '#platform/route.ts';
 import type pg from 'pg';
@@ -20,6 +20,7 @@ import {
   type ItemActs,
   type ItemsService,
   type Judgement,
+  type ShownEntry,
   type TypeRegistry,
 } from '#domains/items/index.ts';
 import type { splitItemBody } from './item-submission.schema.ts';
@@ -46,7 +47,7 @@ export function makeItemSubmissions({
   loadTypes,
 }: ItemSubmissionsOptions) {
   const answer = async (workspaceId: string, { receiptId, entry }: SubmissionResult): Promise<RouteResponse> => {
-    if (entry.item_number === null) throw waiting(receiptId, entry);
+    if (entry.item_number === null) throw waiting(receiptId, entry, (await items.describeEntries([entry]))[0]!);
     const isNew = entry.outcome === 'created';
     const details = await items.get(workspaceId, itemIdOf(entry.item_number));
     return {
@@ -143,10 +144,14 @@ function goodOf<Value>(judgement: Judgement<Value>): Value {
 }
 
 /** The record is kept all the same: a person decides what becomes of it. */
-function waiting(receiptId: string, { entry_id: entryId, status, error }: EntryRow): Problem {
-  const { code, detail, pointer } = error!;
-  return new Problem(status === 'conflicted' ? 'record_conflicted' : 'quality_rule', detail, {
+function waiting(receiptId: string, { entry_id: entryId, status }: EntryRow, shown: ShownEntry): Problem {
+  const { code, detail, pointer, conflict_id: conflictId } = shown.error!;
+  return new Problem(status === 'conflicted' ? 'record_conflicted' : (code as ProblemCode), detail, {
     errors: [{ code, detail, pointer }],
-    members: { receipt_id: receiptId, entry_id: entryId },
+    members: {
+      receipt_id: receiptId,
+      entry_id: entryId,
+      ...(conflictId === undefined ? {} : { conflict_id: conflictId }),
+    },
   });
 }

@@ -206,7 +206,9 @@ describe('POST /api/items', () => {
     const [value, firstChip, otherChip] = [newSisbov(), newChip(), newChip()];
     const { item } = await created(cattle({ identifiers: [sisbov(value), chip(firstChip)] }));
     const response = await create(cattle({ identifiers: [sisbov(value), chip(otherChip)], metadata: { peso: 1 } }));
-    const problem = await readJson<ProblemDocument & { receipt_id: string; entry_id: string }>(response);
+    const problem = await readJson<
+      ProblemDocument & { receipt_id: string; entry_id: string; conflict_id: string; code?: string }
+    >(response);
     expect([response.status, problem.error]).toEqual([409, 'record_conflicted']);
     expect(problem.errors).toMatchObject([{ code: 'identifier_conflict' }]);
     expect(await entriesOf(problem.receipt_id)).toMatchObject([
@@ -219,6 +221,14 @@ describe('POST /api/items', () => {
     const now = await readJson<CreatedItem>(await application.fetch(`/api/items/${item.dfid}`));
     expect(now.item).toEqual(item);
     expect((await created(cattle({ identifiers: [chip(otherChip)] }))).was_deduplicated).toBe(false);
+
+    await application.fetch(`/api/conflicts/${problem.conflict_id}/resolve`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ action: 'reject', reason: 'read wrong' }),
+    });
+    const again = await create(cattle({ identifiers: [sisbov(value), chip(otherChip)], metadata: { peso: 1 } }));
+    expect([again.status, (await readJson<ProblemDocument>(again)).error]).toEqual([422, 'rejected_by_decision']);
   });
 
   test('shows a workspace nothing of what another one sent of the same item', async () => {
