@@ -13,7 +13,11 @@ import {
   type TestRecord,
   type TestWorkspace,
 } from '../../../testing/deduplication.ts';
+import type { ItemEntryRow } from '../items.store.ts';
 import { makeItemNumberSource } from '../item-numbers.ts';
+import { foldProvenance } from '../provenance.ts';
+import { overridesOf } from './refold-contents.ts';
+import { findMerges } from './refold.store.ts';
 import type { Refolded, RefoldRequest } from './refold-request.ts';
 import { refold } from './refold.ts';
 
@@ -60,6 +64,29 @@ const itemOf = async ({ entryId }: TestRecord) =>
     )
   )[0]!.item_number;
 
+/** Where each identifier and value of each item came from, by the workspace and the first entry of the item. */
+async function readProvenance() {
+  const rows = await query<ItemEntryRow & { workspace_id: string; root: number }>(
+    `select entry_id, workspace_id, coalesce(merged_into, item_number) as root, effective_at, received_sequence, record,
+            (extract(epoch from effective_at) * 1000000)::int8 as effective_at_micros, entry_id as receipt_id, effective_at as received_at
+     from entries join items using (item_number) where status = 'completed' and withdrawn_at is null order by entry_id`,
+  );
+  const merges = await findMerges(database.pool, [...new Set(rows.map(({ root }) => root))]);
+  const groups = Map.groupBy(
+    rows,
+    (row) => `${row.workspace_id} ${rows.find(({ root }) => root === row.root)!.entry_id}`,
+  );
+  return new Map(
+    [...groups].map(([name, entries]) => {
+      const overrides = merges
+        .filter(({ survivor }) => survivor === entries[0]!.root)
+        .flatMap((merge) => overridesOf(merge))
+        .filter(({ workspaceId }) => workspaceId === entries[0]!.workspace_id);
+      return [name, foldProvenance(entries, overrides)];
+    }),
+  );
+}
+
 /** Everything that can be seen of items, told by the entries that they consist of instead of by their numbers. */
 async function readEverything() {
   const { partition, values, identifiers } = await readOutcome(database);
@@ -69,6 +96,7 @@ async function readEverything() {
     partition,
     values,
     identifiers,
+    provenance: await readProvenance(),
     claims: await query(
       `select identifier_type, value, ${firstOf} as item from identifier_claims c join items i using (item_number) order by 1, 2`,
     ),
