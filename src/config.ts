@@ -141,6 +141,29 @@ export const settings = {
     ...wholeNumber(1, 36_500, 90),
     description: 'Days after which the bytes of a settled receipt are erased; hash, size and outcome stay.',
   }),
+  LOG_SIGNING_KEY: setting({
+    schema: z
+      .string()
+      .regex(/^PRIVATE\+KEY\+[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$/)
+      .optional(),
+    expected: 'a signing key as `npx defarm log-key create` makes it',
+    description: 'Signs the checkpoints of the transparency log. Without it, entries are made and nothing is signed.',
+    secret: true,
+  }),
+  LOG_ORIGIN: setting({
+    schema: z
+      .string()
+      .regex(/^[^\s+]{1,255}$/)
+      .optional(),
+    expected: '1 to 255 characters without blanks and plus signs',
+    description: 'The name of the log, which no other log has; without it, the name of the signing key.',
+  }),
+  LOG_CHECKPOINT_FILE: setting({
+    schema: z.string().max(4096).optional(),
+    expected: 'the path of a file in a folder that can be written',
+    description:
+      'Where workers keep the last signed checkpoint outside of the database, so that one that was restored is not signed.',
+  }),
   BULL_BOARD_WRITABLE: setting({
     ...switchedOn,
     description: 'Lets administrators retry, promote and remove jobs in Bull Board.',

@@ -1,5 +1,6 @@
 import type { Config } from './config.ts';
 import type { Verdict } from '#domains/items/index.ts';
+import { readSigningKey, type CheckpointSigning } from '#domains/ledger/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { flushLogPeriodically, makeLogger, type Logger } from '#platform/logger.ts';
 import { makeMetrics, type Metrics } from '#platform/metrics.ts';
@@ -16,6 +17,18 @@ export interface Essentials {
   backend: QueueBackend;
   bell: Bell;
   close(): Promise<void>;
+}
+
+/** What signs the log; undefined without a key. */
+export function readCheckpointSigning(config: Config): CheckpointSigning | undefined {
+  const signer = config.LOG_SIGNING_KEY === undefined ? undefined : readSigningKey(config.LOG_SIGNING_KEY);
+  return (
+    signer && {
+      signer,
+      origin: config.LOG_ORIGIN ?? signer.verifier.name,
+      lastCheckpointFile: config.LOG_CHECKPOINT_FILE,
+    }
+  );
 }
 
 /** Counts records whose transaction was committed, by what became of them. */

@@ -9,6 +9,7 @@ import { join, resolve as resolvePath } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { readConfigOrExit } from './config.ts';
+import { keepLogKey } from './keep-log-key.ts';
 import { prepareDatabase } from './prepare-database.ts';
 import { readProcfile, type ProcessLine } from './procfile.ts';
 
@@ -308,10 +309,12 @@ async function start(installation: Installation, directory: string): Promise<voi
   const port = await reservePort(config.PORT);
   const baseUrl = `http://localhost:${port}`;
   for (const line of await prepareDatabase(config, databaseUrl)) say(line);
-  if (config.DATABASE_URL === undefined) await keepCredentials(databaseUrl, directory, baseUrl);
+  const isEmbedded = config.DATABASE_URL === undefined;
+  if (isEmbedded) await keepCredentials(databaseUrl, directory, baseUrl);
+  const logSettings = isEmbedded ? await keepLogKey(directory, process.env) : {};
   if (installation.signal.aborted) return;
   for (const line of lines) {
-    installation.run(line, { ...process.env, DATABASE_URL: databaseUrl, PORT: String(port) });
+    installation.run(line, { ...process.env, ...logSettings, DATABASE_URL: databaseUrl, PORT: String(port) });
   }
   await announceWhenReady(baseUrl, installation.signal);
 }

@@ -4,7 +4,7 @@ import pg from 'pg';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
 import { openDatabase, surviveLostConnections } from '#platform/database.ts';
-import { countRecords, makeEssentials, type Essentials } from './container.ts';
+import { countRecords, makeEssentials, readCheckpointSigning, type Essentials } from './container.ts';
 import { makeApp } from './api/app.ts';
 import { boardRouter } from './api/bull-board.ts';
 import { BodyBudget } from './api/body-reader.ts';
@@ -43,6 +43,7 @@ import {
   suggestionRoutes,
   type Verdict,
 } from '#domains/items/index.ts';
+import { ledgerRoutes, makeLedgerService } from '#domains/ledger/index.ts';
 import {
   bulkIngestionRoutes,
   itemSubmissionRoutes,
@@ -179,6 +180,9 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       }),
     ),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
+    ...ledgerRoutes(
+      makeLedgerService({ database, items, verifierKey: readCheckpointSigning(config)?.signer.verifier.text }),
+    ),
     ...itemHistoryRoutes(makeItemHistory({ database })),
     ...bulkIngestionRoutes(bulk),
     ...pendingItemRoutes(pendingItems),

@@ -1,6 +1,7 @@
 import type { Config } from './config.ts';
-import { countRecords, makeEssentials } from './container.ts';
+import { countRecords, makeEssentials, readCheckpointSigning } from './container.ts';
 import { makeSuggestionsWork, makeTypeRegistryLoader } from '#domains/items/index.ts';
+import { makeLedgerWork } from '#domains/ledger/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
 
 /** As long as a statement may take: longer than transactions that write events do, and clocks differ. */
@@ -25,6 +26,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
     ...essentials,
     reception,
     maintenance: makeMaintenanceWork({ database, bodyRetentionDays: config.BODY_RETENTION_DAYS }),
+    ledger: makeLedgerWork({ pool: database.pool, signing: readCheckpointSigning(config) }),
     suggestions: makeSuggestionsWork({ database, loadTypes, nowMs: Date.now, settleMs: eventsSettleMs }),
     async close() {
       await reception.close();

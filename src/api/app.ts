@@ -66,23 +66,19 @@ export function makeApp({ routes, pages, logger, metrics, ...context }: AppOptio
 
 /** `/api/items/bulk` is not the item `bulk`, whatever the order of the tables. */
 function literalsFirst(routes: readonly Route[]): Route[] {
-  const rank = ({ path }: Route) => path.replaceAll(/\{\w+\}/g, '\uffff');
+  const rank = ({ path }: Route) => path.replaceAll(/\{\w+(?:\.\.\.)?\}/g, '\uffff');
   return routes.toSorted((a, b) => (rank(a) < rank(b) ? -1 : rank(a) > rank(b) ? 1 : 0));
 }
 
 function mountPath(app: Express, path: string, routes: readonly Route[], context: RouteContext): void {
-  const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1');
+  const pattern = path.replaceAll(/\{(\w+)\}/g, ':$1').replaceAll(/\{(\w+)\.\.\.\}/g, '*$1');
   const methods = routes.map((route) => route.method.toUpperCase());
   const allow = [...methods, ...(methods.includes('GET') ? ['HEAD'] : []), 'OPTIONS'].join(', ');
   for (const route of routes) {
     app[route.method](pattern, (message: Request, response: Response) => {
       const facts = factsOf(response);
       facts.route = path;
-      return handleRoute(
-        route,
-        { message, response, parameters: message.params as Record<string, string>, facts },
-        context,
-      );
+      return handleRoute(route, { message, response, parameters: parametersOf(message), facts }, context);
     });
   }
   const takesRawBody = routes.some((route) => route.rawBody);
@@ -104,6 +100,13 @@ function mountPath(app: Express, path: string, routes: readonly Route[], context
     const problem = new Problem('method_not_allowed', `this path takes ${allow}`, { headers: { allow } });
     answerProblem(response, problem, { requestId: factsOf(response).requestId, path: request.path });
   });
+}
+
+/** What stands in the places of a path; express gives several segments as a list. */
+function parametersOf({ params }: Request): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [name, Array.isArray(value) ? value.join('/') : value]),
+  );
 }
 
 function factsOf(response: Response): RequestFacts {

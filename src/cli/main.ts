@@ -4,10 +4,12 @@ import packageDescription from '../../package.json' with { type: 'json' };
 import { readConfigOrExit } from '../config.ts';
 import { prepareDatabase } from '../prepare-database.ts';
 import { createApiKey, createWorkspace, findWorkspace } from '#domains/accounts/index.ts';
+import { isKeyName, makeSigningKey, readSigningKey } from '#domains/ledger/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedded-postgres.ts';
 import { runMigrations } from '#platform/migrations.ts';
 import { scopes, type Scope } from '#platform/route.ts';
+import { verifyFile, type VerifyOptions } from './verify-file.ts';
 
 const program = new Command('defarm')
   .description('Administration of a DeFarm installation')
@@ -78,6 +80,35 @@ key
       say(text);
       process.stderr.write('This key is shown only now.\n');
     });
+  });
+
+program
+  .command('log-key')
+  .description('keys of the transparency log')
+  .command('create')
+  .requiredOption('--origin <name>', 'the name of the log, such as log.example.com, which no other log has')
+  .description('make a signing key and print it: LOG_SIGNING_KEY')
+  .action((options: { origin: string }) => {
+    if (!isKeyName(options.origin)) throw new Error('a name has no blanks and no plus signs');
+    const signingKey = makeSigningKey(options.origin);
+    say(signingKey);
+    process.stderr.write(
+      `Keep it secret. What it signs is checked with ${readSigningKey(signingKey)!.verifier.text}\n`,
+    );
+  });
+
+program
+  .command('verify')
+  .argument('<file>', 'a proof, as GET /api/items/{dfid}/proof gives it; - for the standard input')
+  .option('--key <verifier key...>', 'a key of the log that you trust, from its operator')
+  .option('--trust <file>', 'a file of such keys, one on each line')
+  .option('--strict', 'fail unless a trusted key signed it')
+  .option('--json', 'print the verdict as JSON')
+  .description('check a proof without any database or network; exits with 1 when it does not hold')
+  .action((file: string, options: VerifyOptions) => {
+    const { isGood, text } = verifyFile(file, options);
+    say(text);
+    if (!isGood) process.exitCode = 1;
   });
 
 try {

@@ -68,7 +68,7 @@ interface ResponseDescription {
 
 export interface Route {
   readonly method: 'get' | 'post' | 'put' | 'patch' | 'delete';
-  /** `/api/items/{dfid}` */
+  /** `/api/items/{dfid}`; `{name...}` stands for one or more segments. */
   readonly path: string;
   /** Who may call it: anybody, or credentials of at least this scope. */
   readonly access: 'public' | Scope;

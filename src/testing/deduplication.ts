@@ -315,8 +315,14 @@ export async function readOutcome(database: Database): Promise<Outcome> {
 export function computeOutcome(submissions: readonly { workspace: TestWorkspace; record: TestRecord }[]): Outcome {
   const parents = new Map<string, string>();
   const rootOf = (node: string): string => {
-    const parent = parents.get(node) ?? node;
-    return parent === node ? node : rootOf(parent);
+    const path: string[] = [];
+    let root = node;
+    for (let parent = parents.get(root); parent !== undefined && parent !== root; parent = parents.get(root)) {
+      path.push(root);
+      root = parent;
+    }
+    for (const each of path) parents.set(each, root);
+    return root;
   };
   const good = submissions.flatMap(({ workspace, record }) => {
     const { judgement } = judged(workspace, record);

@@ -30,17 +30,22 @@ export interface EventRow {
 }
 
 /**
- * Writes facts in the transaction of the change that they tell of. The caller holds the rows of the items and leaves out
- * submitted events that they have already.
+ * Writes facts in the transaction of the change that they tell of, and hands those of items on to the log. The caller holds
+ * the rows of the items and leaves out submitted events that they have already.
  */
 export async function insertEvents(queryable: Queryable, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
   await queryable.query({
     name: 'insert_events',
-    text: `insert into events (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
-           select workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload::json, event_key
-           from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[])
-             as new (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)`,
+    text: `with new as materialized (
+             select * from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[])
+               as new (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
+           ), fed as (
+             insert into event_feed (workspace_id, event_id, item_number)
+             select workspace_id, event_id, item_number from new where item_number is not null
+           )
+           insert into events (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
+           select workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload::json, event_key from new`,
     values: [
       uuidArray(events.map((event) => event.workspaceId)),
       uuidArray(events.map((event) => event.eventId)),

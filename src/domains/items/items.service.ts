@@ -144,6 +144,14 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       };
     },
 
+    /** The item that a workspace knows by this name, as it is now, and all items that it is. */
+    async membersOf(workspaceId: string, idOrDfid: string): Promise<{ dfid: string; itemNumbers: number[] }> {
+      const row = await findOwn(workspaceId, idOrDfid);
+      const root = row.merged_into ?? row.item_number;
+      const parts = await findDfidParts(knex, [root]);
+      return { dfid: dfidOf(parts.get(root)!), itemNumbers: await findMembers(knex, root) };
+    },
+
     async provenance(workspaceId: string, idOrDfid: string) {
       const row = await findOwn(workspaceId, idOrDfid);
       const members = await findMembers(knex, row.item_number);

@@ -1,0 +1,144 @@
+import { Problem } from '#platform/errors.ts';
+import { defineRoute, principalOf, type Route, type RouteResponse } from '#platform/route.ts';
+import {
+  consistencyQuery,
+  consistencySchema,
+  logStateSchema,
+  proofBundleSchema,
+  proofListQuery,
+  proofListSchema,
+} from './ledger.schema.ts';
+import type { LedgerService } from './ledger.service.ts';
+import { tileWidth } from './log-tiles.ts';
+import { readTilePath } from './tile-path.ts';
+
+const tag = 'Log and proofs';
+const text = 'text/plain; charset=utf-8';
+
+/** The log as everybody may mirror it, and the proofs that a workspace may see. */
+export function ledgerRoutes(ledger: LedgerService): Route[] {
+  return [...logRoutes(ledger), ...proofRoutes(ledger)];
+}
+
+/** The log in the format of C2SP tlog-tiles. */
+function logRoutes(ledger: LedgerService): Route[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/log/checkpoint',
+      access: 'public',
+      tag,
+      summary: 'The newest signed checkpoint of the log, a signed note (C2SP tlog-checkpoint)',
+      responses: { 200: { description: 'The note', contentType: 'text/plain' } },
+      problems: ['not_found'],
+      async handle() {
+        const note = await ledger.checkpoint();
+        if (note === undefined) throw new Problem('not_found', 'no checkpoint is signed');
+        return { status: 200, headers: { 'content-type': text, 'cache-control': 'no-cache' }, raw: note };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/log/key',
+      access: 'public',
+      tag,
+      summary: 'The key that checks the signatures of the log, as signed notes have it (C2SP signed-note)',
+      responses: { 200: { description: 'The verifier key', contentType: 'text/plain' } },
+      problems: ['not_found'],
+      async handle() {
+        if (ledger.verifierKey === undefined) throw new Problem('not_found', 'this installation signs nothing');
+        return { status: 200, headers: { 'content-type': text }, raw: `${ledger.verifierKey}\n` };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/log/tile/{tile...}',
+      access: 'public',
+      tag,
+      summary:
+        'Hashes of the tree, `<level>/<number>`, or entries, `entries/<number>`; with `.p/<width>` as far as there are any (C2SP tlog-tiles)',
+      responses: { 200: { description: 'The tile', contentType: 'application/octet-stream' } },
+      problems: ['not_found'],
+      async handle({ parameters }): Promise<RouteResponse> {
+        const path = readTilePath(parameters['tile']!);
+        const tile = path && (await ledger.tile(path));
+        if (!tile) throw new Problem('not_found', 'the log has no such tile, or not as wide');
+        // What is in a tile never changes; but one that is not full is asked for only for a while.
+        const maxAgeSeconds = path.width === tileWidth ? 31_536_000 : 3600;
+        return {
+          status: 200,
+          headers: {
+            'content-type': 'application/octet-stream',
+            'cache-control': `public, max-age=${maxAgeSeconds}, immutable`,
+          },
+          raw: tile,
+        };
+      },
+    }),
+  ];
+}
+
+function proofRoutes(ledger: LedgerService): Route[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: '/api/log',
+      access: 'read',
+      tag,
+      summary: 'How the log is: its size, what is signed, and whether it is anchored',
+      responses: { 200: { description: 'The state', schema: logStateSchema } },
+      handle: async () => ({ status: 200, body: await ledger.state() }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/api/log/consistency',
+      access: 'read',
+      tag,
+      summary: 'A proof that the log of one size is the beginning of that of another (RFC 9162, 2.1.4)',
+      query: consistencyQuery,
+      responses: { 200: { description: 'The proof', schema: consistencySchema } },
+      problems: ['not_found'],
+      handle: async ({ query: { from, to } }) => ({ status: 200, body: await ledger.consistency(from, to) }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/api/proofs/{dfid}',
+      access: 'read',
+      tag,
+      summary: 'Proofs of what your workspace was told of an item, the newest first',
+      query: proofListQuery,
+      responses: { 200: { description: 'A page of proofs', schema: proofListSchema } },
+      problems: ['not_found'],
+      async handle(request) {
+        const { workspaceId } = principalOf(request);
+        return { status: 200, body: await ledger.proveItem(workspaceId, request.parameters['dfid']!, request.query) };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/api/proofs/events/{id}',
+      access: 'read',
+      tag,
+      summary: 'The proof of one event',
+      responses: { 200: { description: 'The proof', schema: proofBundleSchema } },
+      problems: ['not_found'],
+      handle: async (request) => ({
+        status: 200,
+        body: await ledger.proveEvent(principalOf(request).workspaceId, request.parameters['id']!),
+      }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/api/items/{dfid}/proof',
+      access: 'read',
+      tag,
+      summary: 'The proof of the last thing that your workspace was told of an item, in one file',
+      responses: { 200: { description: 'The proof', schema: proofBundleSchema } },
+      problems: ['not_found'],
+      handle: async (request) => ({
+        status: 200,
+        body: await ledger.proveLatest(principalOf(request).workspaceId, request.parameters['dfid']!),
+      }),
+    }),
+  ];
+}

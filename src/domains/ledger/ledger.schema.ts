@@ -1,0 +1,70 @@
+import { z } from 'zod';
+
+const hashText = z.base64().meta({ description: 'A SHA-256 hash in base64' });
+const wholeNumber = z.number().int();
+
+const shownField = z.union([
+  z.object({ value: z.unknown(), salt: z.string() }),
+  z.object({ digest: z.string().meta({ description: 'In the place of a value that is not shown' }) }),
+]);
+
+/** A proof in one file; docs/proofs.md is its specification. */
+export const proofBundleSchema = z
+  .object({
+    format: z.literal('defarm-proof-v1'),
+    entry: z.base64().meta({ description: 'The bytes that are logged' }),
+    fields: z.record(z.string(), shownField).optional(),
+    salt: z.string().optional(),
+    index: wholeNumber,
+    inclusion: z.array(hashText).meta({ description: 'From the leaf to the root' }),
+    checkpoint: z.string().nullable().meta({ description: 'The signed note; null when nothing is signed' }),
+    tree_size: wholeNumber,
+    root: hashText,
+    anchor: z.null().meta({ description: 'Checkpoints are not anchored on a public ledger' }),
+  })
+  .meta({ id: 'ProofBundle' });
+
+export type ProofBundle = z.output<typeof proofBundleSchema>;
+
+export const proofListSchema = z
+  .object({
+    dfid: z.string(),
+    proofs: z
+      .array(proofBundleSchema)
+      .meta({ description: 'Of what your workspace was told of the item, newest first' }),
+    next_cursor: z.string().nullable(),
+    state: z.string().meta({ description: 'What is proven, in words' }),
+  })
+  .meta({ id: 'ItemProofs' });
+
+export const proofListQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  cursor: z.string().max(200).optional(),
+});
+
+export const consistencyQuery = z.object({
+  from: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
+  to: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),
+});
+
+export const consistencySchema = z
+  .object({
+    from: wholeNumber,
+    to: wholeNumber,
+    from_root: hashText,
+    to_root: hashText,
+    proof: z.array(hashText),
+  })
+  .meta({ id: 'ConsistencyProof' });
+
+export const logStateSchema = z
+  .object({
+    origin: z.string().nullable(),
+    size: wholeNumber.meta({ description: 'Entries that are committed' }),
+    signed_size: wholeNumber.nullable(),
+    signed_at: z.iso.datetime().nullable(),
+    verifier_key: z.string().nullable(),
+    anchored: z.literal(false),
+    state: z.string().meta({ description: 'How the log is, in words' }),
+  })
+  .meta({ id: 'LogState' });

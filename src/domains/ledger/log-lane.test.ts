@@ -1,0 +1,210 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { insertEvents } from '#domains/events/index.ts';
+import { openDatabase, withTransaction, type Database } from '#platform/database.ts';
+import { makeId } from '#platform/ids.ts';
+import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
+import { beginTransaction } from '../../testing/deduplication.ts';
+import { entryOf } from './entry-commitment.ts';
+import { makeLedgerWork } from './ledger-work.ts';
+import { leafHash, rootOfPerfect, rootOfSubtrees, subtreesOf } from './log-tree.ts';
+import { readRoot } from './log-tiles.ts';
+import { findCheckpoint, findCommitments, readLogState } from './log.store.ts';
+import { sequenceEvents } from './sequence-events.ts';
+import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
+import { makeSigningKey, readSigningKey } from './signed-note.ts';
+
+let testDatabase: TestDatabase;
+let database: Database;
+let folder: string;
+let signing: CheckpointSigning & { lastCheckpointFile: string };
+const workspaceId = makeId();
+
+beforeAll(async () => {
+  testDatabase = await createTestDatabase();
+  database = openDatabase({ url: testDatabase.url, poolSize: 8, applicationName: 'test', isWorker: true });
+  await database.pool.query(
+    `insert into items (item_number, value_chain, country, year) values (1, 'BEEF', 'BR', 2025)`,
+  );
+});
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'defarm-log-'));
+  signing = {
+    origin: 'example.com/log',
+    signer: readSigningKey(makeSigningKey('example.com/log'))!,
+    lastCheckpointFile: join(folder, 'checkpoint'),
+  };
+  await database.pool.query('truncate events, event_feed, log_entries, log_tiles, log_checkpoints');
+  await database.pool.query('update log_state set size = 0, refusal = null');
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+afterAll(async () => {
+  await database.close();
+  await testDatabase.drop();
+});
+
+const eventsOf = (count: number) =>
+  Array.from({ length: count }, () => ({
+    workspaceId,
+    eventId: makeId(),
+    itemNumber: 1,
+    eventType: 'weighed',
+    entryId: null,
+    occurredAtMicros: 1_760_000_000_123_456,
+    visibility: 'private' as const,
+    payload: '{"kg":450.5}',
+    eventKey: null,
+  }));
+const tell = async (count: number) => {
+  const events = eventsOf(count);
+  await withTransaction(database.pool, (client) => insertEvents(client, events));
+  return events.map(({ eventId }) => eventId);
+};
+const loggedIds = async () =>
+  (await database.pool.query<{ event_id: string }>('select event_id from log_entries order by index')).rows.map(
+    (row) => row.event_id,
+  );
+const sequenceAll = async (limit = 5000) => {
+  while ((await sequenceEvents(database.pool, limit))?.hasMore);
+};
+
+/** The root as its definition has it, over all entries that there are. */
+async function rootOfAllEntries(): Promise<Buffer> {
+  const { size } = await readLogState(database.pool);
+  const leaves = (await findCommitments(database.pool, 0, size)).map((each) => leafHash(entryOf(each)));
+  expect(leaves).toHaveLength(size);
+  return rootOfSubtrees(
+    subtreesOf([0, size]).map(({ level, index }) =>
+      rootOfPerfect(Buffer.concat(leaves.slice(index * 2 ** level, (index + 1) * 2 ** level))),
+    ),
+  );
+}
+
+describe('the lane of the log', () => {
+  test.each([1, 7, 255, 256, 300, 5000])(
+    'takes each event in once and in its order, %i at a time, and stores the tiles that its tree has',
+    async (limit) => {
+      const told = [...(await tell(257)), ...(await tell(limit < 10 ? 1 : 3000))];
+
+      await sequenceAll(limit);
+
+      expect(await loggedIds()).toEqual(told);
+      const { size } = await readLogState(database.pool);
+      expect(size).toBe(told.length);
+      expect(await readRoot(database.pool, size)).toEqual(await rootOfAllEntries());
+      const { rows } = await database.pool.query('select * from event_feed');
+      expect(rows).toEqual([]);
+    },
+  );
+
+  test('fills tiles of the second level', async () => {
+    await database.pool.query(
+      `insert into events (workspace_id, event_id, item_number, event_type, occurred_at, visibility, payload)
+       select $1, gen_random_uuid(), 1, 'weighed', now(), 'private', '{}' from generate_series(1, 66000)`,
+      [workspaceId],
+    );
+    await database.pool.query(
+      'insert into event_feed (workspace_id, event_id, item_number) select workspace_id, event_id, item_number from events',
+    );
+
+    await sequenceAll(7000);
+
+    const { rows } = await database.pool.query<{ level: number; tiles: number }>(
+      'select level, count(*) as tiles from log_tiles group by level order by level',
+    );
+    expect(rows).toEqual([
+      { level: 0, tiles: 257 },
+      { level: 1, tiles: 1 },
+    ]);
+    expect(await readRoot(database.pool, 66_000)).toEqual(await rootOfAllEntries());
+  });
+
+  test('is one, however many processes are at it', async () => {
+    const told = await tell(2000);
+
+    await Promise.all(Array.from({ length: 6 }, () => sequenceAll(100)));
+    await sequenceAll();
+
+    expect((await loggedIds()).toSorted()).toEqual(told.toSorted());
+    expect(await readRoot(database.pool, 2000)).toEqual(await rootOfAllEntries());
+  });
+
+  test('takes in nothing that is not committed, and leaves nothing out that is committed late', async () => {
+    const late = await beginTransaction(database);
+    const lateEvents = eventsOf(3);
+    await insertEvents(late.client, lateEvents);
+    const early = await tell(2);
+
+    await sequenceAll();
+    expect(await loggedIds()).toEqual(early);
+    await late.commit();
+    await sequenceAll();
+
+    expect(await loggedIds()).toEqual([...early, ...lateEvents.map(({ eventId }) => eventId)]);
+  });
+
+  test('passes over events that are no more', async () => {
+    const [gone, ...left] = await tell(3);
+    await database.pool.query('delete from events where event_id = $1', [gone]);
+
+    await sequenceAll();
+
+    expect(await loggedIds()).toEqual(left);
+  });
+});
+
+describe('a checkpoint', () => {
+  test('is signed of what is committed, once for each size, and kept outside of the database', async () => {
+    await tell(10);
+    await sequenceAll();
+
+    expect(await signCheckpoint(database.pool, signing)).toBe(10);
+    const first = await findCheckpoint(database.pool);
+    expect(readFileSync(signing.lastCheckpointFile, 'utf8')).toBe(first!.note);
+    await signCheckpoint(database.pool, signing);
+    expect(await findCheckpoint(database.pool)).toEqual(first);
+  });
+
+  test('is refused for a database that was restored to an earlier time', async () => {
+    await tell(10);
+    await sequenceAll();
+    await signCheckpoint(database.pool, signing);
+    await database.pool.query('delete from log_entries where index >= 5');
+    await database.pool.query('update log_state set size = 5');
+    await database.pool.query('truncate log_checkpoints');
+
+    expect(await signCheckpoint(database.pool, signing)).toBeUndefined();
+    expect((await readLogState(database.pool)).refusal).toContain('it was restored');
+
+    await tell(20);
+    await sequenceAll();
+    expect(await signCheckpoint(database.pool, signing)).toBeUndefined();
+    expect((await readLogState(database.pool)).refusal).toContain('it is another log');
+    expect(await findCheckpoint(database.pool)).toBeUndefined();
+  });
+
+  test('is refused while what is kept outside is of another key or cannot be understood, and signed again after', async () => {
+    await tell(1);
+    await sequenceAll();
+    writeFileSync(signing.lastCheckpointFile, 'nonsense');
+
+    expect(await signCheckpoint(database.pool, signing)).toBeUndefined();
+    expect((await readLogState(database.pool)).refusal).toContain('holds no checkpoint');
+    rmSync(signing.lastCheckpointFile);
+
+    expect(await signCheckpoint(database.pool, signing)).toBe(1);
+    expect((await readLogState(database.pool)).refusal).toBeNull();
+  });
+
+  test('is not made without a key, and the log grows all the same', async () => {
+    await tell(5);
+    const work = makeLedgerWork({ pool: database.pool, signing: undefined });
+
+    expect(await work.findOverdue(1)).toHaveLength(1);
+    expect(await work.process({})).toEqual({ entries: 5, signed_size: null });
+    expect(await work.findOverdue(1)).toEqual([]);
+    expect(await findCheckpoint(database.pool)).toBeUndefined();
+  });
+});

@@ -1,0 +1,123 @@
+import type { Queryable } from '#platform/database.ts';
+import { entryOf } from './entry-commitment.ts';
+import {
+  hashBytes,
+  leafHash,
+  rootOfPerfect,
+  rootOfSubtrees,
+  subtreesOf,
+  type LeafRange,
+  type Subtree,
+} from './log-tree.ts';
+import { findCommitments, findTileRoots, findTiles, insertTiles, type LogTile } from './log.store.ts';
+
+/**
+ * Tiles (C2SP tlog-tiles): the hashes of every eighth level of the tree, 256 in each. Only full ones are stored and none ever
+ * changes; what is not full yet follows from the tiles below it, and on the lowest level from the entries.
+ */
+export const tileHeight = 8;
+export const tileWidth = 256;
+
+interface TilePlace {
+  readonly level: number;
+  readonly number: number;
+}
+
+/** How many hashes a level of tiles has in a tree of `size` entries. */
+function hashesOfLevel(level: number, size: number): number {
+  return Math.floor(size / tileWidth ** level);
+}
+
+/** The hashes of one tile in a tree of `size` entries, fewer than 256 if it is not full; none if it has not begun. */
+export async function readTile(queryable: Queryable, place: TilePlace, size: number): Promise<Buffer> {
+  const tiles = await readTiles(queryable, [place], size);
+  return tiles.get(nameOf(place)) ?? Buffer.alloc(0);
+}
+
+/** The hashes of ranges in a tree of `size` entries, with one look at all tiles that they need. */
+export async function readRangeHashes(
+  queryable: Queryable,
+  ranges: readonly LeafRange[],
+  size: number,
+): Promise<Buffer[]> {
+  const subtrees = ranges.map(subtreesOf);
+  const places = subtrees.flat().map((subtree) => placeOf(subtree).tile);
+  const tiles = await readTiles(queryable, places, size);
+  return subtrees.map((parts) => rootOfSubtrees(parts.map((subtree) => subtreeHash(subtree, tiles))));
+}
+
+/** The root of a tree of `size` entries. */
+export async function readRoot(queryable: Queryable, size: number): Promise<Buffer> {
+  const [root] = await readRangeHashes(queryable, [[0, size]], size);
+  return root!;
+}
+
+function subtreeHash(subtree: Subtree, tiles: ReadonlyMap<string, Buffer>): Buffer {
+  const { tile, first, count } = placeOf(subtree);
+  const hashes = tiles.get(nameOf(tile))?.subarray(first * hashBytes, (first + count) * hashBytes);
+  if (hashes?.length !== count * hashBytes)
+    throw new Error(`tile ${tile.level}/${tile.number} of the log has not the hashes that it must have`);
+  return rootOfPerfect(hashes);
+}
+
+/** The hashes of one tile over which a subtree is. */
+function placeOf({ level, index }: Subtree): { tile: TilePlace; first: number; count: number } {
+  const tileLevel = Math.floor(level / tileHeight);
+  const count = 2 ** (level - tileLevel * tileHeight);
+  const first = index * count;
+  return {
+    tile: { level: tileLevel, number: Math.floor(first / tileWidth) },
+    first: first % tileWidth,
+    count,
+  };
+}
+
+function nameOf({ level, number }: TilePlace): string {
+  return `${level}/${number}`;
+}
+
+async function readTiles(
+  queryable: Queryable,
+  places: readonly TilePlace[],
+  size: number,
+): Promise<ReadonlyMap<string, Buffer>> {
+  const wanted = [...new Map(places.map((place) => [nameOf(place), place])).values()];
+  const isFull = ({ level, number }: TilePlace) => (number + 1) * tileWidth <= hashesOfLevel(level, size);
+  const tiles = new Map<string, Buffer>();
+  for (const tile of await findTiles(queryable, wanted.filter(isFull))) tiles.set(nameOf(tile), tile.hashes);
+  for (const place of wanted) if (!isFull(place)) tiles.set(nameOf(place), await readOpenTile(queryable, place, size));
+  return tiles;
+}
+
+/** The hashes of a tile that is not full. */
+async function readOpenTile(queryable: Queryable, { level, number }: TilePlace, size: number): Promise<Buffer> {
+  const begin = number * tileWidth;
+  const end = Math.min(begin + tileWidth, hashesOfLevel(level, size));
+  return Buffer.concat(
+    level === 0
+      ? (await findCommitments(queryable, begin, end)).map((commitment) => leafHash(entryOf(commitment)))
+      : await findTileRoots(queryable, level - 1, begin, end),
+  );
+}
+
+/** Writes the tiles that become full when leaves are appended to a tree of `size` entries. */
+export async function appendLeaves(queryable: Queryable, size: number, leaves: readonly Buffer[]): Promise<void> {
+  const written: LogTile[] = [];
+  let hashes = leaves;
+  for (let [level, known] = [0, size]; hashes.length > 0; level += 1, known = Math.floor(known / tileWidth)) {
+    const begun = known % tileWidth;
+    if (begun + hashes.length < tileWidth) break;
+    const open =
+      begun === 0 ? [] : [await readOpenTile(queryable, { level, number: Math.floor(known / tileWidth) }, size)];
+    const all = Buffer.concat([...open, ...hashes]);
+    const full: LogTile[] = [];
+    for (let at = 0; at + tileWidth * hashBytes <= all.length; at += tileWidth * hashBytes) {
+      const tile = all.subarray(at, at + tileWidth * hashBytes);
+      const number = Math.floor(known / tileWidth) + full.length;
+      full.push({ level, number, hashes: tile, root: rootOfPerfect(tile) });
+    }
+    written.push(...full);
+    hashes = full.map(({ root }) => root);
+  }
+  await insertTiles(queryable, written);
+}

@@ -1,0 +1,271 @@
+import { byteaArray, int2Array, int8Array, uuidArray } from '#platform/binary-arrays.ts';
+import type { Queryable } from '#platform/database.ts';
+import type { ValueChain } from '#domains/items/index.ts';
+
+/** An event as the log commits to it. */
+export interface LoggedEventRow {
+  workspace_id: string;
+  event_id: string;
+  item_number: number;
+  event_type: string;
+  /** RFC 3339 with microseconds, in UTC, as are all times here. */
+  occurred_at: string;
+  recorded_at: string;
+  visibility: string;
+  /** JSON text. */
+  payload: string;
+  value_chain: ValueChain;
+  country: string;
+  year: number;
+}
+
+const timeText = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+
+/** Columns of `LoggedEventRow` but the ids and the item number. */
+const loggedColumns = `event_type, ${timeText('occurred_at')} as occurred_at, ${timeText('events.created_at')} as recorded_at, visibility,
+  payload::text as payload, value_chain, country, year`;
+
+/**
+ * Takes the log for this transaction, and gives its size. Undefined when another transaction has it, or when there is nothing
+ * to do with it.
+ */
+export async function lockLog(queryable: Queryable): Promise<number | undefined> {
+  const { rows } = await queryable.query<{ size: number }>({
+    name: 'lock_log',
+    text: 'select size from log_state for update skip locked',
+  });
+  return rows[0]?.size;
+}
+
+/** Takes the oldest events of the feed, in their order. Events that are no more, since nothing came of them, are left out. */
+export async function takeFeed(
+  queryable: Queryable,
+  limit: number,
+): Promise<{ taken: number; events: LoggedEventRow[] }> {
+  const { rows } = await queryable.query<LoggedEventRow & { taken: number }>({
+    name: 'take_feed',
+    text: `with taken as materialized (
+             delete from event_feed where position = any(array(select position from event_feed order by position limit $1::int4))
+             returning position, workspace_id, event_id, item_number
+           )
+           select taken.workspace_id, taken.event_id, taken.item_number, ${loggedColumns}, count(*) over () as taken
+           from taken
+           left join lateral (
+             select * from events where events.workspace_id = taken.workspace_id and events.event_id = taken.event_id offset 0
+           ) as events on true
+           left join lateral (
+             select value_chain, country, year from items where items.item_number = taken.item_number offset 0
+           ) as items on true
+           order by position`,
+    values: [limit],
+  });
+  return {
+    taken: rows[0]?.taken ?? 0,
+    events: rows.filter((row) => (row.event_type as string | null) !== null && (row.country as string | null) !== null),
+  };
+}
+
+/** An entry of the log. */
+export interface NewLogEntry {
+  readonly index: number;
+  readonly event: Pick<LoggedEventRow, 'workspace_id' | 'event_id' | 'item_number'>;
+  readonly commitment: Uint8Array;
+  readonly seed: Uint8Array;
+}
+
+export async function insertLogEntries(queryable: Queryable, entries: readonly NewLogEntry[]): Promise<void> {
+  await queryable.query({
+    name: 'insert_log_entries',
+    text: `insert into log_entries (index, workspace_id, event_id, item_number, commitment, seed)
+           select * from unnest($1::int8[], $2::uuid[], $3::uuid[], $4::int8[], $5::bytea[], $6::bytea[])`,
+    values: [
+      int8Array(entries.map(({ index }) => index)),
+      uuidArray(entries.map(({ event }) => event.workspace_id)),
+      uuidArray(entries.map(({ event }) => event.event_id)),
+      int8Array(entries.map(({ event }) => event.item_number)),
+      byteaArray(entries.map(({ commitment }) => commitment)),
+      byteaArray(entries.map(({ seed }) => seed)),
+    ],
+  });
+}
+
+/** A full tile: 256 hashes of one level, and the root over them. */
+export interface LogTile {
+  readonly level: number;
+  readonly number: number;
+  readonly hashes: Buffer;
+  readonly root: Buffer;
+}
+
+export async function insertTiles(queryable: Queryable, tiles: readonly LogTile[]): Promise<void> {
+  if (tiles.length === 0) return;
+  await queryable.query({
+    name: 'insert_log_tiles',
+    text: `insert into log_tiles (level, number, hashes, root)
+           select * from unnest($1::int2[], $2::int8[], $3::bytea[], $4::bytea[])`,
+    values: [
+      int2Array(tiles.map(({ level }) => level)),
+      int8Array(tiles.map(({ number }) => number)),
+      byteaArray(tiles.map(({ hashes }) => hashes)),
+      byteaArray(tiles.map(({ root }) => root)),
+    ],
+  });
+}
+
+/**
+ * Lets the log grow from one size to another.
+ * @throws Error when it has not that size, which cannot be while its row is locked.
+ */
+export async function growLog(queryable: Queryable, from: number, to: number): Promise<void> {
+  const { rowCount } = await queryable.query({
+    name: 'grow_log',
+    text: 'update log_state set size = $2 where size = $1',
+    values: [from, to],
+  });
+  if (rowCount !== 1) throw new Error(`the log had not the size ${from} when it was to grow to ${to}`);
+}
+
+/** The commitments of entries from `begin` to before `end`, in their order. */
+export async function findCommitments(queryable: Queryable, begin: number, end: number): Promise<Buffer[]> {
+  if (begin >= end) return [];
+  const { rows } = await queryable.query<{ commitment: Buffer }>({
+    name: 'find_commitments',
+    text: 'select commitment from log_entries where index >= $1 and index < $2 order by index',
+    values: [begin, end],
+  });
+  return rows.map((row) => row.commitment);
+}
+
+/** The roots of full tiles of a level, from `begin` to before `end`, in their order. */
+export async function findTileRoots(
+  queryable: Queryable,
+  level: number,
+  begin: number,
+  end: number,
+): Promise<Buffer[]> {
+  if (begin >= end) return [];
+  const { rows } = await queryable.query<{ root: Buffer }>({
+    name: 'find_tile_roots',
+    text: 'select root from log_tiles where level = $1 and number >= $2 and number < $3 order by number',
+    values: [level, begin, end],
+  });
+  return rows.map((row) => row.root);
+}
+
+/** Full tiles by level and number. */
+export async function findTiles(
+  queryable: Queryable,
+  wanted: readonly { level: number; number: number }[],
+): Promise<{ level: number; number: number; hashes: Buffer }[]> {
+  if (wanted.length === 0) return [];
+  const { rows } = await queryable.query<{ level: number; number: number; hashes: Buffer }>({
+    name: 'find_log_tiles',
+    text: `select level, number, hashes from log_tiles
+           join unnest($1::int2[], $2::int8[]) as wanted (level, number) using (level, number)`,
+    values: [int2Array(wanted.map(({ level }) => level)), int8Array(wanted.map(({ number }) => number))],
+  });
+  return rows;
+}
+
+export async function readLogState(queryable: Queryable): Promise<{ size: number; refusal: string | null }> {
+  const { rows } = await queryable.query<{ size: number; refusal: string | null }>({
+    name: 'read_log_state',
+    text: 'select size, refusal from log_state',
+  });
+  return rows[0]!;
+}
+
+/** Notes why nothing is signed, or that all is well. */
+export async function writeRefusal(queryable: Queryable, refusal: string | null): Promise<void> {
+  await queryable.query({
+    name: 'write_log_refusal',
+    text: 'update log_state set refusal = $1 where refusal is distinct from $1',
+    values: [refusal],
+  });
+}
+
+export interface CheckpointRow {
+  size: number;
+  root: Buffer;
+  note: string;
+  signed_at: Date;
+}
+
+/** The newest checkpoint that is signed. */
+export async function findCheckpoint(queryable: Queryable): Promise<CheckpointRow | undefined> {
+  const { rows } = await queryable.query<CheckpointRow>({
+    name: 'find_checkpoint',
+    text: 'select size, root, note, signed_at from log_checkpoints order by size desc limit 1',
+  });
+  return rows[0];
+}
+
+/** Keeps a checkpoint in the place of those before it. */
+export async function writeCheckpoint(
+  queryable: Queryable,
+  { size, root, note }: Omit<CheckpointRow, 'signed_at'>,
+): Promise<void> {
+  await queryable.query({
+    name: 'write_checkpoint',
+    text: `insert into log_checkpoints (size, root, note) values ($1, $2, $3)
+           on conflict (size) do update set root = excluded.root, note = excluded.note, signed_at = now()`,
+    values: [size, root, note],
+  });
+  await queryable.query({
+    name: 'delete_older_checkpoints',
+    text: 'delete from log_checkpoints where size < $1',
+    values: [size],
+  });
+}
+
+/** Whether events wait for the log. */
+export async function hasFeed(queryable: Queryable): Promise<boolean> {
+  const { rows } = await queryable.query<{ has_feed: boolean }>({
+    name: 'has_feed',
+    text: 'select exists (select from event_feed) as has_feed',
+  });
+  return rows[0]!.has_feed;
+}
+
+/** An entry of the log with the event that it commits to. */
+export interface ProvenEventRow extends LoggedEventRow {
+  index: number;
+  commitment: Buffer;
+  seed: Buffer | null;
+}
+
+const provenText = `select log_entries.index, log_entries.commitment, log_entries.seed, log_entries.workspace_id, log_entries.event_id,
+    log_entries.item_number, ${loggedColumns}
+  from events join log_entries on log_entries.event_id = events.event_id and log_entries.workspace_id = events.workspace_id
+  join items on items.item_number = log_entries.item_number`;
+
+/** What is logged of items for a workspace, the newest first, in the tree of `size` entries. */
+export async function findProvenEvents(
+  queryable: Queryable,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+  { size, before, limit }: { size: number; before: number; limit: number },
+): Promise<ProvenEventRow[]> {
+  const { rows } = await queryable.query<ProvenEventRow>({
+    name: 'find_proven_events',
+    text: `${provenText}
+           where events.item_number = any($1::int8[]) and events.workspace_id = $2 and log_entries.index < least($3::int8, $4::int8)
+           order by log_entries.index desc limit $5::int4`,
+    values: [int8Array(itemNumbers), workspaceId, size, before, limit],
+  });
+  return rows;
+}
+
+/** What is logged of one event of a workspace. */
+export async function findProvenEvent(
+  queryable: Queryable,
+  workspaceId: string,
+  eventId: string,
+): Promise<ProvenEventRow | undefined> {
+  const { rows } = await queryable.query<ProvenEventRow>({
+    name: 'find_proven_event',
+    text: `${provenText} where events.workspace_id = $1 and events.event_id = $2`,
+    values: [workspaceId, eventId],
+  });
+  return rows[0];
+}

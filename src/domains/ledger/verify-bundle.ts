@@ -1,0 +1,153 @@
+import { z } from 'zod';
+import { readCheckpoint } from './checkpoint.ts';
+import { commitmentFrom, commitmentIn } from './entry-commitment.ts';
+import { proofBundleSchema, type ProofBundle } from './ledger.schema.ts';
+import { hashBytes, leafHash, rootFromInclusion } from './log-tree.ts';
+import { isSignedBy, type NoteVerifier } from './signed-note.ts';
+
+/** One thing that was looked at. */
+export interface VerificationStep {
+  readonly step: 'format' | 'content' | 'checkpoint' | 'inclusion' | 'log_signature' | 'anchor';
+  readonly result: 'holds' | 'fails' | 'not checked';
+  readonly detail: string;
+}
+
+/** What may be said of a proof, and no more. */
+export interface Verification {
+  /** Whether all hashes of the file fit together. */
+  readonly consistent: boolean;
+  /** Whether a key that the caller trusts signed the checkpoint. */
+  readonly authenticated: boolean;
+  readonly steps: readonly VerificationStep[];
+  readonly summary: string;
+}
+
+const step = (
+  name: VerificationStep['step'],
+  result: VerificationStep['result'],
+  detail: string,
+): VerificationStep => ({
+  step: name,
+  result,
+  detail,
+});
+
+/**
+ * Checks a proof bundle with nothing but itself and keys that the caller trusts. Keys inside of it are never trusted. Never
+ * throws, whatever the text is.
+ */
+export function verifyBundle(text: string, trusted: readonly NoteVerifier[]): Verification {
+  const read = readBundle(text);
+  if (typeof read === 'string') return conclude([step('format', 'fails', read)]);
+  const steps = [step('format', 'holds', 'the file is a proof bundle of format defarm-proof-v1'), contentStep(read)];
+  const checkpoint = read.checkpoint === null ? undefined : readCheckpoint(read.checkpoint);
+  steps.push(checkpointStep(read, checkpoint), inclusionStep(read), signatureStep(checkpoint, trusted));
+  steps.push(step('anchor', 'not checked', 'the checkpoint is not anchored on a public ledger'));
+  return conclude(steps);
+}
+
+/** Bytes in base64 as an encoder writes them, so that no other text stands for the same. */
+const exactBase64 = z.base64().refine((text) => Buffer.from(text, 'base64').toString('base64') === text);
+const hashText = exactBase64.refine((text) => Buffer.from(text, 'base64').length === hashBytes);
+const hexOf32 = z.string().regex(/^[0-9a-f]{64}$/);
+const strictBundle = z.strictObject({
+  ...proofBundleSchema.shape,
+  entry: exactBase64,
+  fields: z
+    .record(
+      z.string(),
+      z.union([z.strictObject({ value: z.json(), salt: hexOf32 }), z.strictObject({ digest: hexOf32 })]),
+    )
+    .optional(),
+  salt: hexOf32.optional(),
+  index: z.number().int().min(0).max(Number.MAX_SAFE_INTEGER),
+  inclusion: z.array(hashText).max(64),
+  tree_size: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
+  root: hashText,
+});
+
+function readBundle(text: string): ProofBundle | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return 'the file is not JSON';
+  }
+  try {
+    const result = strictBundle.safeParse(value);
+    if (result.success) return result.data;
+    const [issue] = result.error.issues;
+    return `${issue!.path.length === 0 ? 'the file' : issue!.path.map(String).join('.')}: ${issue!.message}`;
+  } catch {
+    // A value may be nested deeper than it can be looked through.
+    return 'the file is no proof bundle';
+  }
+}
+
+function contentStep({ entry, fields, salt }: ProofBundle): VerificationStep {
+  const committed = commitmentIn(Buffer.from(entry, 'base64'));
+  if (committed === undefined) return step('content', 'fails', 'the entry is none of this log');
+  if (!fields || salt === undefined)
+    return fields || salt !== undefined
+      ? step('content', 'fails', 'fields and salt go together')
+      : step('content', 'not checked', 'the file does not show what was logged, only that something was');
+  try {
+    if (commitmentFrom(fields, Buffer.from(salt, 'hex')) !== committed)
+      return step('content', 'fails', 'the fields are not those that were logged');
+  } catch {
+    return step('content', 'fails', 'a field holds what was never logged');
+  }
+  const hidden = Object.values(fields).filter((field) => 'digest' in field).length;
+  return step(
+    'content',
+    'holds',
+    hidden === 0
+      ? 'the fields are those that were logged'
+      : `the fields are those that were logged; ${hidden} are not shown`,
+  );
+}
+
+function checkpointStep(bundle: ProofBundle, checkpoint: ReturnType<typeof readCheckpoint>): VerificationStep {
+  if (bundle.checkpoint === null)
+    return step('checkpoint', 'not checked', 'nobody signed the log that the entry is in');
+  if (!checkpoint) return step('checkpoint', 'fails', 'the checkpoint cannot be read');
+  return checkpoint.size === bundle.tree_size && checkpoint.root.toString('base64') === bundle.root
+    ? step('checkpoint', 'holds', `the checkpoint is of ${checkpoint.origin} with ${checkpoint.size} entries`)
+    : step('checkpoint', 'fails', 'the checkpoint is of another tree than the proof');
+}
+
+function inclusionStep({ entry, inclusion, index, root, tree_size: size }: ProofBundle): VerificationStep {
+  const path = inclusion.map((hash) => Buffer.from(hash, 'base64'));
+  const found = rootFromInclusion(leafHash(Buffer.from(entry, 'base64')), index, size, path);
+  return found?.toString('base64') === root
+    ? step('inclusion', 'holds', `the entry is number ${index} of ${size}`)
+    : step('inclusion', 'fails', 'the path does not lead from the entry to the root');
+}
+
+function signatureStep(
+  checkpoint: ReturnType<typeof readCheckpoint>,
+  trusted: readonly NoteVerifier[],
+): VerificationStep {
+  if (!checkpoint) return step('log_signature', 'not checked', 'there is no checkpoint to be signed');
+  if (trusted.length === 0)
+    return step('log_signature', 'not checked', 'no key was given, and those inside of the file prove nothing');
+  const verdicts = trusted.map((verifier) => ({ verifier, isSigned: isSignedBy(checkpoint.note, verifier) }));
+  const wrong = verdicts.find(({ isSigned }) => isSigned === false);
+  if (wrong) return step('log_signature', 'fails', `the signature in the name of ${wrong.verifier.name} is wrong`);
+  const signed = verdicts.find(({ isSigned }) => isSigned === true);
+  return signed
+    ? step('log_signature', 'holds', `${signed.verifier.name} signed the checkpoint`)
+    : step('log_signature', 'fails', 'none of the given keys signed the checkpoint');
+}
+
+function conclude(steps: readonly VerificationStep[]): Verification {
+  const failed = steps.find(({ result }) => result === 'fails');
+  const consistent = steps.filter((each) => each.step !== 'log_signature').every(({ result }) => result !== 'fails');
+  const authenticated = !failed && steps.some((each) => each.step === 'log_signature' && each.result === 'holds');
+  const summary = failed
+    ? `refused at ${failed.step}: ${failed.detail}`
+    : authenticated
+      ? 'consistent; signed by a trusted key'
+      : 'consistent; signer not authenticated';
+  return { consistent, authenticated, steps, summary };
+}
