@@ -59,6 +59,7 @@ test('every key that holds a secret is named in a fault without its value', () =
   expect(secrets.map(([key]) => key)).toEqual([
     'DATABASE_URL',
     'REDIS_URL',
+    'LOG_SIGNING_KEY',
     'BOOTSTRAP_ADMIN_PASSWORD',
     'BOOTSTRAP_API_KEY',
   ]);

@@ -79,6 +79,7 @@ const goodValues: Readonly<Record<string, (number: number) => string>> = {
   sgtin: (number) => `(01)${gtin}(21)S${number}`,
   lgtin: (number) => `(01)${gtin}(10)L${number}`,
   gs1: (number) => `https://id.gs1.org/01/${gtin}/21/G${number}`,
+  crop_season: (number) => `Season ${number}`,
   free_text: (number) => `Name ${number}`,
 };
 

@@ -6,6 +6,7 @@ import { createTemplate, withConnection } from './databases.ts';
 import { benchFlatness } from './flatness-section.ts';
 import { benchHttp } from './http-section.ts';
 import { describeMachine, formatMachine, type Machine } from './machine.ts';
+import { benchLog } from './log-section.ts';
 import { benchMemory, reportMemory } from './memory-section.ts';
 import { benchPipeline } from './pipeline-section.ts';
 import { BenchFault, formatSection, formatTargets, type SectionReport, type Target } from './report.ts';
@@ -28,6 +29,7 @@ const sections = {
   memory: benchMemory,
   rest: benchRest,
   resolver: benchResolver,
+  log: benchLog,
 } as const;
 type SectionName = keyof typeof sections;
 

@@ -17,6 +17,12 @@ export interface Sizes {
     /** Stored before, from few to many. */
     readonly identifiers: readonly number[];
   };
+  readonly log: {
+    readonly entries: number;
+    readonly proofs: number;
+    /** Entries before, from few to many. */
+    readonly sizes: readonly number[];
+  };
 }
 
 /** Records in one NDJSON receipt. */
@@ -30,6 +36,7 @@ export const fullSizes: Sizes = {
   memory: { clients: 64, rounds: 5, bodyBytes: 16_777_216 },
   rest: { samples: 300, warmUpSamples: 20 },
   resolver: { records: 50_000, warmUpRecords: 5000, identifiers: [10_000, 1_000_000, 5_000_000] },
+  log: { entries: 100_000, proofs: 5000, sizes: [1000, 1_000_000] },
 };
 
 /** Enough to see that everything works; too little for figures that mean something. */
@@ -40,4 +47,5 @@ export const quickSizes: Sizes = {
   memory: { clients: 64, rounds: 1, bodyBytes: 16_777_216 },
   rest: { samples: 30, warmUpSamples: 5 },
   resolver: { records: 10_000, warmUpRecords: 5000, identifiers: [10_000, 40_000, 100_000] },
+  log: { entries: 10_000, proofs: 500, sizes: [1000, 20_000] },
 };

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Cluster } from './cluster.ts';
 import type { Differences } from './differences.ts';
 
@@ -40,6 +41,13 @@ const orphanQueries: Readonly<Record<string, string>> = {
   'an event of an item or entry that does not exist': `select event_id::text as row from events
      where item_number is not null and not exists (select from items where items.item_number = events.item_number)
         or entry_id is not null and not exists (select from entries where entries.entry_id = events.entry_id)`,
+  'an event that is not in the log': `select event_id::text as row from events
+     where item_number is not null and withdrawn_at is null and not exists (select from log_entries
+       where log_entries.event_id = events.event_id and log_entries.workspace_id = events.workspace_id)`,
+  'a gap in the log':
+    'select index::text as row from (select index, row_number() over (order by index) - 1 as place from log_entries) as placed where index <> place',
+  'a log of another size than its entries':
+    'select size::text as row from log_state where size <> (select count(*) from log_entries)',
   'a merge of what does not exist': `select merge_id::text as row from item_merges
      where not exists (select from items where item_number = survivor) or not exists (select from items where item_number = loser)
         or not exists (select from entries where entries.entry_id = item_merges.entry_id)`,
@@ -52,9 +60,22 @@ const orphanQueries: Readonly<Record<string, string>> = {
 
 /** Notes every row without its other half, and all that is still pending. */
 export async function findLeftovers(cluster: Cluster, differences: Differences): Promise<void> {
+  await untilLogged(cluster);
   for (const [what, query] of Object.entries(orphanQueries)) {
     const rows = await cluster.query<{ row: string }>(`${query} limit 1000`);
     if (rows.length > 0) differences.add(`there is ${what}: ${rows[0]!.row} (${rows.length} of them)`);
+  }
+}
+
+const loggedWithinMs = 60_000;
+
+/** The log takes events in after the receipts that brought them are settled. */
+async function untilLogged(cluster: Cluster): Promise<void> {
+  const deadline = Date.now() + loggedWithinMs;
+  while (Date.now() < deadline) {
+    const [row] = await cluster.query<{ waiting: number }>('select count(*)::int4 as waiting from event_feed');
+    if (row!.waiting === 0) return;
+    await delay(100);
   }
 }
 
