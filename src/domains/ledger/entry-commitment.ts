@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { canonicalJson } from '#platform/json/canonical.ts';
-import { sha256 } from './log-tree.ts';
 
 /**
  * What the log says of something that happened: nothing but a commitment, from which nobody learns what it was. Each field
@@ -32,10 +31,10 @@ export function commitmentTo(fields: EntryFields, seed: EntrySeed): Buffer {
   const salts = saltsOf(seed, names.length);
   let digests = '';
   names.forEach((name, at) => {
-    const digest = fieldDigest(name, fields[name], salts.subarray((at + 1) * saltBytes, (at + 2) * saltBytes));
-    digests += `${at === 0 ? '' : ','}${canonicalJson(name)}:"${digest.toString('hex')}"`;
+    const digest = fieldDigest(name, fields[name], salts, (at + 1) * saltBytes);
+    digests += `${at === 0 ? '' : ','}${quoted(name)}:"${digest}"`;
   });
-  return commitmentOf(`{${digests}}`, salts.subarray(0, saltBytes));
+  return Buffer.from(commitmentOf(`{${digests}}`, salts), 'hex');
 }
 
 /** The bytes of the log entry with a commitment. */
@@ -62,7 +61,7 @@ export function disclose(
       name,
       isShown(name)
         ? { value: fields[name], salt: salt.toString('hex') }
-        : { digest: fieldDigest(name, fields[name], salt).toString('hex') },
+        : { digest: fieldDigest(name, fields[name], salt) },
     ];
   });
   return { fields: Object.fromEntries(shown), salt: salts.toString('hex', 0, saltBytes) };
@@ -73,20 +72,45 @@ export function commitmentFrom(fields: Readonly<Record<string, ShownField>>, sal
   const digests = Object.fromEntries(
     Object.entries(fields).map(([name, field]) => [
       name,
-      'digest' in field ? field.digest : fieldDigest(name, field.value, Buffer.from(field.salt, 'hex')).toString('hex'),
+      'digest' in field ? field.digest : fieldDigest(name, field.value, Buffer.from(field.salt, 'hex')),
     ]),
   );
-  return commitmentOf(canonicalJson(digests), salt).toString('hex');
+  return commitmentOf(canonicalJson(digests), salt);
 }
 
-function commitmentOf(digests: string, salt: Uint8Array): Buffer {
-  return sha256(Buffer.concat([entryPrefix, salt, Buffer.from(digests)]));
+function commitmentOf(digests: string, salt: Uint8Array): string {
+  return saltedHash(entryPrefix, salt, 0, digests);
 }
 
-function fieldDigest(name: string, value: unknown, salt: Uint8Array): Buffer {
+function fieldDigest(name: string, value: unknown, salts: Uint8Array, at = 0): string {
   // As JCS writes the array, without the cost of a walk through it.
-  const text = `[${canonicalJson(name)},${canonicalJson(value)}]`;
-  return sha256(Buffer.concat([fieldPrefix, salt, Buffer.from(text)]));
+  return saltedHash(fieldPrefix, salts, at, `[${quoted(name)},${canonicalJson(value)}]`);
+}
+
+const quotedNames = new Map<string, string>();
+
+/** A name as JSON; those of what this log holds are few and always the same. */
+function quoted(name: string): string {
+  const known = quotedNames.get(name);
+  if (known !== undefined) return known;
+  const text = canonicalJson(name);
+  if (quotedNames.size < 100) quotedNames.set(name, text);
+  return text;
+}
+
+/** Most of what is hashed is short, and a log hashes much of it: it needs no memory of its own. */
+const scratch = Buffer.allocUnsafe(4096);
+
+/** SHA-256(prefix ‖ salt ‖ text) in hex; the salt are 32 bytes from `at`. */
+function saltedHash(prefix: Buffer, salts: Uint8Array, at: number, text: string): string {
+  const salt = salts.subarray(at, at + saltBytes);
+  const head = prefix.length + saltBytes;
+  // No character takes more than three bytes of UTF-8 for each of its units in a string.
+  if (head + text.length * 3 > scratch.length)
+    return hash('sha256', Buffer.concat([prefix, salt, Buffer.from(text)]), 'hex');
+  scratch.set(prefix);
+  scratch.set(salt, prefix.length);
+  return hash('sha256', scratch.subarray(0, head + scratch.write(text, head)), 'hex');
 }
 
 function saltsOf(seed: EntrySeed, fields: number): Buffer {

@@ -5,23 +5,23 @@ import { findCheckpoint, hasFeed, readLogState } from './log.store.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
 
-export interface LedgerWorkOptions {
+interface LedgerWorkOptions {
   pool: pg.Pool;
   /** Undefined without a signing key: then entries are made, and nothing is signed. */
   signing: CheckpointSigning | undefined;
 }
 
-/** Events taken in by one transaction, which lasts a fraction of a second. */
-const eventsAtOnce = 5000;
+/** One transaction lasts a second or two at most. */
+export const sequencingLimits = { steps: 8, rows: 4000, bytes: 8_388_608 };
 /** Transactions of one job; the next job goes on. */
-const stepsMax = 20;
+const transactionsMax = 4;
 
 /** Makes the work behind the queue `anchoring`: one lane, which any worker process may take over at any moment. */
 export function makeLedgerWork({ pool, signing }: LedgerWorkOptions): QueueWork<object> {
   const work = async () => {
-    let [entries, steps] = [0, 0];
-    for (let hasMore = true; hasMore && steps < stepsMax; steps += 1) {
-      const step = await sequenceEvents(pool, eventsAtOnce);
+    let [entries, transactions] = [0, 0];
+    for (let hasMore = true; hasMore && transactions < transactionsMax; transactions += 1) {
+      const step = await sequenceEvents(pool, sequencingLimits);
       entries += step?.entries ?? 0;
       hasMore = step?.hasMore ?? false;
     }

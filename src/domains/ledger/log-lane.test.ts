@@ -66,8 +66,8 @@ const loggedIds = async () =>
   (await database.pool.query<{ event_id: string }>('select event_id from log_entries order by index')).rows.map(
     (row) => row.event_id,
   );
-const sequenceAll = async (limit = 5000) => {
-  while ((await sequenceEvents(database.pool, limit))?.hasMore);
+const sequenceAll = async (rows = 5000, bytes = 1_000_000, steps = 3) => {
+  while ((await sequenceEvents(database.pool, { steps, rows, bytes }))?.hasMore);
 };
 
 /** The root as its definition has it, over all entries that there are. */
@@ -98,6 +98,16 @@ describe('the lane of the log', () => {
       expect(rows).toEqual([]);
     },
   );
+
+  test('takes in as many bytes at a time as it may, and at least one event however large', async () => {
+    const told = await tell(30);
+
+    const step = await sequenceEvents(database.pool, { steps: 1, rows: 100, bytes: 25 });
+
+    expect(step).toEqual({ entries: 3, hasMore: true });
+    await sequenceAll(100, 1);
+    expect(await loggedIds()).toEqual(told);
+  });
 
   test('fills tiles of the second level', async () => {
     await database.pool.query(

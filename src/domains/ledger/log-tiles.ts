@@ -9,7 +9,7 @@ import {
   type LeafRange,
   type Subtree,
 } from './log-tree.ts';
-import { findCommitments, findTileRoots, findTiles, insertTiles, type LogTile } from './log.store.ts';
+import { findCommitments, findTileRoots, findTiles, type LogTile } from './log.store.ts';
 
 /**
  * Tiles (C2SP tlog-tiles): the hashes of every eighth level of the tree, 256 in each. Only full ones are stored and none ever
@@ -100,24 +100,54 @@ async function readOpenTile(queryable: Queryable, { level, number }: TilePlace, 
   );
 }
 
-/** Writes the tiles that become full when leaves are appended to a tree of `size` entries. */
-export async function appendLeaves(queryable: Queryable, size: number, leaves: readonly Buffer[]): Promise<void> {
-  const written: LogTile[] = [];
-  let hashes = leaves;
-  for (let [level, known] = [0, size]; hashes.length > 0; level += 1, known = Math.floor(known / tileWidth)) {
-    const begun = known % tileWidth;
-    if (begun + hashes.length < tileWidth) break;
-    const open =
-      begun === 0 ? [] : [await readOpenTile(queryable, { level, number: Math.floor(known / tileWidth) }, size)];
-    const all = Buffer.concat([...open, ...hashes]);
-    const full: LogTile[] = [];
-    for (let at = 0; at + tileWidth * hashBytes <= all.length; at += tileWidth * hashBytes) {
-      const tile = all.subarray(at, at + tileWidth * hashBytes);
-      const number = Math.floor(known / tileWidth) + full.length;
-      full.push({ level, number, hashes: tile, root: rootOfPerfect(tile) });
-    }
-    written.push(...full);
-    hashes = full.map(({ root }) => root);
+/** Makes the tiles of a log that grows, from what its open tiles hold. */
+export class TileBuilder {
+  /** The hashes of the open tile of each level. */
+  readonly #open: Buffer[][];
+  /** The number of the open tile of each level. */
+  readonly #numbers: number[];
+
+  private constructor(open: Buffer[][], numbers: number[]) {
+    this.#open = open;
+    this.#numbers = numbers;
   }
-  await insertTiles(queryable, written);
+
+  /** A builder for what comes after the first `size` entries. */
+  static async at(queryable: Queryable, size: number): Promise<TileBuilder> {
+    const open: Buffer[][] = [];
+    const numbers: number[] = [];
+    for (let [level, known] = [0, size]; known > 0; level += 1, known = Math.floor(known / tileWidth)) {
+      const number = Math.floor(known / tileWidth);
+      const hashes = known % tileWidth === 0 ? Buffer.alloc(0) : await readOpenTile(queryable, { level, number }, size);
+      open.push(splitHashes(hashes));
+      numbers.push(number);
+    }
+    return new TileBuilder(open, numbers);
+  }
+
+  /** Takes in the next leaves; gives the tiles that they fill. */
+  append(leaves: readonly Buffer[]): LogTile[] {
+    const full: LogTile[] = [];
+    for (const leaf of leaves) this.#add(0, leaf, full);
+    return full;
+  }
+
+  #add(level: number, hash: Buffer, full: LogTile[]): void {
+    const open = (this.#open[level] ??= []);
+    open.push(hash);
+    if (open.length < tileWidth) return;
+    const hashes = Buffer.concat(open);
+    const root = rootOfPerfect(hashes);
+    const number = this.#numbers[level] ?? 0;
+    full.push({ level, number, hashes, root });
+    this.#open[level] = [];
+    this.#numbers[level] = number + 1;
+    this.#add(level + 1, root, full);
+  }
+}
+
+function splitHashes(hashes: Buffer): Buffer[] {
+  return Array.from({ length: hashes.length / hashBytes }, (_, at) =>
+    hashes.subarray(at * hashBytes, (at + 1) * hashBytes),
+  );
 }

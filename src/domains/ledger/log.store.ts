@@ -37,33 +37,41 @@ export async function lockLog(queryable: Queryable): Promise<number | undefined>
   return rows[0]?.size;
 }
 
-/** Takes the oldest events of the feed, in their order. Events that are no more, since nothing came of them, are left out. */
+/**
+ * Takes the oldest events of the feed, in their order. Events that are no more, since nothing came of them, are left out.
+ * @param limits how many, and how many bytes of payload before the last one, are taken at most.
+ */
 export async function takeFeed(
   queryable: Queryable,
-  limit: number,
-): Promise<{ taken: number; events: LoggedEventRow[] }> {
-  const { rows } = await queryable.query<LoggedEventRow & { taken: number }>({
+  limits: { rows: number; bytes: number },
+): Promise<{ events: LoggedEventRow[]; hasMore: boolean }> {
+  const { rows } = await queryable.query<Nullable<LoggedEventRow> & { found: number; taken: number }>({
     name: 'take_feed',
-    text: `with taken as materialized (
-             delete from event_feed where position = any(array(select position from event_feed order by position limit $1::int4))
-             returning position, workspace_id, event_id, item_number
+    text: `with found as materialized (
+             select feed.position, feed.workspace_id, feed.event_id, feed.item_number, ${loggedColumns},
+                    sum(coalesce(octet_length(payload::text), 0)) over (order by feed.position) - coalesce(octet_length(payload::text), 0) as bytes_before
+             from (select * from event_feed order by position limit $1::int4) as feed
+             left join lateral (
+               select * from events where events.workspace_id = feed.workspace_id and events.event_id = feed.event_id offset 0
+             ) as events on true
+             left join lateral (
+               select value_chain, country, year from items where items.item_number = feed.item_number offset 0
+             ) as items on true
+           ), taken as (
+             delete from event_feed using found where event_feed.position = found.position and bytes_before < $2
            )
-           select taken.workspace_id, taken.event_id, taken.item_number, ${loggedColumns}, count(*) over () as taken
-           from taken
-           left join lateral (
-             select * from events where events.workspace_id = taken.workspace_id and events.event_id = taken.event_id offset 0
-           ) as events on true
-           left join lateral (
-             select value_chain, country, year from items where items.item_number = taken.item_number offset 0
-           ) as items on true
-           order by position`,
-    values: [limit],
+           select found.*, (select count(*) from found) as found, count(*) over () as taken
+           from found where bytes_before < $2 order by position`,
+    values: [limits.rows, limits.bytes],
   });
+  const [first] = rows;
   return {
-    taken: rows[0]?.taken ?? 0,
-    events: rows.filter((row) => (row.event_type as string | null) !== null && (row.country as string | null) !== null),
+    events: rows.filter((row) => row.event_type !== null && row.country !== null) as LoggedEventRow[],
+    hasMore: first !== undefined && (first.found === limits.rows || first.taken < first.found),
   };
 }
+
+type Nullable<Row> = { [Column in keyof Row]: Row[Column] | null };
 
 /** An entry of the log. */
 export interface NewLogEntry {

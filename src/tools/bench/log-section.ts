@@ -1,6 +1,7 @@
 import type { Client } from 'pg';
 import { makeItemsService } from '#domains/items/index.ts';
 import { makeLedgerService, readVerifierKey, verifyBundle } from '#domains/ledger/index.ts';
+import { sequencingLimits } from '#domains/ledger/ledger-work.ts';
 import { sequenceEvents } from '#domains/ledger/sequence-events.ts';
 import { signCheckpoint } from '#domains/ledger/sign-checkpoint.ts';
 import { makeSigningKey, readSigningKey } from '#domains/ledger/signed-note.ts';
@@ -13,7 +14,6 @@ import { median } from './statistics.ts';
 
 const database = 'bench-log';
 const templateOf = (size: number) => `bench-log-${size}`;
-const eventsAtOnce = 5000;
 const proofsInFlight = 8;
 const key = makeSigningKey('bench.example.com');
 const signing = {
@@ -75,7 +75,7 @@ async function tellEvents(client: Client, count: number): Promise<void> {
 }
 
 async function sequenceAll(pool: Database['pool']): Promise<void> {
-  while ((await sequenceEvents(pool, eventsAtOnce))?.hasMore);
+  while ((await sequenceEvents(pool, sequencingLimits))?.hasMore);
 }
 
 async function runSize({ servers, sizes }: BenchContext, size: number, repeat: number): Promise<Run> {
@@ -96,9 +96,9 @@ async function runSize({ servers, sizes }: BenchContext, size: number, repeat: n
         bundles.push(JSON.stringify(await ledger.proveEvent(workspaceId, eventId)));
       }),
     );
-    const verifier = readVerifierKey(ledger.verifierKey!)!;
+    const trusted = [readVerifierKey(ledger.verifierKey!)!];
     const verifying = await measure(watched, () => {
-      const refused = bundles.filter((bundle) => !verifyBundle(bundle, [verifier]).authenticated);
+      const refused = bundles.filter((bundle) => !verifyBundle(bundle, trusted).authenticated);
       return Promise.resolve(refused.length);
     });
     if (verifying.result > 0) throw new BenchFault(`log: ${verifying.result} proofs do not hold`);
@@ -145,8 +145,8 @@ function report({ sizes }: BenchContext, runs: readonly Run[]): SectionReport {
     name: 'log',
     title: `Transparency log: ${showCount(sizes.log.entries)} entries of committed events, then ${showCount(sizes.log.proofs)} proofs`,
     conditions: [
-      `One lane, ${showCount(eventsAtOnce)} events in a transaction: read, committed to field by field, hashed, written with their tiles.`,
-      `Proofs one by one, ${proofsInFlight} at the same time, of events all over the log; checked by one processor with the key of the log.`,
+      `One lane, ${showCount(sequencingLimits.rows)} events at a time: read, committed to field by field, hashed, written with their tiles.`,
+      `Proofs one by one, ${proofsInFlight} at the same time, of events all over the log; checked one behind the other with the key of the log, all under one checkpoint.`,
     ],
     columns: ['entries before', 'entries/s', 'proofs built/s', 'verified/s', 'bytes of a proof'],
     rows: sizes.log.sizes.map((size) => [showCount(size), ...names.map((name) => showCount(figure(size, name)))]),
