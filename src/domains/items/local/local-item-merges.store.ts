@@ -127,8 +127,9 @@ export async function insertDecisions(
   decisions: readonly NewDecision[],
 ): Promise<void> {
   await queryable.query(
-    `insert into local_item_decisions (workspace_id, decided_by, decision_id, kind, master_id, local_id, merge_strategy)
-     select $1, $2, decision_id, kind, master_id, local_id, merge_strategy
+    // The time of the decision, not of the transaction, which may have waited for others that decided about the same items.
+    `insert into local_item_decisions (workspace_id, decided_by, decided_at, decision_id, kind, master_id, local_id, merge_strategy)
+     select $1, $2, clock_timestamp(), decision_id, kind, master_id, local_id, merge_strategy
      from unnest($3::uuid[], $4::text[], $5::uuid[], $6::uuid[], $7::text[])
        as new (decision_id, kind, master_id, local_id, merge_strategy)`,
     [
