@@ -60,6 +60,8 @@ test('every key that holds a secret is named in a fault without its value', () =
     'DATABASE_URL',
     'REDIS_URL',
     'LOG_SIGNING_KEY',
+    'STELLAR_RPC_URLS',
+    'STELLAR_SECRET_KEY',
     'BOOTSTRAP_ADMIN_PASSWORD',
     'BOOTSTRAP_API_KEY',
   ]);

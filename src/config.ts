@@ -164,6 +164,48 @@ export const settings = {
     description:
       'Where workers keep the last signed checkpoint outside of the database, so that one that was restored is not signed.',
   }),
+  STELLAR_NETWORK: setting({
+    schema: z.enum(['none', 'testnet', 'mainnet', 'custom']).default('none'),
+    expected: 'one of none, testnet, mainnet, custom',
+    description: 'The network of Stellar on which workers anchor signed checkpoints.',
+    defaultText: 'none',
+  }),
+  STELLAR_NETWORK_PASSPHRASE: setting({
+    schema: z.string().min(1).max(200).optional(),
+    expected: '1 to 200 characters',
+    description: 'The passphrase of a custom network.',
+  }),
+  STELLAR_RPC_URLS: setting({
+    schema: z
+      .string()
+      .transform((text) => text.split(',').map((url) => url.trim()))
+      .refine((urls) => urls.every((url) => URL.canParse(url) && /^https?:/.test(url)))
+      .optional(),
+    expected: 'URLs that begin with https://, with commas between them',
+    description: 'RPC endpoints of that network, asked in turn; needed for all but testnet.',
+    secret: true,
+  }),
+  STELLAR_SECRET_KEY: setting({
+    schema: z
+      .string()
+      .regex(/^S[A-Z2-7]{55}$/)
+      .optional(),
+    expected: 'S and 55 more characters',
+    description: 'The secret key of an account that does nothing else than to anchor checkpoints, and pays for it.',
+    secret: true,
+  }),
+  STELLAR_MAX_FEE_STROOPS: setting({
+    ...wholeNumber(100, 100_000_000, 100_000),
+    description: 'The most that one transaction may bid; what it costs is what the ledger asks for.',
+  }),
+  ANCHOR_INTERVAL_MS: setting({
+    ...wholeNumber(1000, 604_800_000, 600_000),
+    description: 'Milliseconds between two anchored checkpoints at least.',
+  }),
+  ANCHOR_MIN_ENTRIES: setting({
+    ...wholeNumber(1, 1_000_000_000, 1),
+    description: 'Entries that a checkpoint has more than the one anchored before it, at least.',
+  }),
   BULL_BOARD_WRITABLE: setting({
     ...switchedOn,
     description: 'Lets administrators retry, promote and remove jobs in Bull Board.',

@@ -1,5 +1,5 @@
 import type { Config } from './config.ts';
-import { countRecords, makeEssentials, readCheckpointSigning } from './container.ts';
+import { countRecords, makeEssentials, readAnchoring, readCheckpointSigning } from './container.ts';
 import { makeSuggestionsWork, makeTypeRegistryLoader } from '#domains/items/index.ts';
 import { makeLedgerWork } from '#domains/ledger/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
@@ -26,7 +26,11 @@ export function makeWorker(config: Config, databaseUrl: string) {
     ...essentials,
     reception,
     maintenance: makeMaintenanceWork({ database, bodyRetentionDays: config.BODY_RETENTION_DAYS }),
-    ledger: makeLedgerWork({ pool: database.pool, signing: readCheckpointSigning(config) }),
+    ledger: makeLedgerWork({
+      pool: database.pool,
+      signing: readCheckpointSigning(config),
+      anchoring: readAnchoring(config),
+    }),
     suggestions: makeSuggestionsWork({ database, loadTypes, nowMs: Date.now, settleMs: eventsSettleMs }),
     async close() {
       await reception.close();

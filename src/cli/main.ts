@@ -101,12 +101,14 @@ program
   .command('verify')
   .argument('<file>', 'a proof, as GET /api/items/{dfid}/proof gives it; - for the standard input')
   .option('--key <verifier key...>', 'a key of the log that you trust, from its operator')
-  .option('--trust <file>', 'a file of such keys, one on each line')
+  .option('--account <account...>', 'an account of Stellar that you trust to anchor for the log')
+  .option('--trust <file>', 'a file of such keys and accounts, one on each line')
+  .option('--online <url>', 'an RPC endpoint of Stellar to ask whether the ledger has the transaction')
   .option('--strict', 'fail unless a trusted key signed it')
   .option('--json', 'print the verdict as JSON')
   .description('check a proof without any database or network; exits with 1 when it does not hold')
-  .action((file: string, options: VerifyOptions) => {
-    const { isGood, text } = verifyFile(file, options);
+  .action(async (file: string, options: VerifyOptions) => {
+    const { isGood, text } = await verifyFile(file, options);
     say(text);
     if (!isGood) process.exitCode = 1;
   });

@@ -1,6 +1,7 @@
 import { Problem } from '#platform/errors.ts';
 import { defineRoute, principalOf, type Route, type RouteResponse } from '#platform/route.ts';
 import {
+  anchorListSchema,
   consistencyQuery,
   consistencySchema,
   logStateSchema,
@@ -49,6 +50,16 @@ function logRoutes(ledger: LedgerService): Route[] {
         if (ledger.verifierKey === undefined) throw new Problem('not_found', 'this installation signs nothing');
         return { status: 200, headers: { 'content-type': text }, raw: `${ledger.verifierKey}\n` };
       },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/log/anchors',
+      access: 'public',
+      tag,
+      summary: 'Checkpoints that are anchored on Stellar, the newest first',
+      query: proofListQuery,
+      responses: { 200: { description: 'A page of them', schema: anchorListSchema } },
+      handle: async ({ query }) => ({ status: 200, body: await ledger.anchors(query) }),
     }),
     defineRoute({
       method: 'get',

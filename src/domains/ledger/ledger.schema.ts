@@ -8,6 +8,17 @@ const shownField = z.union([
   z.object({ digest: z.string().meta({ description: 'In the place of a value that is not shown' }) }),
 ]);
 
+const anchorMembers = {
+  network_passphrase: z.string(),
+  source: z.string().meta({ description: 'The account that anchored the checkpoint' }),
+  envelope_xdr: z
+    .base64()
+    .meta({ description: 'The signed transaction, whose memo is the SHA-256 of the text of the note' }),
+  hash: z.string().meta({ description: 'Of the transaction, in hex' }),
+  ledger: wholeNumber,
+  closed_at: z.iso.datetime(),
+};
+
 /** A proof in one file; docs/proofs.md is its specification. */
 export const proofBundleSchema = z
   .object({
@@ -20,7 +31,10 @@ export const proofBundleSchema = z
     checkpoint: z.string().nullable().meta({ description: 'The signed note; null when nothing is signed' }),
     tree_size: wholeNumber,
     root: hashText,
-    anchor: z.null().meta({ description: 'Checkpoints are not anchored on a public ledger' }),
+    anchor: z
+      .object(anchorMembers)
+      .nullable()
+      .meta({ description: 'Null: this checkpoint is not anchored on a public ledger' }),
   })
   .meta({ id: 'ProofBundle' });
 
@@ -36,6 +50,13 @@ export const proofListSchema = z
     state: z.string().meta({ description: 'What is proven, in words' }),
   })
   .meta({ id: 'ItemProofs' });
+
+export const anchorListSchema = z
+  .object({
+    anchors: z.array(z.object({ size: wholeNumber, checkpoint: z.string(), ...anchorMembers })),
+    next_cursor: z.string().nullable(),
+  })
+  .meta({ id: 'AnchorList' });
 
 export const proofListQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
@@ -64,7 +85,8 @@ export const logStateSchema = z
     signed_size: wholeNumber.nullable(),
     signed_at: z.iso.datetime().nullable(),
     verifier_key: z.string().nullable(),
-    anchored: z.literal(false),
+    anchored_size: wholeNumber.nullable().meta({ description: 'Entries that the newest anchored checkpoint covers' }),
+    network: z.string().nullable().meta({ description: 'The network that it is anchored on' }),
     state: z.string().meta({ description: 'How the log is, in words' }),
   })
   .meta({ id: 'LogState' });

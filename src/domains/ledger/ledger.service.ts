@@ -1,8 +1,9 @@
 import { Problem } from '#platform/errors.ts';
-import type { Database, Queryable } from '#platform/database.ts';
+import type { Database } from '#platform/database.ts';
 import { isUuid } from '#platform/ids.ts';
 import { decodeCursor, encodeCursor } from '#platform/page.ts';
 import type { ItemsService } from '#domains/items/index.ts';
+import { findCoveringAnchors, listConfirmedAnchors, type ConfirmedAnchorRow } from './anchors.store.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { disclose, entryOf } from './entry-commitment.ts';
 import type { ProofBundle } from './ledger.schema.ts';
@@ -14,9 +15,11 @@ import {
   findProvenEvent,
   findProvenEvents,
   readLogState,
+  type LogStateRow,
   type ProvenEventRow,
 } from './log.store.ts';
 import { fieldsOfEvent } from './logged-event.ts';
+import { networkInWords } from './stellar-networks.ts';
 import type { TilePath } from './tile-path.ts';
 
 interface LedgerServiceOptions {
@@ -26,34 +29,73 @@ interface LedgerServiceOptions {
   verifierKey: string | undefined;
 }
 
+/** What proofs are about: a size of the log, with the note that says so if it is signed. */
+interface Tree {
+  readonly size: number;
+  readonly root: Buffer;
+  readonly note: string | null;
+}
+
 export type LedgerService = ReturnType<typeof makeLedgerService>;
 
 /** Shows the log to everybody, and to a workspace the proofs of what it was told. */
 export function makeLedgerService({ database: { pool }, items, verifierKey }: LedgerServiceOptions) {
   /** The tree that proofs are about: the newest that is signed, else all that is committed. */
-  const readTree = async () => {
+  const readTree = async (): Promise<Tree> => {
     const checkpoint = await findCheckpoint(pool);
     if (checkpoint) return { size: checkpoint.size, root: checkpoint.root, note: checkpoint.note };
     const { size } = await readLogState(pool);
     return { size, root: await readRoot(pool, size), note: null };
   };
 
-  const prove = async (rows: readonly ProvenEventRow[], tree: Awaited<ReturnType<typeof readTree>>) => {
-    const paths = rows.map(({ index }) => inclusionRanges(index, tree.size));
-    const hashes = await readRangeHashes(pool, paths.flat(), tree.size);
-    let at = 0;
-    return rows.map((row, place) => bundleOf(row, hashes.slice(at, (at += paths[place]!.length)), tree));
+  /** Each proof is about the smallest anchored checkpoint that covers the entry, else about the newest that is signed. */
+  const prove = async (rows: readonly ProvenEventRow[], newest: Tree): Promise<ProofBundle[]> => {
+    const anchors = await findCoveringAnchors(
+      pool,
+      rows.map(({ index }) => index),
+    );
+    const treeOf = ({ index }: ProvenEventRow): Tree => anchors.get(index) ?? newest;
+    const bundles = new Map<ProvenEventRow, ProofBundle>();
+    for (const [size, together] of Map.groupBy(rows, (row) => treeOf(row).size)) {
+      const paths = together.map(({ index }) => inclusionRanges(index, size));
+      const hashes = await readRangeHashes(pool, paths.flat(), size);
+      let at = 0;
+      together.forEach((row, place) => {
+        const inclusion = hashes.slice(at, (at += paths[place]!.length));
+        bundles.set(row, bundleOf(row, inclusion, treeOf(row), anchors.get(row.index)));
+      });
+    }
+    return rows.map((row) => bundles.get(row)!);
+  };
+
+  const describe = async (isLogged: boolean) => {
+    const state = await readLogState(pool);
+    const [anchor] = await listConfirmedAnchors(pool, { before: Number.MAX_SAFE_INTEGER, limit: 1 });
+    const signature = signatureInWords((await findCheckpoint(pool))?.size, state);
+    return `${isLogged ? '' : 'Nothing of this item is in the log yet. '}${signature} ${anchorInWords(anchor, state)}`;
   };
 
   return {
+    /** Anchored checkpoints, the newest first. */
+    async anchors(page: { limit: number; cursor?: string | undefined }) {
+      const before = Number(decodeCursor(page.cursor, 'number') ?? Number.MAX_SAFE_INTEGER);
+      const rows = await listConfirmedAnchors(pool, { before, limit: page.limit });
+      return {
+        anchors: rows.map((row) => ({ size: row.size, checkpoint: row.note, ...showAnchor(row) })),
+        next_cursor: rows.length === page.limit ? encodeCursor(String(rows.at(-1)!.size)) : null,
+      };
+    },
+
     /** The newest signed checkpoint, a signed note; undefined when there is none. */
     checkpoint: async () => (await findCheckpoint(pool))?.note,
 
     verifierKey,
 
     async state() {
-      const { size, refusal } = await readLogState(pool);
+      const state = await readLogState(pool);
+      const { size } = state;
       const checkpoint = await findCheckpoint(pool);
+      const [anchor] = await listConfirmedAnchors(pool, { before: Number.MAX_SAFE_INTEGER, limit: 1 });
       const read = checkpoint && readCheckpoint(checkpoint.note);
       return {
         origin: read?.origin ?? null,
@@ -61,8 +103,9 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
         signed_size: checkpoint?.size ?? null,
         signed_at: checkpoint?.signed_at.toISOString() ?? null,
         verifier_key: verifierKey ?? null,
-        anchored: false as const,
-        state: stateInWords(checkpoint?.size, refusal),
+        anchored_size: anchor?.size ?? null,
+        network: anchor?.network_passphrase ?? null,
+        state: `${signatureInWords(checkpoint?.size, state)} ${anchorInWords(anchor, state)}`,
       };
     },
 
@@ -106,7 +149,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
         dfid: current,
         proofs: await prove(rows, tree),
         next_cursor: rows.length === page.limit ? encodeCursor(String(rows.at(-1)!.index)) : null,
-        state: await proofInWords(pool, rows.length > 0, tree.note !== null),
+        state: await describe(rows.length > 0),
       };
     },
 
@@ -136,7 +179,8 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
 function bundleOf(
   row: ProvenEventRow,
   inclusion: readonly Buffer[],
-  { size, root, note }: { size: number; root: Buffer; note: string | null },
+  { size, root, note }: Tree,
+  anchor: ConfirmedAnchorRow | undefined,
 ): ProofBundle {
   return {
     format: 'defarm-proof-v1',
@@ -147,7 +191,18 @@ function bundleOf(
     checkpoint: note,
     tree_size: size,
     root: root.toString('base64'),
-    anchor: null,
+    anchor: anchor ? showAnchor(anchor) : null,
+  };
+}
+
+function showAnchor(row: ConfirmedAnchorRow) {
+  return {
+    network_passphrase: row.network_passphrase,
+    source: row.source,
+    envelope_xdr: row.envelope_xdr,
+    hash: row.hash,
+    ledger: row.ledger,
+    closed_at: row.closed_at.toISOString(),
   };
 }
 
@@ -166,17 +221,13 @@ function notLogged(): Problem {
   );
 }
 
-const notAnchored = 'Checkpoints are not anchored on a public ledger.';
-
-function stateInWords(signedSize: number | undefined, refusal: string | null): string {
+function signatureInWords(signedSize: number | undefined, { refusal }: LogStateRow): string {
   if (refusal !== null) return `Nothing is signed: ${refusal}.`;
-  if (signedSize === undefined) return `No checkpoint is signed. ${notAnchored}`;
-  return `The first ${signedSize} entries are signed. ${notAnchored}`;
+  return signedSize === undefined ? 'No checkpoint is signed.' : `The first ${signedSize} entries are signed.`;
 }
 
-async function proofInWords(queryable: Queryable, isLogged: boolean, isSigned: boolean): Promise<string> {
-  if (!isLogged) return `Nothing of this item is in the log yet. ${notAnchored}`;
-  if (isSigned) return `What is shown is in the signed log. ${notAnchored}`;
-  const { refusal } = await readLogState(queryable);
-  return `What is shown is in the log, which is not signed${refusal === null ? '' : `: ${refusal}`}. ${notAnchored}`;
+function anchorInWords(anchor: ConfirmedAnchorRow | undefined, { anchor_refusal: refusal }: LogStateRow): string {
+  const why = refusal === null ? '' : ` Nothing is anchored at the moment: ${refusal}.`;
+  if (!anchor) return `Checkpoints are not anchored on a public ledger.${why}`;
+  return `The first ${anchor.size} are anchored on ${networkInWords(anchor.network_passphrase)}.${why}`;
 }

@@ -210,7 +210,7 @@ describe('a checkpoint', () => {
 
   test('is not made without a key, and the log grows all the same', async () => {
     await tell(5);
-    const work = makeLedgerWork({ pool: database.pool, signing: undefined });
+    const work = makeLedgerWork({ pool: database.pool, signing: undefined, anchoring: undefined });
 
     expect(await work.findOverdue(1)).toHaveLength(1);
     expect(await work.process({})).toEqual({ entries: 5, signed_size: null });

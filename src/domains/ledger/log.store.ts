@@ -175,10 +175,16 @@ export async function findTiles(
   return rows;
 }
 
-export async function readLogState(queryable: Queryable): Promise<{ size: number; refusal: string | null }> {
-  const { rows } = await queryable.query<{ size: number; refusal: string | null }>({
+export interface LogStateRow {
+  size: number;
+  refusal: string | null;
+  anchor_refusal: string | null;
+}
+
+export async function readLogState(queryable: Queryable): Promise<LogStateRow> {
+  const { rows } = await queryable.query<LogStateRow>({
     name: 'read_log_state',
-    text: 'select size, refusal from log_state',
+    text: 'select size, refusal, anchor_refusal from log_state',
   });
   return rows[0]!;
 }

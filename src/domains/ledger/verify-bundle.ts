@@ -2,12 +2,22 @@ import { z } from 'zod';
 import { readCheckpoint } from './checkpoint.ts';
 import { commitmentFrom, commitmentIn } from './entry-commitment.ts';
 import { proofBundleSchema, type ProofBundle } from './ledger.schema.ts';
-import { hashBytes, leafHash, rootFromInclusion } from './log-tree.ts';
+import { hashBytes, leafHash, rootFromInclusion, sha256 } from './log-tree.ts';
 import { isSignedBy, type NoteVerifier } from './signed-note.ts';
+import { networkInWords } from './stellar-networks.ts';
+import type { StellarRpc } from './stellar-rpc.ts';
 
 /** One thing that was looked at. */
 export interface VerificationStep {
-  readonly step: 'format' | 'content' | 'checkpoint' | 'inclusion' | 'log_signature' | 'anchor';
+  readonly step:
+    | 'format'
+    | 'content'
+    | 'checkpoint'
+    | 'inclusion'
+    | 'log_signature'
+    | 'anchor'
+    | 'account_signature'
+    | 'ledger_inclusion';
   readonly result: 'holds' | 'fails' | 'not checked';
   readonly detail: string;
 }
@@ -16,7 +26,7 @@ export interface VerificationStep {
 export interface Verification {
   /** Whether all hashes of the file fit together. */
   readonly consistent: boolean;
-  /** Whether a key that the caller trusts signed the checkpoint. */
+  /** Whether a key or an account that the caller trusts signed the checkpoint. */
   readonly authenticated: boolean;
   readonly steps: readonly VerificationStep[];
   readonly summary: string;
@@ -32,18 +42,31 @@ const step = (
   detail,
 });
 
+/** What the caller trusts, and whom it asks. */
+export interface Trust {
+  readonly keys: readonly NoteVerifier[];
+  /** Accounts of Stellar that anchor for the log. */
+  readonly accounts: readonly string[];
+  /** Asked whether the network has the transaction; nobody is asked without it. */
+  readonly ledger?: { readonly name: string; findTransaction: StellarRpc['findTransaction'] } | undefined;
+}
+
 /**
- * Checks a proof bundle with nothing but itself and keys that the caller trusts. Keys inside of it are never trusted. Never
- * throws, whatever the text is.
+ * Checks a proof bundle with nothing but itself and what the caller trusts. Keys and accounts inside of it are never trusted.
+ * Never throws, whatever the text is.
  */
-export function verifyBundle(text: string, trusted: readonly NoteVerifier[]): Verification {
+export async function verifyBundle(text: string, trust: Trust): Promise<Verification> {
   const read = readBundle(text);
   if (typeof read === 'string') return conclude([step('format', 'fails', read)]);
-  const steps = [step('format', 'holds', 'the file is a proof bundle of format defarm-proof-v1'), contentStep(read)];
   const checkpoint = read.checkpoint === null ? undefined : readCheckpoint(read.checkpoint);
-  steps.push(checkpointStep(read, checkpoint), inclusionStep(read), signatureStepOnce(read, checkpoint, trusted));
-  steps.push(step('anchor', 'not checked', 'the checkpoint is not anchored on a public ledger'));
-  return conclude(steps);
+  return conclude([
+    step('format', 'holds', 'the file is a proof bundle of format defarm-proof-v1'),
+    contentStep(read),
+    checkpointStep(read, checkpoint),
+    inclusionStep(read),
+    signatureStepOnce(read, checkpoint, trust.keys),
+    ...(await anchorSteps(read, checkpoint, trust)),
+  ]);
 }
 
 /** Bytes in base64 as an encoder writes them, so that no other text stands for the same. */
@@ -64,6 +87,16 @@ const strictBundle = z.strictObject({
   inclusion: z.array(hashText).max(64),
   tree_size: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
   root: hashText,
+  anchor: z
+    .strictObject({
+      network_passphrase: z.string().min(1).max(200),
+      source: z.string().regex(/^G[A-Z2-7]{55}$/),
+      envelope_xdr: exactBase64,
+      hash: hexOf32,
+      ledger: z.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
+      closed_at: z.iso.datetime(),
+    })
+    .nullable(),
 });
 
 function readBundle(text: string): ProofBundle | string {
@@ -155,14 +188,82 @@ function signatureStep(
     : step('log_signature', 'fails', 'none of the given keys signed the checkpoint');
 }
 
+/** What the transaction says that the checkpoint is anchored with, and what the ledger says of it. */
+async function anchorSteps(
+  { anchor }: ProofBundle,
+  checkpoint: ReturnType<typeof readCheckpoint>,
+  { accounts, ledger }: Trust,
+): Promise<VerificationStep[]> {
+  if (!anchor) return [step('anchor', 'not checked', 'the checkpoint is not anchored on a public ledger')];
+  const { readEnvelope } = await import('./stellar-xdr.ts');
+  const envelope = readEnvelope(anchor.envelope_xdr, anchor.network_passphrase);
+  const bodyHash = checkpoint && sha256(checkpoint.note.text);
+  if (!envelope) return [step('anchor', 'fails', 'the transaction cannot be read')];
+  if (envelope.hash !== anchor.hash || envelope.source !== anchor.source)
+    return [step('anchor', 'fails', 'the transaction is another one than the file says')];
+  if (!bodyHash || envelope.memoHash?.equals(bodyHash) !== true)
+    return [step('anchor', 'fails', 'the transaction does not carry the hash of the checkpoint')];
+  const network = networkInWords(anchor.network_passphrase);
+  return [
+    step('anchor', 'holds', `a transaction for ${network} carries the hash of the checkpoint`),
+    accountStep(envelope, accounts),
+    await ledgerStep(anchor, ledger),
+  ];
+}
+
+function accountStep(
+  { isSignedBySource, source }: { isSignedBySource: boolean; source: string },
+  accounts: readonly string[],
+): VerificationStep {
+  if (!isSignedBySource) return step('account_signature', 'fails', 'its account did not sign the transaction');
+  if (accounts.length === 0)
+    return step(
+      'account_signature',
+      'not checked',
+      'no account was given, and the one inside of the file proves nothing',
+    );
+  return accounts.includes(source)
+    ? step('account_signature', 'holds', `the account ${source} signed the transaction`)
+    : step('account_signature', 'fails', 'the transaction is of none of the given accounts');
+}
+
+async function ledgerStep(
+  anchor: NonNullable<ProofBundle['anchor']>,
+  asked: Trust['ledger'],
+): Promise<VerificationStep> {
+  if (!asked) return step('ledger_inclusion', 'not checked', 'nobody was asked whether the ledger has the transaction');
+  try {
+    const found = await asked.findTransaction(anchor.hash);
+    if (found.status === 'NOT_FOUND')
+      return step('ledger_inclusion', 'not checked', `${asked.name} does not know the transaction, or not any more`);
+    if (found.status === 'FAILED') return step('ledger_inclusion', 'fails', `it failed, according to ${asked.name}`);
+    const closedAt = new Date((found.closedAtSeconds ?? 0) * 1000);
+    return found.ledger === anchor.ledger && closedAt.getTime() === Date.parse(anchor.closed_at)
+      ? step(
+          'ledger_inclusion',
+          'holds',
+          `successful in ledger ${found.ledger} of ${closedAt.toISOString()}, according to ${asked.name}`,
+        )
+      : step(
+          'ledger_inclusion',
+          'fails',
+          `it is in ledger ${found.ledger}, according to ${asked.name}, not where the file says`,
+        );
+  } catch (error) {
+    return step('ledger_inclusion', 'not checked', error instanceof Error ? error.message : String(error));
+  }
+}
+
+const signatureSteps: ReadonlySet<string> = new Set(['log_signature', 'account_signature']);
+
 function conclude(steps: readonly VerificationStep[]): Verification {
   const failed = steps.find(({ result }) => result === 'fails');
-  const consistent = steps.filter((each) => each.step !== 'log_signature').every(({ result }) => result !== 'fails');
-  const authenticated = !failed && steps.some((each) => each.step === 'log_signature' && each.result === 'holds');
+  const consistent = steps.filter((each) => !signatureSteps.has(each.step)).every(({ result }) => result !== 'fails');
+  const authenticated = !failed && steps.some((each) => signatureSteps.has(each.step) && each.result === 'holds');
   const summary = failed
     ? `refused at ${failed.step}: ${failed.detail}`
     : authenticated
-      ? 'consistent; signed by a trusted key'
+      ? 'consistent; signed by who is trusted'
       : 'consistent; signer not authenticated';
   return { consistent, authenticated, steps, summary };
 }

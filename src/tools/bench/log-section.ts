@@ -96,10 +96,11 @@ async function runSize({ servers, sizes }: BenchContext, size: number, repeat: n
         bundles.push(JSON.stringify(await ledger.proveEvent(workspaceId, eventId)));
       }),
     );
-    const trusted = [readVerifierKey(ledger.verifierKey!)!];
-    const verifying = await measure(watched, () => {
-      const refused = bundles.filter((bundle) => !verifyBundle(bundle, trusted).authenticated);
-      return Promise.resolve(refused.length);
+    const trust = { keys: [readVerifierKey(ledger.verifierKey!)!], accounts: [] };
+    const verifying = await measure(watched, async () => {
+      let refused = 0;
+      for (const bundle of bundles) if (!(await verifyBundle(bundle, trust)).authenticated) refused += 1;
+      return refused;
     });
     if (verifying.result > 0) throw new BenchFault(`log: ${verifying.result} proofs do not hold`);
     return {

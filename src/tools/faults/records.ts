@@ -208,7 +208,7 @@ export class RecordSource {
 
   #lot(workspace: number, jsonOnly: boolean): SentRecord {
     const n = this.#random.below(Math.max(10, this.#herd >> 4));
-    const identifiers = [contextual('lote', `L-${n}`), contextual('safra', '2024/25')];
+    const identifiers = [contextual('lote', `L-${n}`), contextual('safra', '2024/2025')];
     const serial = canonical('sgtin', 'sgtin', `(01)${gtin}(21)L${workspace}-${n}`);
     if (this.#random.chance(40)) identifiers.push(serial);
     return {

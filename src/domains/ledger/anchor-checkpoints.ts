@@ -1,0 +1,157 @@
+import type pg from 'pg';
+import { makeId } from '#platform/ids.ts';
+import {
+  chooseCheckpoint,
+  confirmAttempt,
+  endAttempt,
+  findHighestSequence,
+  findOpenAnchor,
+  findOpenAttempt,
+  insertAttempt,
+  noteAnswer,
+  writeAnchorRefusal,
+  type AttemptRow,
+  type OpenAnchorRow,
+} from './anchors.store.ts';
+import { readCheckpoint } from './checkpoint.ts';
+import { sha256 } from './log-tree.ts';
+import { RpcUnavailable, type StellarRpc, type TransactionState } from './stellar-rpc.ts';
+
+/** Where and how checkpoints are anchored. */
+export interface Anchoring {
+  readonly rpc: StellarRpc;
+  readonly networkPassphrase: string;
+  readonly secretKey: string;
+  readonly maxFeeStroops: number;
+  readonly minEntries: number;
+  readonly intervalMs: number;
+}
+
+/** Until then, by the clock of the ledger, a transaction can be applied. */
+const lifetimeSeconds = 120;
+const leastFeeStroops = 1000;
+/** A ledger closes every five seconds or so. */
+const lookAgainMs = 3000;
+/** When nothing can be done, it is tried again after so long. */
+const refusedMs = 10_000;
+/** Nobody has it: asked for to hear what time it is on the ledger. */
+const noTransaction = '0'.repeat(64);
+
+/**
+ * Does the next step towards an anchored checkpoint; each step is safe to be done twice, and to be cut off anywhere. A
+ * transaction is committed here before it is sent, and the same bytes are sent until it is applied, or until it never can be:
+ * so each checkpoint is anchored by one transaction, whatever gets lost on the way.
+ * @returns what was done, in words; undefined when there was nothing to do.
+ */
+export async function anchorNext(pool: pg.Pool, anchoring: Anchoring): Promise<string | undefined> {
+  try {
+    const done = await doNext(pool, anchoring);
+    if (typeof done !== 'object') {
+      await writeAnchorRefusal(pool, null, 0);
+      return done;
+    }
+    await writeAnchorRefusal(pool, done.refusal, refusedMs);
+    return done.refusal;
+  } catch (error) {
+    if (!(error instanceof RpcUnavailable)) throw error;
+    await writeAnchorRefusal(pool, error.message, refusedMs);
+    return error.message;
+  }
+}
+
+type Outcome = string | undefined | { readonly refusal: string };
+
+async function doNext(pool: pg.Pool, anchoring: Anchoring): Promise<Outcome> {
+  const { addressOfSecret } = await import('./stellar-xdr.ts');
+  const source = addressOfSecret(anchoring.secretKey);
+  if (source === undefined) return { refusal: 'STELLAR_SECRET_KEY is no secret key of Stellar' };
+  const { networkPassphrase } = anchoring;
+  const open = await findOpenAttempt(pool, networkPassphrase, source);
+  if (open) return open.is_due ? pursue(pool, anchoring, open) : undefined;
+  const anchor = (await findOpenAnchor(pool, networkPassphrase)) ?? (await chooseAnchor(pool, anchoring));
+  if (!anchor) return undefined;
+  const refusal = await build(pool, anchoring, source, anchor);
+  if (refusal !== undefined) return { refusal };
+  const built = await findOpenAttempt(pool, networkPassphrase, source);
+  return built && pursue(pool, anchoring, built);
+}
+
+async function chooseAnchor(pool: pg.Pool, anchoring: Anchoring): Promise<OpenAnchorRow | undefined> {
+  await chooseCheckpoint(pool, { anchorId: makeId(), ...anchoring });
+  return findOpenAnchor(pool, anchoring.networkPassphrase);
+}
+
+/** Makes and keeps the next transaction for a checkpoint; gives the reason when that cannot be. */
+async function build(
+  pool: pg.Pool,
+  { rpc, networkPassphrase, secretKey, maxFeeStroops }: Anchoring,
+  source: string,
+  anchor: OpenAnchorRow,
+): Promise<string | undefined> {
+  const now = await rpc.findTransaction(noTransaction);
+  const account = await rpc.readAccount(source);
+  if (!account) return `the account ${source} does not exist on the network`;
+  const fee = Math.max(leastFeeStroops, await rpc.readFeeStroops(), (anchor.last_fee_stroops ?? 0) * 2);
+  const feeStroops = Math.min(fee, maxFeeStroops);
+  if (account.balanceStroops < BigInt(feeStroops)) return `the account ${source} cannot pay ${feeStroops} stroops`;
+  const highest = await findHighestSequence(pool, networkPassphrase, source);
+  // An endpoint that is behind would have a transaction made that can never be applied.
+  if (highest !== undefined && account.sequence < highest)
+    return 'the RPC endpoint is behind what is known of the account';
+  const { buildAnchorEnvelope } = await import('./stellar-xdr.ts');
+  const sequence = account.sequence + 1n;
+  const maxTimeSeconds = now.latestCloseSeconds + lifetimeSeconds;
+  const memoHash = sha256(readCheckpoint(anchor.note)!.note.text);
+  const draft = { secretKey, networkPassphrase, sequence, feeStroops, maxTimeSeconds, memoHash };
+  await insertAttempt(pool, {
+    ...buildAnchorEnvelope(draft),
+    anchorId: anchor.anchor_id,
+    attempt: anchor.attempts + 1,
+    networkPassphrase,
+    sequence,
+    feeStroops,
+    builtAtSeconds: now.latestCloseSeconds,
+    maxTimeSeconds,
+  });
+  return undefined;
+}
+
+/** Looks what became of a transaction, and sends it, again or for the first time, while it can still be applied. */
+async function pursue(pool: pg.Pool, { rpc, maxFeeStroops }: Anchoring, attempt: AttemptRow): Promise<Outcome> {
+  const found = await rpc.findTransaction(attempt.hash);
+  if (found.status === 'SUCCESS') {
+    const { ledger, closedAtSeconds = 0 } = found;
+    await confirmAttempt(pool, attempt, { ledger: ledger!, closedAtSeconds });
+    return `anchored in ledger ${ledger}`;
+  }
+  if (found.status === 'FAILED') {
+    await endAttempt(pool, attempt, 'failed', found.resultXdr ?? 'FAILED');
+    return 'the transaction was applied without success; another one follows';
+  }
+  if (found.latestCloseSeconds > attempt.max_time_seconds) return giveUp(pool, rpc, attempt, found);
+  const { status, detail } = await rpc.send(attempt.envelope_xdr);
+  // Whatever the answer is, the transaction may have been applied: only the next look, or its end, tells.
+  await noteAnswer(pool, attempt, { answer: `${status} ${detail}`.trim(), isSent: true, delayMs: lookAgainMs });
+  if (status !== 'ERROR') return 'sent';
+  return attempt.fee_stroops >= maxFeeStroops
+    ? { refusal: `the network refuses a transaction that bids all that it may (${detail})` }
+    : `sent, and refused (${detail})`;
+}
+
+/** A transaction whose time is over and that the ledger does not know: never applied, or before all that is remembered. */
+async function giveUp(pool: pg.Pool, rpc: StellarRpc, attempt: AttemptRow, found: TransactionState): Promise<Outcome> {
+  const account = await rpc.readAccount(attempt.source);
+  if (!account) return { refusal: `the account ${attempt.source} does not exist on the network` };
+  // An answer about an older ledger than the one that ended the transaction says nothing.
+  if (account.latestLedger < found.latestLedger) return undefined;
+  if (account.sequence < BigInt(attempt.sequence)) {
+    await endAttempt(pool, attempt, 'expired', 'its time was over and its sequence was not used');
+    return 'the transaction was not applied in time; another one follows';
+  }
+  if (found.oldestCloseSeconds <= attempt.built_at_seconds) {
+    await endAttempt(pool, attempt, 'failed', 'its sequence was used by another transaction');
+    return { refusal: 'the anchoring account is used by others too, which delays anchors' };
+  }
+  await endAttempt(pool, attempt, 'unknown', 'the network remembers nothing of the time in which it could be applied');
+  return 'nobody can tell any longer whether the transaction was applied; another one follows';
+}

@@ -1,0 +1,79 @@
+import { Keypair } from '@stellar/stellar-sdk/base';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readJson, startApplication, type TestApplication } from '../../testing/application.ts';
+import { startStellarNetwork, type StellarNetwork } from '../../testing/stellar-network.ts';
+import type { ProofBundle } from './ledger.schema.ts';
+import { makeSigningKey, readVerifierKey } from './signed-note.ts';
+import { makeStellarRpc } from './stellar-rpc.ts';
+import { verifyBundle } from './verify-bundle.ts';
+
+const keypair = Keypair.random();
+let network: StellarNetwork;
+let application: TestApplication;
+let ledgers: NodeJS.Timeout;
+
+beforeAll(async () => {
+  network = await startStellarNetwork();
+  network.createAccount(keypair.publicKey(), 100_000_000n);
+  ledgers = setInterval(() => network.closeLedger(), 50);
+  application = await startApplication({
+    backend: 'postgres',
+    environment: {
+      LOG_SIGNING_KEY: makeSigningKey('example.com/log'),
+      STELLAR_NETWORK: 'custom',
+      STELLAR_NETWORK_PASSPHRASE: network.passphrase,
+      STELLAR_RPC_URLS: network.url,
+      STELLAR_SECRET_KEY: keypair.secret(),
+      ANCHOR_INTERVAL_MS: '1000',
+      SWEEP_INTERVAL_MS: '100',
+    },
+  });
+});
+afterAll(async () => {
+  await application.close();
+  clearInterval(ledgers);
+  await network.close();
+});
+
+async function ask<Body>(path: string, body?: object): Promise<Body> {
+  return readJson<Body>(
+    await application.fetch(path, {
+      method: body ? 'POST' : 'GET',
+      headers: body ? { 'content-type': 'application/json' } : {},
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    }),
+  );
+}
+
+test('what is told of an item is anchored by the workers, and its proof holds by key, account and ledger', async () => {
+  const identifiers = [{ identifier_type: 'sisbov', value: 'BR105000000001' }];
+  const { item } = await ask<{ item: { dfid: string } }>('/api/items', {
+    value_chain: 'BEEF',
+    country: 'BR',
+    year: 2025,
+    identifiers,
+  });
+
+  let bundle: ProofBundle | undefined;
+  while (!bundle?.anchor) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const found = await ask<ProofBundle | { status: number }>(`/api/items/${item.dfid}/proof`);
+    bundle = 'format' in found ? found : undefined;
+  }
+
+  const key = readVerifierKey((await (await application.fetch('/log/key')).text()).trim())!;
+  const { authenticated, steps } = await verifyBundle(JSON.stringify(bundle), {
+    keys: [key],
+    accounts: [keypair.publicKey()],
+    ledger: { name: 'the double', ...makeStellarRpc({ urls: [network.url], timeoutMs: 1000 }) },
+  });
+  expect({ authenticated, steps: steps.filter(({ result }) => result !== 'holds') }).toEqual({
+    authenticated: true,
+    steps: [],
+  });
+  const { anchors } = await ask<{ anchors: { checkpoint: string; hash: string }[] }>('/log/anchors');
+  expect(anchors.at(-1)).toMatchObject({ checkpoint: bundle.checkpoint, hash: bundle.anchor.hash });
+  const { state } = await ask<{ state: string }>('/api/log');
+  expect(state).toContain('no proof in public');
+  expect(state).not.toContain('at the moment');
+});

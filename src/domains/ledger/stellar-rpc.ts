@@ -1,0 +1,157 @@
+import { z } from 'zod';
+
+/** What is known of a transaction, and of the ledgers that the answer is about. Times are seconds since the Unix epoch. */
+export interface TransactionState {
+  readonly status: 'SUCCESS' | 'FAILED' | 'NOT_FOUND';
+  readonly latestLedger: number;
+  readonly latestCloseSeconds: number;
+  /** Nothing is known of ledgers before this one. */
+  readonly oldestCloseSeconds: number;
+  /** Of a transaction that was applied. */
+  readonly ledger: number | undefined;
+  readonly closedAtSeconds: number | undefined;
+  readonly resultXdr: string | undefined;
+}
+
+export interface StellarAccount {
+  readonly sequence: bigint;
+  readonly balanceStroops: bigint;
+  /** The ledger that the answer is about. */
+  readonly latestLedger: number;
+}
+
+/** The part of the RPC of Stellar that anchoring needs. */
+export interface StellarRpc {
+  findTransaction(hash: string): Promise<TransactionState>;
+  /** What the network says to a transaction; none of the answers means that it was, or will never be, applied. */
+  send(envelopeXdr: string): Promise<{ status: string; detail: string }>;
+  /** Undefined for an account that does not exist. */
+  readAccount(address: string): Promise<StellarAccount | undefined>;
+  /** The 95th percentile of what classic transactions bid lately, in stroops. */
+  readFeeStroops(): Promise<number>;
+}
+
+/** No endpoint answered, or none as it must. */
+export class RpcUnavailable extends Error {
+  constructor(causes: readonly string[]) {
+    super(`no RPC endpoint answered: ${causes.join('; ')}`);
+    this.name = 'RpcUnavailable';
+  }
+}
+
+interface RpcOptions {
+  /** Asked in turn; the one that answered last is asked first. */
+  readonly urls: readonly string[];
+  /** For each call, answer included. */
+  readonly timeoutMs: number;
+}
+
+const answerBytesMax = 4_194_304;
+const seconds = z.coerce.number().int();
+const transactionAnswer = z.object({
+  status: z.enum(['SUCCESS', 'FAILED', 'NOT_FOUND']),
+  latestLedger: z.number().int(),
+  latestLedgerCloseTime: seconds,
+  oldestLedgerCloseTime: seconds,
+  ledger: z.number().int().optional(),
+  createdAt: seconds.optional(),
+  resultXdr: z.string().optional(),
+});
+const sendAnswer = z.object({ status: z.string(), errorResultXdr: z.string().optional() });
+const entriesAnswer = z.object({
+  latestLedger: z.number().int(),
+  entries: z.array(z.object({ xdr: z.string() })).nullish(),
+});
+const feeAnswer = z.object({ inclusionFee: z.object({ p95: z.coerce.number().int().nonnegative() }) });
+
+/** A client of one or more RPC endpoints of one network (https://developers.stellar.org/docs/data/apis/rpc). */
+export function makeStellarRpc({ urls, timeoutMs }: RpcOptions): StellarRpc {
+  let first = 0;
+
+  /** Asks one endpoint after the other until one answers. A question changes nothing, and a transaction sent twice is one. */
+  const call = async <Answer>(
+    method: string,
+    params: object | undefined,
+    schema: z.ZodType<Answer>,
+  ): Promise<Answer> => {
+    const causes: string[] = [];
+    for (let tried = 0; tried < urls.length; tried += 1) {
+      const at = (first + tried) % urls.length;
+      try {
+        const answer = schema.parse(await callOne(urls[at]!, method, params, timeoutMs));
+        first = at;
+        return answer;
+      } catch (error) {
+        causes.push(
+          `${new URL(urls[at]!).host} ${error instanceof z.ZodError ? 'gave an answer of another form' : messageOf(error)}`,
+        );
+      }
+    }
+    throw new RpcUnavailable(causes);
+  };
+
+  return {
+    async findTransaction(hash) {
+      const answer = await call('getTransaction', { hash }, transactionAnswer);
+      return {
+        status: answer.status,
+        latestLedger: answer.latestLedger,
+        latestCloseSeconds: answer.latestLedgerCloseTime,
+        oldestCloseSeconds: answer.oldestLedgerCloseTime,
+        ledger: answer.ledger,
+        closedAtSeconds: answer.createdAt,
+        resultXdr: answer.resultXdr,
+      };
+    },
+    async send(envelopeXdr) {
+      const { status, errorResultXdr = '' } = await call('sendTransaction', { transaction: envelopeXdr }, sendAnswer);
+      return { status, detail: errorResultXdr };
+    },
+    async readAccount(address) {
+      const { accountKeyOf, readAccountEntry } = await import('./stellar-xdr.ts');
+      const { entries, latestLedger } = await call(
+        'getLedgerEntries',
+        { keys: [accountKeyOf(address)] },
+        entriesAnswer,
+      );
+      const [entry] = entries ?? [];
+      return entry && { ...readAccountEntry(entry.xdr), latestLedger };
+    },
+    async readFeeStroops() {
+      return (await call('getFeeStats', undefined, feeAnswer)).inclusionFee.p95;
+    },
+  };
+}
+
+async function callOne(url: string, method: string, params: object | undefined, timeoutMs: number): Promise<unknown> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method, ...(params ? { params } : {}) }),
+    redirect: 'error',
+    signal: AbortSignal.timeout(timeoutMs),
+  });
+  if (response.status !== 200) {
+    await response.body?.cancel();
+    throw new Error(`answered ${response.status}`);
+  }
+  const answer = JSON.parse(await readText(response)) as { result?: unknown; error?: { message?: string } };
+  if (answer.error !== undefined) throw new Error(`answered ${answer.error.message ?? 'an error'}`);
+  return answer.result;
+}
+
+async function readText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > answerBytesMax) throw new Error('gave an answer that is too large');
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.name === 'TimeoutError' ? 'did not answer in time' : error.message;
+}

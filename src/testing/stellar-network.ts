@@ -1,0 +1,214 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Keypair, TransactionBuilder, xdr, type Transaction } from '@stellar/stellar-sdk/base';
+
+/** What goes wrong with one call. */
+export type Misbehaviour =
+  | 'lose the request'
+  | 'lose the answer'
+  | 'bad gateway'
+  | 'too many requests'
+  | 'nonsense'
+  | 'try again later'
+  | 'bad sequence'
+  | 'forget what was queued';
+
+export interface AppliedTransaction {
+  readonly hash: string;
+  readonly source: string;
+  readonly memoHash: string;
+  readonly ledger: number;
+  readonly closedAtSeconds: number;
+  readonly isSuccessful: boolean;
+}
+
+/** A network of one node and its RPC endpoint over HTTP, which checks what it gets as the real one does. */
+export interface StellarNetwork {
+  readonly url: string;
+  readonly passphrase: string;
+  /** Everything that was ever applied, in order. */
+  readonly applied: readonly AppliedTransaction[];
+  /** Asked for each call what goes wrong with it. */
+  misbehave: (method: string) => Misbehaviour | undefined;
+  /** The fee that most transactions bid. */
+  feeStroops: number;
+  createAccount(address: string, balanceStroops: bigint): void;
+  /** Uses up sequences of an account, as another program with its key does. */
+  bumpSequence(address: string): void;
+  /** Applies what is queued. */
+  closeLedger(seconds?: number): void;
+  /** Forgets transactions and ledgers of before now. */
+  prune(): void;
+  close(): Promise<void>;
+}
+
+interface Account {
+  sequence: bigint;
+  balanceStroops: bigint;
+}
+
+const baseFeeStroops = 100n;
+
+/** Starts a network whose clock stands still between ledgers. */
+export async function startStellarNetwork(): Promise<StellarNetwork> {
+  const passphrase = 'Test network of one node';
+  const accounts = new Map<string, Account>();
+  const queued = new Map<string, Transaction>();
+  const applied: AppliedTransaction[] = [];
+  let [ledger, closeSeconds, oldestSeconds] = [1000, 1_800_000_000, 1_799_000_000];
+  const hashOf = (transaction: Transaction) => Buffer.from(transaction.hash()).toString('hex');
+
+  const fault = (transaction: Transaction): string | undefined => {
+    const account = accounts.get(transaction.source);
+    if (!account) return 'txNoAccount';
+    const isSigned = transaction.signatures.some((each) =>
+      Keypair.fromPublicKey(transaction.source).verify(transaction.hash(), each.signature),
+    );
+    if (!isSigned) return 'txBadAuth';
+    if (Number(transaction.timeBounds?.maxTime ?? 0) < closeSeconds) return 'txTooLate';
+    if (BigInt(transaction.sequence) !== account.sequence + 1n) return 'txBadSeq';
+    if (BigInt(transaction.fee) < baseFeeStroops) return 'txInsufficientFee';
+    return account.balanceStroops < BigInt(transaction.fee) ? 'txInsufficientBalance' : undefined;
+  };
+
+  const send = ({ transaction: envelope }: { transaction: string }, wrong: Misbehaviour | undefined) => {
+    const transaction = TransactionBuilder.fromXdr(envelope, passphrase) as Transaction;
+    const hash = hashOf(transaction);
+    const common = { hash, latestLedger: ledger, latestLedgerCloseTime: String(closeSeconds) };
+    const waiting = queued.get(transaction.source);
+    if (waiting && hashOf(waiting) === hash) return { status: 'DUPLICATE', ...common };
+    if (wrong === 'bad sequence') return { status: 'ERROR', ...common, errorResultXdr: 'txBadSeq' };
+    if (wrong === 'try again later' || waiting) return { status: 'TRY_AGAIN_LATER', ...common };
+    const refused = fault(transaction);
+    if (refused !== undefined) return { status: 'ERROR', ...common, errorResultXdr: refused };
+    queued.set(transaction.source, transaction);
+    if (wrong === 'forget what was queued') queued.delete(transaction.source);
+    return { status: 'PENDING', ...common };
+  };
+
+  const find = ({ hash }: { hash: string }) => {
+    const range = {
+      latestLedger: ledger,
+      latestLedgerCloseTime: String(closeSeconds),
+      oldestLedger: 1,
+      oldestLedgerCloseTime: String(oldestSeconds),
+    };
+    const found = applied.find((each) => each.hash === hash && each.closedAtSeconds >= oldestSeconds);
+    if (!found) return { status: 'NOT_FOUND', ...range };
+    return {
+      status: found.isSuccessful ? 'SUCCESS' : 'FAILED',
+      ...range,
+      ledger: found.ledger,
+      createdAt: String(found.closedAtSeconds),
+    };
+  };
+
+  const readEntries = ({ keys }: { keys: string[] }) => ({
+    latestLedger: ledger,
+    entries: keys.flatMap((key) => {
+      const read = xdr.LedgerKey.fromXdr(key, 'base64');
+      if (read.type !== 'account') return [];
+      const address = [...accounts.keys()].find((each) =>
+        Buffer.from(Keypair.fromPublicKey(each).xdrPublicKey().toXdr()).equals(
+          Buffer.from(read.value.accountId.toXdr()),
+        ),
+      );
+      const account = address === undefined ? undefined : accounts.get(address)!;
+      return account ? [{ key, xdr: accountEntry(address!, account), lastModifiedLedgerSeq: ledger }] : [];
+    }),
+  });
+
+  const answerTo = (method: string, params: unknown, wrong: Misbehaviour | undefined): unknown => {
+    switch (method) {
+      case 'getTransaction':
+        return find(params as { hash: string });
+      case 'sendTransaction':
+        return send(params as { transaction: string }, wrong);
+      case 'getLedgerEntries':
+        return readEntries(params as { keys: string[] });
+      case 'getFeeStats':
+        return { inclusionFee: { p95: String(network.feeStroops) }, sorobanInclusionFee: {}, latestLedger: ledger };
+      default:
+        throw new Error(`the double has no ${method}`);
+    }
+  };
+
+  const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const call = JSON.parse(Buffer.concat(chunks).toString()) as { id: number; method: string; params?: unknown };
+    const wrong = network.misbehave(call.method);
+    if (wrong === 'lose the request') return void request.socket.destroy();
+    if (wrong === 'bad gateway' || wrong === 'too many requests')
+      return void response.writeHead(wrong === 'bad gateway' ? 502 : 429).end('<html>');
+    const result = answerTo(call.method, call.params, wrong);
+    if (wrong === 'lose the answer') return void request.socket.destroy();
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(
+      wrong === 'nonsense'
+        ? '{"jsonrpc":"2.0","id":1,"result":[]}'
+        : JSON.stringify({ jsonrpc: '2.0', id: call.id, result }),
+    );
+  };
+
+  const server = createServer((request, response) => {
+    serve(request, response).catch((error: unknown) => response.writeHead(500).end(String(error)));
+  });
+  await new Promise<void>((resolve) => void server.listen(0, '127.0.0.1', resolve));
+
+  const network: StellarNetwork = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    passphrase,
+    applied,
+    misbehave: () => undefined,
+    feeStroops: 100,
+    createAccount: (address, balanceStroops) => accounts.set(address, { sequence: 4_294_967_296n, balanceStroops }),
+    bumpSequence: (address) => {
+      accounts.get(address)!.sequence += 1n;
+    },
+    closeLedger(seconds = 5) {
+      ledger += 1;
+      closeSeconds += seconds;
+      for (const [source, transaction] of queued) {
+        if (fault(transaction) !== undefined) continue;
+        const account = accounts.get(source)!;
+        account.sequence += 1n;
+        account.balanceStroops -= baseFeeStroops;
+        applied.push({
+          hash: hashOf(transaction),
+          source,
+          memoHash: Buffer.from((transaction.memo.value ?? []) as Uint8Array).toString('hex'),
+          ledger,
+          closedAtSeconds: closeSeconds,
+          isSuccessful: true,
+        });
+      }
+      queued.clear();
+    },
+    prune() {
+      oldestSeconds = closeSeconds;
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.closeAllConnections();
+        server.close(() => resolve());
+      }),
+  };
+  return network;
+}
+
+function accountEntry(address: string, { sequence, balanceStroops }: Account): string {
+  const entry = new xdr.AccountEntry({
+    accountId: Keypair.fromPublicKey(address).xdrPublicKey(),
+    balance: balanceStroops,
+    seqNum: sequence,
+    numSubEntries: 0,
+    inflationDest: null,
+    flags: 0,
+    homeDomain: '',
+    thresholds: new Uint8Array([1, 0, 0, 0]),
+    signers: [],
+    ext: xdr.AccountEntryExt.v0(),
+  });
+  return xdr.LedgerEntryData.account(entry).toXdr('base64');
+}
