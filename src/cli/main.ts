@@ -10,6 +10,7 @@ import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedde
 import { runMigrations } from '#platform/migrations.ts';
 import { scopes, type Scope } from '#platform/route.ts';
 import { verifyFile, type VerifyOptions } from './verify-file.ts';
+import { verifyLog, type VerifyLogOptions } from './verify-log.ts';
 
 const program = new Command('defarm')
   .description('Administration of a DeFarm installation')
@@ -112,6 +113,16 @@ program
     say(text);
     if (!isGood) process.exitCode = 1;
   });
+
+program
+  .command('verify-log')
+  .argument('<url>', 'the address of an installation, such as https://example.com')
+  .option('--key <verifier key...>', 'a key of the log that you trust, from its operator')
+  .option('--account <account...>', 'an account of Stellar that you trust to anchor for the log')
+  .option('--trust <file>', 'a file of such keys and accounts, one on each line')
+  .option('--state <file>', 'where the checkpoint is kept that the next run compares with')
+  .description('read a whole log by its public address and check it; exits with 1 when something does not fit')
+  .action(async (url: string, options: VerifyLogOptions) => say(await verifyLog(url, options)));
 
 try {
   await program.parseAsync();

@@ -1,7 +1,9 @@
 export { ledgerRoutes } from './ledger.routes.ts';
 export { makeLedgerService } from './ledger.service.ts';
 export { makeLedgerWork } from './ledger-work.ts';
-export { isKeyName, makeSigningKey, readSigningKey, readVerifierKey } from './signed-note.ts';
+export { readCheckpoint } from './checkpoint.ts';
+export { LogFault, mirrorLog, type LogReader } from './mirror-log.ts';
+export { isKeyName, makeSigningKey, readSigningKey, readVerifierKey, type NoteVerifier } from './signed-note.ts';
 export type { Anchoring } from './anchor-checkpoints.ts';
 export { type CheckpointSigning } from './sign-checkpoint.ts';
 export { makeStellarRpc } from './stellar-rpc.ts';

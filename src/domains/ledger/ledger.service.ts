@@ -5,7 +5,7 @@ import { decodeCursor, encodeCursor } from '#platform/page.ts';
 import type { ItemsService } from '#domains/items/index.ts';
 import { findCoveringAnchors, listConfirmedAnchors, type ConfirmedAnchorRow } from './anchors.store.ts';
 import { readCheckpoint } from './checkpoint.ts';
-import { disclose, entryOf } from './entry-commitment.ts';
+import { entryOf } from './entry-commitment.ts';
 import type { ProofBundle } from './ledger.schema.ts';
 import { consistencyRanges, inclusionRanges } from './log-tree.ts';
 import { readRangeHashes, readRoot, readTile, tileWidth } from './log-tiles.ts';
@@ -18,7 +18,7 @@ import {
   type LogStateRow,
   type ProvenEventRow,
 } from './log.store.ts';
-import { fieldsOfEvent } from './logged-event.ts';
+import { discloseEvent } from './logged-event.ts';
 import { networkInWords } from './stellar-networks.ts';
 import type { TilePath } from './tile-path.ts';
 
@@ -185,7 +185,7 @@ function bundleOf(
   return {
     format: 'defarm-proof-v1',
     entry: entryOf(row.commitment).toString('base64'),
-    ...(row.seed ? disclose(fieldsOfEvent(row), row.seed) : {}),
+    ...(row.seed ? discloseEvent(row, row.seed) : {}),
     index: row.index,
     inclusion: inclusion.map((hash) => hash.toString('base64')),
     checkpoint: note,

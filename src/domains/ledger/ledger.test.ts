@@ -4,6 +4,7 @@ import { readCheckpoint } from './checkpoint.ts';
 import { commitmentFrom, commitmentIn } from './entry-commitment.ts';
 import type { ProofBundle } from './ledger.schema.ts';
 import { isConsistent, leafHash, rootFromInclusion, rootOfPerfect, rootOfSubtrees, subtreesOf } from './log-tree.ts';
+import { mirrorLog } from './mirror-log.ts';
 import { isSignedBy, makeSigningKey, readSigningKey, readVerifierKey } from './signed-note.ts';
 import { tileNumberPath } from './tile-path.ts';
 
@@ -113,6 +114,16 @@ describe('the log', () => {
     expect(tile).toEqual(Buffer.concat(entries.slice(256, 512).map((entry) => leafHash(entry))));
     const above = Buffer.from(await (await application.fetch('/log/tile/1/000.p/2')).arrayBuffer());
     expect(above.subarray(32)).toEqual(rootOfPerfect(tile));
+  });
+
+  test('is found right by who mirrors it from outside', async () => {
+    const { size } = await whenSigned();
+    const read = async (path: string) => Buffer.from(await (await fetch(`${application.url}${path}`)).arrayBuffer());
+
+    const report = await mirrorLog({ read, keys: [readSigningKey(signingKey)!.verifier], accounts: [] });
+
+    expect(report).toMatchObject({ isSigned: true, origin: 'example.com/log' });
+    expect(report.size).toBeGreaterThanOrEqual(size);
   });
 
   test('proves that it only grows', async () => {

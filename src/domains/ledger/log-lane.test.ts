@@ -7,11 +7,12 @@ import { openDatabase, withTransaction, type Database } from '#platform/database
 import { makeId } from '#platform/ids.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
 import { beginTransaction } from '../../testing/deduplication.ts';
-import { entryOf } from './entry-commitment.ts';
+import { commitmentFrom, entryOf } from './entry-commitment.ts';
 import { makeLedgerWork } from './ledger-work.ts';
 import { leafHash, rootOfPerfect, rootOfSubtrees, subtreesOf } from './log-tree.ts';
 import { readRoot } from './log-tiles.ts';
-import { findCheckpoint, findCommitments, readLogState } from './log.store.ts';
+import { findCheckpoint, findCommitments, findProvenEvent, readLogState } from './log.store.ts';
+import { discloseEvent } from './logged-event.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
 import { makeSigningKey, readSigningKey } from './signed-note.ts';
@@ -154,6 +155,27 @@ describe('the lane of the log', () => {
 
     expect(await loggedIds()).toEqual([...early, ...lateEvents.map(({ eventId }) => eventId)]);
   });
+
+  test.each([String.raw`{"text":"\ud800"}`, `{"deep":${'['.repeat(3000)}${']'.repeat(3000)}}`])(
+    'is not stopped by a payload without a canonical form',
+    async (payload) => {
+      const [odd] = await tell(2);
+      await database.pool.query('update events set payload = $2 where event_id = $1', [odd, payload]);
+
+      await sequenceAll();
+
+      expect(await loggedIds()).toContain(odd);
+      const [row] = (
+        await database.pool.query<{ commitment: Buffer; seed: Buffer }>(
+          'select commitment, seed from log_entries where event_id = $1',
+          [odd],
+        )
+      ).rows;
+      const proven = await findProvenEvent(database.pool, workspaceId, odd!);
+      const { fields, salt } = discloseEvent(proven!, row!.seed);
+      expect(commitmentFrom(fields, Buffer.from(salt, 'hex'))).toBe(row!.commitment.toString('hex'));
+    },
+  );
 
   test('passes over events that are no more', async () => {
     const [gone, ...left] = await tell(3);

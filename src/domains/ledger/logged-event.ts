@@ -1,10 +1,32 @@
 import { formatDfid } from '#domains/items/index.ts';
 import { parseJson } from '#platform/json/parse-json.ts';
-import type { EntryFields } from './entry-commitment.ts';
+import { commitmentTo, disclose, type EntryFields, type EntrySeed } from './entry-commitment.ts';
 import type { LoggedEventRow } from './log.store.ts';
 
-/** What the log commits to of an event, the same whenever it is read. */
-export function fieldsOfEvent(row: LoggedEventRow): EntryFields {
+/** The commitment to an event, the same whenever it is read. */
+export function commitToEvent(row: LoggedEventRow, seed: EntrySeed): Buffer {
+  return withReadablePayload(row, (fields) => commitmentTo(fields, seed));
+}
+
+/** All that shows what was committed to of an event. */
+export function discloseEvent(row: LoggedEventRow, seed: EntrySeed): ReturnType<typeof disclose> {
+  return withReadablePayload(row, (fields) => {
+    // Fails as the commitment did, for fields that were not committed to as they are.
+    commitmentTo(fields, seed);
+    return disclose(fields, seed);
+  });
+}
+
+/** A payload without a canonical form, which nothing lets in, must not stop the log: its text stands for it then. */
+function withReadablePayload<Result>(row: LoggedEventRow, use: (fields: EntryFields) => Result): Result {
+  try {
+    return use(fieldsOfEvent(row, row.payload === '{}' ? {} : parseJson(row.payload)));
+  } catch {
+    return use(fieldsOfEvent(row, row.payload));
+  }
+}
+
+function fieldsOfEvent(row: LoggedEventRow, payload: unknown): EntryFields {
   return {
     dfid: formatDfid({
       valueChain: row.value_chain,
@@ -17,7 +39,7 @@ export function fieldsOfEvent(row: LoggedEventRow): EntryFields {
     kind: 'event',
     occurred_at: row.occurred_at,
     participant: row.workspace_id,
-    payload: row.payload === '{}' ? {} : parseJson(row.payload),
+    payload,
     recorded_at: row.recorded_at,
     visibility: row.visibility,
   };

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
-import { commitmentTo, entryOf, seedBytes } from './entry-commitment.ts';
+import { entryOf, seedBytes } from './entry-commitment.ts';
 import { leafHash } from './log-tree.ts';
 import { TileBuilder } from './log-tiles.ts';
 import {
@@ -14,7 +14,7 @@ import {
   type LoggedEventRow,
   type NewLogEntry,
 } from './log.store.ts';
-import { fieldsOfEvent } from './logged-event.ts';
+import { commitToEvent } from './logged-event.ts';
 
 /** What one transaction takes in: so many steps, each of so many events and bytes of payload at most. */
 export interface SequencingLimits {
@@ -70,6 +70,6 @@ function entriesOf(events: readonly LoggedEventRow[], size: number): NewLogEntry
   const seeds = randomBytes(seedBytes * events.length);
   return events.map((event, at) => {
     const seed = seeds.subarray(at * seedBytes, (at + 1) * seedBytes);
-    return { index: size + at, event, commitment: commitmentTo(fieldsOfEvent(event), seed), seed };
+    return { index: size + at, event, commitment: commitToEvent(event, seed), seed };
   });
 }

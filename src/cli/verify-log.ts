@@ -1,0 +1,57 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { LogFault, mirrorLog, readCheckpoint, type LogReader } from '#domains/ledger/index.ts';
+import { trustOf, type TrustOptions } from './trust.ts';
+
+export interface VerifyLogOptions extends TrustOptions {
+  readonly state?: string;
+}
+
+const timeoutMs = 30_000;
+const answerBytesMax = 16_777_216;
+
+/**
+ * Mirrors a log by its public address, checks it, and says what was found in words.
+ * @throws Error for keys, files or answers that cannot be read, LogFault for what does not fit.
+ */
+export async function verifyLog(url: string, options: VerifyLogOptions): Promise<string> {
+  const { state } = options;
+  const seen = state !== undefined && existsSync(state) ? readCheckpoint(readFileSync(state, 'utf8')) : undefined;
+  if (state !== undefined && existsSync(state) && !seen) throw new Error(`${state} holds no checkpoint`);
+  const { keys, accounts } = trustOf(options);
+  const isTerminal = process.stderr.isTTY;
+  const report = await mirrorLog({
+    read: readerOf(url),
+    keys,
+    accounts,
+    seen,
+    onProgress: (done, total) => {
+      if (isTerminal) process.stderr.write(`\r${done} of ${total} entries${done === total ? '\n' : ''}`);
+    },
+  });
+  if (state !== undefined) {
+    writeFileSync(`${state}.new`, report.note);
+    renameSync(`${state}.new`, state);
+  }
+  return [
+    `${report.size} entries of ${report.origin} lead to its newest checkpoint.`,
+    report.isSigned ? 'A trusted key signed it.' : 'No key was given; who signed it is not authenticated.',
+    `${report.anchors} anchored checkpoints are of the same log; ${report.trustedAnchors} of them by a trusted account. Whether the ledger has their transactions was not checked.`,
+    ...(seen ? [`It begins with the ${seen.size} entries that were seen before.`] : []),
+  ].join('\n');
+}
+
+function readerOf(url: string): LogReader {
+  const base = new URL(url).href.replace(/\/$/, '');
+  return async (path) => {
+    const response = await fetch(`${base}${path}`, { signal: AbortSignal.timeout(timeoutMs) });
+    if (response.status !== 200) throw new LogFault(`${path} answered ${response.status}`);
+    const chunks: Uint8Array[] = [];
+    let size = 0;
+    for await (const chunk of response.body ?? []) {
+      size += chunk.length;
+      if (size > answerBytesMax) throw new LogFault(`${path} answered too much`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  };
+}
