@@ -8,7 +8,7 @@ import { readCheckpoint } from './checkpoint.ts';
 import { entryOf } from './entry-commitment.ts';
 import type { ProofBundle } from './ledger.schema.ts';
 import { consistencyRanges, inclusionRanges } from './log-tree.ts';
-import { readRangeHashes, readRoot, readTile, tileWidth } from './log-tiles.ts';
+import { readRangeHashes, readRoot, readTile, TileCache, tileWidth, type TileSource } from './log-tiles.ts';
 import {
   findCheckpoint,
   findCommitments,
@@ -36,16 +36,21 @@ interface Tree {
   readonly note: string | null;
 }
 
+/** 4 MiB at most. */
+const cachedTilesMax = 512;
+
 export type LedgerService = ReturnType<typeof makeLedgerService>;
 
 /** Shows the log to everybody, and to a workspace the proofs of what it was told. */
 export function makeLedgerService({ database: { pool }, items, verifierKey }: LedgerServiceOptions) {
+  const tiles: TileSource = { queryable: pool, cache: new TileCache(cachedTilesMax) };
+
   /** The tree that proofs are about: the newest that is signed, else all that is committed. */
   const readTree = async (): Promise<Tree> => {
     const checkpoint = await findCheckpoint(pool);
     if (checkpoint) return { size: checkpoint.size, root: checkpoint.root, note: checkpoint.note };
     const { size } = await readLogState(pool);
-    return { size, root: await readRoot(pool, size), note: null };
+    return { size, root: await readRoot(tiles, size), note: null };
   };
 
   /** Each proof is about the smallest anchored checkpoint that covers the entry, else about the newest that is signed. */
@@ -58,7 +63,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
     const bundles = new Map<ProvenEventRow, ProofBundle>();
     for (const [size, together] of Map.groupBy(rows, (row) => treeOf(row).size)) {
       const paths = together.map(({ index }) => inclusionRanges(index, size));
-      const hashes = await readRangeHashes(pool, paths.flat(), size);
+      const hashes = await readRangeHashes(tiles, paths.flat(), size);
       let at = 0;
       together.forEach((row, place) => {
         const inclusion = hashes.slice(at, (at += paths[place]!.length));
@@ -115,7 +120,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
       const begin = number * tileWidth;
       const available = Math.floor(size / (level === 'entries' ? 1 : tileWidth ** level));
       if (begin + width > available) return undefined;
-      if (level !== 'entries') return readTile(pool, { level, number }, (begin + width) * tileWidth ** level);
+      if (level !== 'entries') return readTile(tiles, { level, number }, (begin + width) * tileWidth ** level);
       return Buffer.concat((await findCommitments(pool, begin, begin + width)).map((each) => entryWithLength(each)));
     },
 
@@ -125,12 +130,12 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
       const end = to ?? (await findCheckpoint(pool))?.size ?? size;
       if (from > end || end > size)
         throw new Problem('not_found', `the log has ${size} entries, and from is at most to`);
-      const proof = await readRangeHashes(pool, consistencyRanges(from, end), end);
+      const proof = await readRangeHashes(tiles, consistencyRanges(from, end), end);
       return {
         from,
         to: end,
-        from_root: (await readRoot(pool, from)).toString('base64'),
-        to_root: (await readRoot(pool, end)).toString('base64'),
+        from_root: (await readRoot(tiles, from)).toString('base64'),
+        to_root: (await readRoot(tiles, end)).toString('base64'),
         proof: proof.map((hash) => hash.toString('base64')),
       };
     },

@@ -10,7 +10,7 @@ import { beginTransaction } from '../../testing/deduplication.ts';
 import { commitmentFrom, entryOf } from './entry-commitment.ts';
 import { makeLedgerWork } from './ledger-work.ts';
 import { leafHash, rootOfPerfect, rootOfSubtrees, subtreesOf } from './log-tree.ts';
-import { readRoot } from './log-tiles.ts';
+import { readRoot, TileCache } from './log-tiles.ts';
 import { findCheckpoint, findCommitments, findProvenEvent, readLogState } from './log.store.ts';
 import { discloseEvent } from './logged-event.ts';
 import { sequenceEvents } from './sequence-events.ts';
@@ -94,7 +94,7 @@ describe('the lane of the log', () => {
       expect(await loggedIds()).toEqual(told);
       const { size } = await readLogState(database.pool);
       expect(size).toBe(told.length);
-      expect(await readRoot(database.pool, size)).toEqual(await rootOfAllEntries());
+      expect(await readRoot({ queryable: database.pool }, size)).toEqual(await rootOfAllEntries());
       const { rows } = await database.pool.query('select * from event_feed');
       expect(rows).toEqual([]);
     },
@@ -129,7 +129,19 @@ describe('the lane of the log', () => {
       { level: 0, tiles: 257 },
       { level: 1, tiles: 1 },
     ]);
-    expect(await readRoot(database.pool, 66_000)).toEqual(await rootOfAllEntries());
+    expect(await readRoot({ queryable: database.pool }, 66_000)).toEqual(await rootOfAllEntries());
+  });
+
+  test('has the same root from tiles that were read before', async () => {
+    const source = { queryable: database.pool, cache: new TileCache(3) };
+    for (const count of [1, 255, 300, 700]) {
+      await tell(count);
+      await sequenceAll();
+      const { size } = await readLogState(database.pool);
+      const root = await rootOfAllEntries();
+      expect(await readRoot(source, size)).toEqual(root);
+      expect(await readRoot(source, size)).toEqual(root);
+    }
   });
 
   test('is one, however many processes are at it', async () => {
@@ -139,7 +151,7 @@ describe('the lane of the log', () => {
     await sequenceAll();
 
     expect((await loggedIds()).toSorted()).toEqual(told.toSorted());
-    expect(await readRoot(database.pool, 2000)).toEqual(await rootOfAllEntries());
+    expect(await readRoot({ queryable: database.pool }, 2000)).toEqual(await rootOfAllEntries());
   });
 
   test('takes in nothing that is not committed, and leaves nothing out that is committed late', async () => {

@@ -28,27 +28,57 @@ function hashesOfLevel(level: number, size: number): number {
   return Math.floor(size / tileWidth ** level);
 }
 
+/** Where tiles are read: from Postgres, and from those that were read before, which never change. */
+export interface TileSource {
+  readonly queryable: Queryable;
+  readonly cache?: TileCache;
+}
+
+/** The tiles that were asked for last. */
+export class TileCache {
+  readonly #tiles = new Map<string, Buffer>();
+  readonly #tilesMax: number;
+
+  /** @param tilesMax each has 8 KiB at most. */
+  constructor(tilesMax: number) {
+    this.#tilesMax = tilesMax;
+  }
+
+  get(name: string): Buffer | undefined {
+    const tile = this.#tiles.get(name);
+    if (!tile) return undefined;
+    this.#tiles.delete(name);
+    this.#tiles.set(name, tile);
+    return tile;
+  }
+
+  set(name: string, tile: Buffer): void {
+    this.#tiles.set(name, tile);
+    if (this.#tiles.size > this.#tilesMax) this.#tiles.delete(this.#tiles.keys().next().value!);
+  }
+}
+
 /** The hashes of one tile in a tree of `size` entries, fewer than 256 if it is not full; none if it has not begun. */
-export async function readTile(queryable: Queryable, place: TilePlace, size: number): Promise<Buffer> {
-  const tiles = await readTiles(queryable, [place], size);
+export async function readTile(source: TileSource, place: TilePlace, size: number): Promise<Buffer> {
+  const tiles = await readTiles(source, [place], size);
   return tiles.get(nameOf(place)) ?? Buffer.alloc(0);
 }
 
 /** The hashes of ranges in a tree of `size` entries, with one look at all tiles that they need. */
 export async function readRangeHashes(
-  queryable: Queryable,
+  source: TileSource,
   ranges: readonly LeafRange[],
   size: number,
 ): Promise<Buffer[]> {
   const subtrees = ranges.map(subtreesOf);
   const places = subtrees.flat().map((subtree) => placeOf(subtree).tile);
-  const tiles = await readTiles(queryable, places, size);
+  const tiles = await readTiles(source, places, size);
   return subtrees.map((parts) => rootOfSubtrees(parts.map((subtree) => subtreeHash(subtree, tiles))));
 }
 
 /** The root of a tree of `size` entries. */
-export async function readRoot(queryable: Queryable, size: number): Promise<Buffer> {
-  const [root] = await readRangeHashes(queryable, [[0, size]], size);
+export async function readRoot(source: TileSource, size: number): Promise<Buffer> {
+  const [root] = await readRangeHashes(source, [[0, size]], size);
   return root!;
 }
 
@@ -77,16 +107,32 @@ function nameOf({ level, number }: TilePlace): string {
 }
 
 async function readTiles(
-  queryable: Queryable,
+  { queryable, cache }: TileSource,
   places: readonly TilePlace[],
   size: number,
 ): Promise<ReadonlyMap<string, Buffer>> {
-  const wanted = [...new Map(places.map((place) => [nameOf(place), place])).values()];
-  const isFull = ({ level, number }: TilePlace) => (number + 1) * tileWidth <= hashesOfLevel(level, size);
+  const wanted = new Map(places.map((place) => [nameOf(place), { place, width: widthOf(place, size) }]));
+  // What is in a tile of some width never changes.
+  const cached = ({ place, width }: { place: TilePlace; width: number }) => `${nameOf(place)}.${width}`;
   const tiles = new Map<string, Buffer>();
-  for (const tile of await findTiles(queryable, wanted.filter(isFull))) tiles.set(nameOf(tile), tile.hashes);
-  for (const place of wanted) if (!isFull(place)) tiles.set(nameOf(place), await readOpenTile(queryable, place, size));
+  const missing = [...wanted.values()].filter((each) => {
+    const known = cache?.get(cached(each));
+    if (known) tiles.set(nameOf(each.place), known);
+    return !known;
+  });
+  const keep = (place: TilePlace, width: number, hashes: Buffer) => {
+    tiles.set(nameOf(place), hashes);
+    if (hashes.length === width * hashBytes) cache?.set(cached({ place, width }), hashes);
+  };
+  const full = missing.filter(({ width }) => width === tileWidth).map(({ place }) => place);
+  for (const tile of await findTiles(queryable, full)) keep(tile, tileWidth, tile.hashes);
+  for (const { place, width } of missing)
+    if (width < tileWidth) keep(place, width, await readOpenTile(queryable, place, size));
   return tiles;
+}
+
+function widthOf({ level, number }: TilePlace, size: number): number {
+  return Math.min(Math.max(hashesOfLevel(level, size) - number * tileWidth, 0), tileWidth);
 }
 
 /** The hashes of a tile that is not full. */

@@ -38,7 +38,7 @@ export function signCheckpoint(pool: pg.Pool, signing: CheckpointSigning): Promi
     await writeRefusal(client, reason ?? null);
     if (reason !== undefined) return undefined;
     if (known?.size === size) return size;
-    const checkpoint = { origin: signing.origin, size, root: await readRoot(client, size) };
+    const checkpoint = { origin: signing.origin, size, root: await readRoot({ queryable: client }, size) };
     const note = signNote(checkpointBody(checkpoint), signing.signer);
     // The lane alone waits for the file, and what it waits for is one page on a local disk. First outside: what is kept there alone is a beginning of this log, whatever becomes of the transaction.
     await keepOutside(signing, note);
@@ -58,7 +58,7 @@ async function findDivergence(
     if (each.origin !== undefined && each.origin !== origin)
       return `the checkpoint that is kept is of ${each.origin}, and this log is ${origin}`;
     if (each.size > size) return `${each.size} entries were signed, and the log has ${size}: it was restored`;
-    if (!(await readRoot(client, each.size)).equals(each.root))
+    if (!(await readRoot({ queryable: client }, each.size)).equals(each.root))
       return `the first ${each.size} entries are not those that were signed: it is another log`;
   }
   return undefined;
