@@ -144,7 +144,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
     async proveItem(workspaceId: string, dfid: string, page: { limit: number; cursor?: string | undefined }) {
       const tree = await readTree();
       const { itemNumbers, dfid: current } = await items.membersOf(workspaceId, dfid);
-      const before = Number(decodeCursor(page.cursor, 'number') ?? Number.MAX_SAFE_INTEGER);
+      const before = decodeCursor(page.cursor, 'uuid');
       const rows = await findProvenEvents(pool, workspaceId, itemNumbers, {
         size: tree.size,
         before,
@@ -153,7 +153,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
       return {
         dfid: current,
         proofs: await prove(rows, tree),
-        next_cursor: rows.length === page.limit ? encodeCursor(String(rows.at(-1)!.index)) : null,
+        next_cursor: rows.length === page.limit ? encodeCursor(rows.at(-1)!.event_id) : null,
         state: await describe(rows.length > 0),
       };
     },
@@ -173,7 +173,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
     async proveLatest(workspaceId: string, dfid: string): Promise<ProofBundle> {
       const tree = await readTree();
       const { itemNumbers } = await items.membersOf(workspaceId, dfid);
-      const page = { size: tree.size, before: Number.MAX_SAFE_INTEGER, limit: 1 };
+      const page = { size: tree.size, before: undefined, limit: 1 };
       const rows = await findProvenEvents(pool, workspaceId, itemNumbers, page);
       if (rows.length === 0) throw notLogged();
       return (await prove(rows, tree))[0]!;

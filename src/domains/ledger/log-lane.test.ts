@@ -242,6 +242,23 @@ describe('a checkpoint', () => {
     expect((await readLogState(database.pool)).refusal).toBeNull();
   });
 
+  test('is refused to another key than the one that signed before', async () => {
+    await tell(1);
+    await sequenceAll();
+    await signCheckpoint(database.pool, signing);
+    await tell(1);
+    await sequenceAll();
+    const other = {
+      ...signing,
+      signer: readSigningKey(makeSigningKey('example.com/log'))!,
+      lastCheckpointFile: undefined,
+    };
+
+    expect(await signCheckpoint(database.pool, other)).toBeUndefined();
+    expect((await readLogState(database.pool)).refusal).toContain('another key');
+    expect(await signCheckpoint(database.pool, signing)).toBe(2);
+  });
+
   test('is not made without a key, and the log grows all the same', async () => {
     await tell(5);
     const work = makeLedgerWork({ pool: database.pool, signing: undefined, anchoring: undefined });

@@ -21,9 +21,10 @@ export interface LoggedEventRow {
 
 const timeText = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
+const eventColumns = `event_type, ${timeText('occurred_at')} as occurred_at, ${timeText('events.created_at')} as recorded_at, visibility,
+  payload::text as payload`;
 /** Columns of `LoggedEventRow` but the ids and the item number. */
-const loggedColumns = `event_type, ${timeText('occurred_at')} as occurred_at, ${timeText('events.created_at')} as recorded_at, visibility,
-  payload::text as payload, value_chain, country, year`;
+const loggedColumns = `${eventColumns}, value_chain, country, year`;
 
 /**
  * Takes the log for this transaction, and gives its size. Undefined when another transaction has it, or when there is nothing
@@ -248,24 +249,36 @@ export interface ProvenEventRow extends LoggedEventRow {
   seed: Buffer | null;
 }
 
-const provenText = `select log_entries.index, log_entries.commitment, log_entries.seed, log_entries.workspace_id, log_entries.event_id,
-    log_entries.item_number, ${loggedColumns}
-  from events join log_entries on log_entries.event_id = events.event_id and log_entries.workspace_id = events.workspace_id
-  join items on items.item_number = log_entries.item_number`;
+const provenColumns = `log_entries.index, log_entries.commitment, log_entries.seed, log_entries.workspace_id, log_entries.event_id,
+    log_entries.item_number`;
+const logOfEvents =
+  'log_entries on log_entries.event_id = events.event_id and log_entries.workspace_id = events.workspace_id';
 
-/** What is logged of items for a workspace, the newest first, in the tree of `size` entries. */
+/**
+ * What is logged of items for a workspace, the newest events first, in the tree of `size` entries. Costs as much as it gives,
+ * however many events the items have.
+ * @param page `before`: only events with smaller ids.
+ */
 export async function findProvenEvents(
   queryable: Queryable,
   workspaceId: string,
   itemNumbers: readonly number[],
-  { size, before, limit }: { size: number; before: number; limit: number },
+  { size, before, limit }: { size: number; before: string | undefined; limit: number },
 ): Promise<ProvenEventRow[]> {
   const { rows } = await queryable.query<ProvenEventRow>({
     name: 'find_proven_events',
-    text: `${provenText}
-           where events.item_number = any($1::int8[]) and events.workspace_id = $2 and log_entries.index < least($3::int8, $4::int8)
-           order by log_entries.index desc limit $5::int4`,
-    values: [int8Array(itemNumbers), workspaceId, size, before, limit],
+    text: `select proven.*, value_chain, country, year
+           from unnest($1::int8[]) as members (item_number)
+           cross join lateral (
+             select ${provenColumns}, ${eventColumns}
+             from events join ${logOfEvents}
+             where events.item_number = members.item_number and events.workspace_id = $2 and log_entries.index < $3
+               and ($4::uuid is null or events.event_id < $4)
+             order by events.event_id desc limit $5::int4
+           ) as proven
+           join items on items.item_number = proven.item_number
+           order by proven.event_id desc limit $5::int4`,
+    values: [int8Array(itemNumbers), workspaceId, size, before ?? null, limit],
   });
   return rows;
 }
@@ -278,7 +291,9 @@ export async function findProvenEvent(
 ): Promise<ProvenEventRow | undefined> {
   const { rows } = await queryable.query<ProvenEventRow>({
     name: 'find_proven_event',
-    text: `${provenText} where events.workspace_id = $1 and events.event_id = $2`,
+    text: `select ${provenColumns}, ${loggedColumns} from events join ${logOfEvents}
+           join items on items.item_number = log_entries.item_number
+           where events.workspace_id = $1 and events.event_id = $2`,
     values: [workspaceId, eventId],
   });
   return rows[0];

@@ -26,8 +26,10 @@ export function signCheckpoint(pool: pg.Pool, signing: CheckpointSigning): Promi
     if (size === undefined) return undefined;
     const known = await findCheckpoint(client);
     const outside = readKept(signing);
-    const reason =
-      typeof outside === 'string'
+    const isOfOtherKey = known && !isOfKey(known.note, signing.signer);
+    const reason = isOfOtherKey
+      ? 'another key signed the log before, and a log that changes its key unsaid is none'
+      : typeof outside === 'string'
         ? outside
         : await findDivergence(
             client,
@@ -74,10 +76,14 @@ function readKept({ lastCheckpointFile, signer }: CheckpointSigning): Checkpoint
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     return `${lastCheckpointFile} cannot be read`;
   }
-  const checkpoint = readCheckpoint(text);
-  return checkpoint && isSignedBy(checkpoint.note, signer.verifier) === true
-    ? checkpoint
+  return isOfKey(text, signer)
+    ? readCheckpoint(text)
     : `${lastCheckpointFile} holds no checkpoint that the signing key signed`;
+}
+
+function isOfKey(note: string, { verifier }: NoteSigner): boolean {
+  const checkpoint = readCheckpoint(note);
+  return checkpoint !== undefined && isSignedBy(checkpoint.note, verifier) === true;
 }
 
 async function keepOutside({ lastCheckpointFile }: CheckpointSigning, note: string): Promise<void> {
