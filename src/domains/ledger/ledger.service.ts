@@ -1,5 +1,5 @@
 import { Problem } from '#platform/errors.ts';
-import type { Database } from '#platform/database.ts';
+import { withTransaction, type Database } from '#platform/database.ts';
 import { isUuid } from '#platform/ids.ts';
 import { decodeCursor, encodeCursor } from '#platform/page.ts';
 import type { ItemsService } from '#domains/items/index.ts';
@@ -144,12 +144,8 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
     async proveItem(workspaceId: string, dfid: string, page: { limit: number; cursor?: string | undefined }) {
       const tree = await readTree();
       const { itemNumbers, dfid: current } = await items.membersOf(workspaceId, dfid);
-      const before = decodeCursor(page.cursor, 'uuid');
-      const rows = await findProvenEvents(pool, workspaceId, itemNumbers, {
-        size: tree.size,
-        before,
-        limit: page.limit,
-      });
+      const wanted = { size: tree.size, before: decodeCursor(page.cursor, 'uuid'), limit: page.limit };
+      const rows = await withTransaction(pool, (client) => findProvenEvents(client, workspaceId, itemNumbers, wanted));
       return {
         dfid: current,
         proofs: await prove(rows, tree),
@@ -174,7 +170,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
       const tree = await readTree();
       const { itemNumbers } = await items.membersOf(workspaceId, dfid);
       const page = { size: tree.size, before: undefined, limit: 1 };
-      const rows = await findProvenEvents(pool, workspaceId, itemNumbers, page);
+      const rows = await withTransaction(pool, (client) => findProvenEvents(client, workspaceId, itemNumbers, page));
       if (rows.length === 0) throw notLogged();
       return (await prove(rows, tree))[0]!;
     },

@@ -1,3 +1,4 @@
+import type pg from 'pg';
 import { byteaArray, int2Array, int8Array, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { ValueChain } from '#domains/items/index.ts';
@@ -257,23 +258,30 @@ const logOfEvents =
 /**
  * What is logged of items for a workspace, the newest events first, in the tree of `size` entries. Costs as much as it gives,
  * however many events the items have.
+ * @param client in a transaction, whose other statements must not need to sort much.
  * @param page `before`: only events with smaller ids.
  */
 export async function findProvenEvents(
-  queryable: Queryable,
+  client: pg.ClientBase,
   workspaceId: string,
   itemNumbers: readonly number[],
   { size, before, limit }: { size: number; before: string | undefined; limit: number },
 ): Promise<ProvenEventRow[]> {
-  const { rows } = await queryable.query<ProvenEventRow>({
+  // The planner takes the events of any item for few, reads them all and sorts them; the index has them in their order.
+  await client.query(`select set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)`);
+  const { rows } = await client.query<ProvenEventRow>({
     name: 'find_proven_events',
     text: `select proven.*, value_chain, country, year
            from unnest($1::int8[]) as members (item_number)
            cross join lateral (
              select ${provenColumns}, ${eventColumns}
-             from events join ${logOfEvents}
+             from events
+             -- one lookup for each event, newest first, whatever the planner takes their number for
+             cross join lateral (
+               select * from log_entries where log_entries.event_id = events.event_id and log_entries.workspace_id = events.workspace_id offset 0
+             ) as log_entries
              where events.item_number = members.item_number and events.workspace_id = $2 and log_entries.index < $3
-               and ($4::uuid is null or events.event_id < $4)
+               and events.event_id < coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
              order by events.event_id desc limit $5::int4
            ) as proven
            join items on items.item_number = proven.item_number
