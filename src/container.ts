@@ -1,6 +1,6 @@
 import type { Config } from './config.ts';
 import type { Verdict } from '#domains/items/index.ts';
-import { makeStellarRpc, readSigningKey, type Anchoring, type CheckpointSigning } from '#domains/ledger/index.ts';
+import { readSigningKey, type CheckpointSigning } from '#domains/ledger/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { flushLogPeriodically, makeLogger, type Logger } from '#platform/logger.ts';
 import { makeMetrics, type Metrics } from '#platform/metrics.ts';
@@ -29,32 +29,6 @@ export function readCheckpointSigning(config: Config): CheckpointSigning | undef
       lastCheckpointFile: config.LOG_CHECKPOINT_FILE,
     }
   );
-}
-
-const knownNetworks = {
-  testnet: { passphrase: 'Test SDF Network ; September 2015', rpcUrls: ['https://soroban-testnet.stellar.org'] },
-  mainnet: { passphrase: 'Public Global Stellar Network ; September 2015', rpcUrls: [] },
-} as const;
-/** For one call of an RPC endpoint, of which several may be asked in turn. */
-const rpcTimeoutMs = 10_000;
-
-/** Where checkpoints are anchored; undefined where they are not to be, and a text that says why they cannot be. */
-export function readAnchoring(config: Config): Anchoring | string | undefined {
-  if (config.STELLAR_NETWORK === 'none') return undefined;
-  const known = config.STELLAR_NETWORK === 'custom' ? undefined : knownNetworks[config.STELLAR_NETWORK];
-  const networkPassphrase = known?.passphrase ?? config.STELLAR_NETWORK_PASSPHRASE;
-  const urls = config.STELLAR_RPC_URLS ?? known?.rpcUrls ?? [];
-  if (config.STELLAR_SECRET_KEY === undefined) return 'STELLAR_SECRET_KEY is not set';
-  if (networkPassphrase === undefined) return 'STELLAR_NETWORK_PASSPHRASE is not set';
-  if (urls.length === 0) return 'STELLAR_RPC_URLS is not set';
-  return {
-    rpc: makeStellarRpc({ urls, timeoutMs: rpcTimeoutMs }),
-    networkPassphrase,
-    secretKey: config.STELLAR_SECRET_KEY,
-    maxFeeStroops: config.STELLAR_MAX_FEE_STROOPS,
-    minEntries: config.ANCHOR_MIN_ENTRIES,
-    intervalMs: config.ANCHOR_INTERVAL_MS,
-  };
 }
 
 /** Counts records whose transaction was committed, by what became of them. */

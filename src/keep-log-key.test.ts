@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { readSigningKey } from '#domains/ledger/index.ts';
 import { keepLogKey } from './keep-log-key.ts';
 
+const unset = { LOG_CHECKPOINT_FILE: undefined, LOG_SIGNING_KEY: undefined };
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'defarm-key-'));
@@ -12,11 +13,11 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 test('an embedded installation makes one key, which only its owner can read, also when it starts twice at once', async () => {
-  const starts = await Promise.all([keepLogKey(folder, {}), keepLogKey(folder, {})]);
+  const starts = await Promise.all([keepLogKey(folder, unset), keepLogKey(folder, unset)]);
   const path = join(folder, 'log-signing-key');
   const key = readFileSync(path, 'utf8').trim();
 
-  await keepLogKey(folder, {});
+  await keepLogKey(folder, unset);
 
   expect(starts.map((settings) => settings['LOG_SIGNING_KEY_FILE'])).toEqual([path, path]);
   expect(readFileSync(path, 'utf8').trim()).toBe(key);
@@ -25,7 +26,7 @@ test('an embedded installation makes one key, which only its owner can read, als
 });
 
 test('a key that is given is the one that signs', async () => {
-  expect(await keepLogKey(folder, { LOG_SIGNING_KEY: 'given' })).toEqual({
+  expect(await keepLogKey(folder, { ...unset, LOG_SIGNING_KEY: 'given' })).toEqual({
     LOG_CHECKPOINT_FILE: join(folder, 'log-checkpoint'),
   });
 });

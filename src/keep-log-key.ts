@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { link, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Config } from './config.ts';
 import { makeSigningKey } from '#domains/ledger/index.ts';
 
 /**
  * The settings that make an embedded installation sign its log: with a key of its own, which is made at the first start and
  * which only its owner can read, and with the last checkpoint kept beside the database. What is set already stays.
  */
-export async function keepLogKey(directory: string, environment: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
-  const checkpointFile = environment['LOG_CHECKPOINT_FILE'] || join(directory, 'log-checkpoint');
-  const settings = { LOG_CHECKPOINT_FILE: checkpointFile };
-  if (environment['LOG_SIGNING_KEY'] || environment['LOG_SIGNING_KEY_FILE']) return settings;
+export async function keepLogKey(
+  directory: string,
+  config: Pick<Config, 'LOG_CHECKPOINT_FILE' | 'LOG_SIGNING_KEY'>,
+): Promise<Record<string, string>> {
+  const settings = { LOG_CHECKPOINT_FILE: config.LOG_CHECKPOINT_FILE ?? join(directory, 'log-checkpoint') };
+  if (config.LOG_SIGNING_KEY !== undefined) return settings;
   const path = join(directory, 'log-signing-key');
   await writeOnce(path, () => makeSigningKey(`defarm.local/${randomBytes(8).toString('hex')}`));
   return { ...settings, LOG_SIGNING_KEY_FILE: path };

@@ -311,7 +311,7 @@ async function start(installation: Installation, directory: string): Promise<voi
   for (const line of await prepareDatabase(config, databaseUrl)) say(line);
   const isEmbedded = config.DATABASE_URL === undefined;
   if (isEmbedded) await keepCredentials(databaseUrl, directory, baseUrl);
-  const logSettings = isEmbedded ? await keepLogKey(directory, process.env) : {};
+  const logSettings = isEmbedded ? await keepLogKey(directory, config) : {};
   if (installation.signal.aborted) return;
   for (const line of lines) {
     installation.run(line, { ...process.env, ...logSettings, DATABASE_URL: databaseUrl, PORT: String(port) });

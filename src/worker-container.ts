@@ -1,7 +1,7 @@
 import type { Config } from './config.ts';
-import { countRecords, makeEssentials, readAnchoring, readCheckpointSigning } from './container.ts';
+import { countRecords, makeEssentials, readCheckpointSigning } from './container.ts';
 import { makeSuggestionsWork, makeTypeRegistryLoader } from '#domains/items/index.ts';
-import { makeLedgerWork } from '#domains/ledger/index.ts';
+import { makeLedgerWork, makeStellarRpc, stellarNetworks, type Anchoring } from '#domains/ledger/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
 
 /** As long as a statement may take: longer than transactions that write events do, and clocks differ. */
@@ -36,6 +36,28 @@ export function makeWorker(config: Config, databaseUrl: string) {
       await reception.close();
       await essentials.close();
     },
+  };
+}
+
+/** For one call of an RPC endpoint, of which several may be asked in turn. */
+const rpcTimeoutMs = 10_000;
+
+/** Where checkpoints are anchored; undefined where they are not to be, and a text that says why they cannot be. */
+function readAnchoring(config: Config): Anchoring | string | undefined {
+  if (config.STELLAR_NETWORK === 'none') return undefined;
+  const known = config.STELLAR_NETWORK === 'custom' ? undefined : stellarNetworks[config.STELLAR_NETWORK];
+  const networkPassphrase = known?.passphrase ?? config.STELLAR_NETWORK_PASSPHRASE;
+  const urls = config.STELLAR_RPC_URLS ?? known?.rpcUrls ?? [];
+  if (config.STELLAR_SECRET_KEY === undefined) return 'STELLAR_SECRET_KEY is not set';
+  if (networkPassphrase === undefined) return 'STELLAR_NETWORK_PASSPHRASE is not set';
+  if (urls.length === 0) return 'STELLAR_RPC_URLS is not set';
+  return {
+    rpc: makeStellarRpc({ urls, timeoutMs: rpcTimeoutMs }),
+    networkPassphrase,
+    secretKey: config.STELLAR_SECRET_KEY,
+    maxFeeStroops: config.STELLAR_MAX_FEE_STROOPS,
+    minEntries: config.ANCHOR_MIN_ENTRIES,
+    intervalMs: config.ANCHOR_INTERVAL_MS,
   };
 }
 

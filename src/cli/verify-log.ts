@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { LogFault, mirrorLog, readCheckpoint, type LogReader } from '#domains/ledger/index.ts';
+import { readResponse } from '#platform/read-response.ts';
 import { trustOf, type TrustOptions } from './trust.ts';
 
 export interface VerifyLogOptions extends TrustOptions {
@@ -45,13 +46,6 @@ function readerOf(url: string): LogReader {
   return async (path) => {
     const response = await fetch(`${base}${path}`, { signal: AbortSignal.timeout(timeoutMs) });
     if (response.status !== 200) throw new LogFault(`${path} answered ${response.status}`);
-    const chunks: Uint8Array[] = [];
-    let size = 0;
-    for await (const chunk of response.body ?? []) {
-      size += chunk.length;
-      if (size > answerBytesMax) throw new LogFault(`${path} answered too much`);
-      chunks.push(chunk);
-    }
-    return Buffer.concat(chunks);
+    return readResponse(response, answerBytesMax);
   };
 }

@@ -42,11 +42,6 @@ export interface OpenAnchorRow {
   last_fee_stroops: number | null;
 }
 
-const openAnchorText = `select anchors.anchor_id, note, count(attempts.attempt)::int4 as attempts,
-    (array_agg(attempts.fee_stroops order by attempts.attempt desc))[1] as last_fee_stroops
-  from log_anchors as anchors left join log_anchor_attempts as attempts using (anchor_id)
-  where anchors.network_passphrase = $1 and confirmed_attempt is null group by anchors.anchor_id`;
-
 /** The checkpoint that is to be anchored and is not yet, if there is one. */
 export async function findOpenAnchor(
   queryable: Queryable,
@@ -54,7 +49,11 @@ export async function findOpenAnchor(
 ): Promise<OpenAnchorRow | undefined> {
   const { rows } = await queryable.query<OpenAnchorRow>({
     name: 'find_open_anchor',
-    text: `${openAnchorText} order by anchors.size limit 1`,
+    text: `select anchors.anchor_id, note, count(attempts.attempt)::int4 as attempts,
+                  (array_agg(attempts.fee_stroops order by attempts.attempt desc))[1] as last_fee_stroops
+           from log_anchors as anchors left join log_anchor_attempts as attempts using (anchor_id)
+           where anchors.network_passphrase = $1 and confirmed_attempt is null
+           group by anchors.anchor_id order by anchors.size limit 1`,
     values: [networkPassphrase],
   });
   return rows[0];

@@ -28,8 +28,7 @@ const eventColumns = `event_type, ${timeText('occurred_at')} as occurred_at, ${t
 const loggedColumns = `${eventColumns}, value_chain, country, year`;
 
 /**
- * Takes the log for this transaction, and gives its size. Undefined when another transaction has it, or when there is nothing
- * to do with it.
+ * Takes the log for this transaction, and gives its size. Undefined when another transaction has it.
  */
 export async function lockLog(queryable: Queryable): Promise<number | undefined> {
   const { rows } = await queryable.query<{ size: number }>({
@@ -252,9 +251,6 @@ export interface ProvenEventRow extends LoggedEventRow {
 
 const provenColumns = `log_entries.index, log_entries.commitment, log_entries.seed, log_entries.workspace_id, log_entries.event_id,
     log_entries.item_number`;
-const logOfEvents =
-  'log_entries on log_entries.event_id = events.event_id and log_entries.workspace_id = events.workspace_id';
-
 /**
  * What is logged of items for a workspace, the newest events first, in the tree of `size` entries. Costs as much as it gives,
  * however many events the items have.
@@ -299,9 +295,9 @@ export async function findProvenEvent(
 ): Promise<ProvenEventRow | undefined> {
   const { rows } = await queryable.query<ProvenEventRow>({
     name: 'find_proven_event',
-    text: `select ${provenColumns}, ${loggedColumns} from events join ${logOfEvents}
+    text: `select ${provenColumns}, ${loggedColumns} from events join log_entries using (event_id, workspace_id)
            join items on items.item_number = log_entries.item_number
-           where events.workspace_id = $1 and events.event_id = $2`,
+           where workspace_id = $1 and event_id = $2`,
     values: [workspaceId, eventId],
   });
   return rows[0];

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { readCheckpoint, type Checkpoint } from './checkpoint.ts';
 import { commitmentIn } from './entry-commitment.ts';
-import { emptyRoot, leafHash, nodeHash, sha256 } from './log-tree.ts';
+import { leafHash, nodeHash, rootOfSubtrees, sha256 } from './log-tree.ts';
 import { tileWidth } from './log-tiles.ts';
 import { isSignedBy, type NoteVerifier } from './signed-note.ts';
 import { tileNumberPath } from './tile-path.ts';
@@ -56,8 +56,7 @@ class GrowingTree {
   }
 
   root(): Buffer {
-    const roots = this.#subtrees.map(({ root }) => root);
-    return roots.length === 0 ? emptyRoot : roots.reduceRight((right, left) => nodeHash(left, right));
+    return rootOfSubtrees(this.#subtrees.map(({ root }) => root));
   }
 }
 

@@ -42,7 +42,8 @@ export function signCheckpoint(pool: pg.Pool, signing: CheckpointSigning): Promi
     if (known?.size === size) return size;
     const checkpoint = { origin: signing.origin, size, root: await readRoot({ queryable: client }, size) };
     const note = signNote(checkpointBody(checkpoint), signing.signer);
-    // The lane alone waits for the file, and what it waits for is one page on a local disk. First outside: what is kept there alone is a beginning of this log, whatever becomes of the transaction.
+    // First outside: what is kept there alone is a beginning of this log, whatever becomes of the transaction. Nobody but
+    // the lane waits meanwhile, and what it waits for is one page on a local disk.
     await keepOutside(signing, note);
     await writeCheckpoint(client, { ...checkpoint, note });
     return size;

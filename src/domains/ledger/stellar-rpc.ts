@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { readResponse } from '#platform/read-response.ts';
 
 /** What is known of a transaction, and of the ledgers that the answer is about. Times are seconds since the Unix epoch. */
 export interface TransactionState {
@@ -135,20 +136,12 @@ async function callOne(url: string, method: string, params: object | undefined, 
     await response.body?.cancel();
     throw new Error(`answered ${response.status}`);
   }
-  const answer = JSON.parse(await readText(response)) as { result?: unknown; error?: { message?: string } };
+  const answer = JSON.parse((await readResponse(response, answerBytesMax)).toString('utf8')) as {
+    result?: unknown;
+    error?: { message?: string };
+  };
   if (answer.error !== undefined) throw new Error(`answered ${answer.error.message ?? 'an error'}`);
   return answer.result;
-}
-
-async function readText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > answerBytesMax) throw new Error('gave an answer that is too large');
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString('utf8');
 }
 
 function messageOf(error: unknown): string {
