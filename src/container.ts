@@ -19,16 +19,16 @@ export interface Essentials {
   close(): Promise<void>;
 }
 
-/** What signs the log; undefined without a key. */
-export function readCheckpointSigning(config: Config): CheckpointSigning | undefined {
-  const signer = config.LOG_SIGNING_KEY === undefined ? undefined : readSigningKey(config.LOG_SIGNING_KEY);
-  return (
-    signer && {
-      signer,
-      origin: config.LOG_ORIGIN ?? signer.verifier.name,
-      lastCheckpointFile: config.LOG_CHECKPOINT_FILE,
-    }
-  );
+/** What signs the log; undefined without a key, and a text for one that is none. */
+export function readCheckpointSigning(config: Config): CheckpointSigning | string | undefined {
+  if (config.LOG_SIGNING_KEY === undefined) return undefined;
+  const signer = readSigningKey(config.LOG_SIGNING_KEY);
+  if (!signer) return 'LOG_SIGNING_KEY is no signing key';
+  return {
+    signer,
+    origin: config.LOG_ORIGIN ?? signer.verifier.name,
+    lastCheckpointFile: config.LOG_CHECKPOINT_FILE,
+  };
 }
 
 /** Counts records whose transaction was committed, by what became of them. */

@@ -155,6 +155,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     minimumBytesPerSecond: config.BODY_MINIMUM_BYTES_PER_SECOND,
     graceMs: config.BODY_GRACE_MS,
   });
+  const signing = readCheckpointSigning(config);
   const version = { version: packageDescription.version, commit: config.GIT_COMMIT, node: process.version };
   const routes = [
     ...operationsRoutes({
@@ -181,7 +182,11 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...ledgerRoutes(
-      makeLedgerService({ database, items, verifierKey: readCheckpointSigning(config)?.signer.verifier.text }),
+      makeLedgerService({
+        database,
+        items,
+        verifierKey: typeof signing === 'object' ? signing.signer.verifier.text : undefined,
+      }),
     ),
     ...itemHistoryRoutes(makeItemHistory({ database })),
     ...bulkIngestionRoutes(bulk),

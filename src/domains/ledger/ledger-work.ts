@@ -3,14 +3,14 @@ import type { QueueWork } from '#platform/queue/definition.ts';
 import { anchorNext, type Anchoring } from './anchor-checkpoints.ts';
 import { anchoringQueue } from './anchoring.jobs.ts';
 import { isAnchorDue, writeAnchorRefusal } from './anchors.store.ts';
-import { findCheckpoint, hasFeed, readLogState } from './log.store.ts';
+import { findCheckpoint, hasFeed, readLogState, writeRefusal } from './log.store.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
 
 interface LedgerWorkOptions {
   pool: pg.Pool;
-  /** Undefined without a signing key: then entries are made, and nothing is signed. */
-  signing: CheckpointSigning | undefined;
+  /** Undefined without a signing key, a text for one that is none: then entries are made, and nothing is signed. */
+  signing: CheckpointSigning | string | undefined;
   /** Undefined where checkpoints are not to be anchored; a text says why they cannot be. */
   anchoring: Anchoring | string | undefined;
 }
@@ -22,6 +22,10 @@ const transactionsMax = 4;
 
 /** Makes the work behind the queue `anchoring`: one lane, which any worker process may take over at any moment. */
 export function makeLedgerWork({ pool, signing, anchoring }: LedgerWorkOptions): QueueWork<object> {
+  /** Until the settings of this process are told, which may not be those of the one before. */
+  let isNew = true;
+  let isAnchoring = false;
+
   const work = async () => {
     let [entries, transactions] = [0, 0];
     for (let hasMore = true; hasMore && transactions < transactionsMax; transactions += 1) {
@@ -29,25 +33,44 @@ export function makeLedgerWork({ pool, signing, anchoring }: LedgerWorkOptions):
       entries += step?.entries ?? 0;
       hasMore = step?.hasMore ?? false;
     }
-    const signedSize = signing && (await signCheckpoint(pool, signing));
-    if (typeof anchoring !== 'object') await writeAnchorRefusal(pool, anchoring ?? null, 0);
-    const anchored = typeof anchoring === 'object' ? await anchorNext(pool, anchoring) : undefined;
+    if (isNew) await saySettings();
+    const signedSize = typeof signing === 'object' ? await signCheckpoint(pool, signing) : undefined;
+    const anchored = await anchorIfDue();
     return { entries, signed_size: signedSize ?? null, ...(anchored === undefined ? {} : { anchored }) };
   };
 
+  const saySettings = async () => {
+    isNew = false;
+    if (typeof signing === 'string') await writeRefusal(pool, signing);
+    await writeAnchorRefusal(pool, typeof anchoring === 'string' ? anchoring : null, 0);
+  };
+
+  /** One job of this process asks the network, which may take long; the others go on with the log meanwhile. */
+  const anchorIfDue = async () => {
+    if (typeof anchoring !== 'object' || isAnchoring || !(await isAnchorDue(pool, anchoring))) return undefined;
+    isAnchoring = true;
+    try {
+      return await anchorNext(pool, anchoring);
+    } finally {
+      isAnchoring = false;
+    }
+  };
+
   const isSigned = async () => {
-    if (!signing) return true;
+    if (typeof signing !== 'object') return true;
     const { size, refusal } = await readLogState(pool);
     return refusal !== null || (await findCheckpoint(pool))?.size === size;
   };
 
-  const isAnchoringDue = async () => typeof anchoring === 'object' && isAnchorDue(pool, anchoring);
+  const isAnchoringDue = async () =>
+    typeof anchoring === 'object' && !isAnchoring && (await isAnchorDue(pool, anchoring));
 
   return {
     queue: anchoringQueue,
-    concurrency: 1,
+    concurrency: 2,
     process: work,
-    findOverdue: async () => ((await hasFeed(pool)) || !(await isSigned()) || (await isAnchoringDue()) ? [{}] : []),
+    findOverdue: async () =>
+      isNew || (await hasFeed(pool)) || !(await isSigned()) || (await isAnchoringDue()) ? [{}] : [],
     workDirectly: async () => (await work()).entries > 0,
   };
 }

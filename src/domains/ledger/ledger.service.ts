@@ -224,11 +224,13 @@ function notLogged(): Problem {
 
 function signatureInWords(signedSize: number | undefined, { refusal }: LogStateRow): string {
   if (refusal !== null) return `Nothing is signed: ${refusal}.`;
-  return signedSize === undefined ? 'No checkpoint is signed.' : `The first ${signedSize} entries are signed.`;
+  return signedSize === undefined
+    ? 'No checkpoint is signed; LOG_SIGNING_KEY is what signs.'
+    : `Entries that are signed: the first ${signedSize}.`;
 }
 
 function anchorInWords(anchor: ConfirmedAnchorRow | undefined, { anchor_refusal: refusal }: LogStateRow): string {
   const why = refusal === null ? '' : ` Nothing is anchored at the moment: ${refusal}.`;
   if (!anchor) return `Checkpoints are not anchored on a public ledger.${why}`;
-  return `The first ${anchor.size} are anchored on ${networkInWords(anchor.network_passphrase)}.${why}`;
+  return `Anchored: the first ${anchor.size}, on ${networkInWords(anchor.network_passphrase)}.${why}`;
 }

@@ -1,3 +1,4 @@
+import { Keypair } from '@stellar/stellar-sdk/base';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -37,8 +38,12 @@ beforeEach(async () => {
     signer: readSigningKey(makeSigningKey('example.com/log'))!,
     lastCheckpointFile: join(folder, 'checkpoint'),
   };
-  await database.pool.query('truncate events, event_feed, log_entries, log_tiles, log_checkpoints');
-  await database.pool.query('update log_state set size = 0, refusal = null');
+  await database.pool.query(
+    'truncate events, event_feed, log_entries, log_tiles, log_checkpoints, log_anchors, log_anchor_attempts',
+  );
+  await database.pool.query(
+    'update log_state set size = 0, refusal = null, anchor_refusal = null, anchor_due_at = now()',
+  );
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 afterAll(async () => {
@@ -257,6 +262,53 @@ describe('a checkpoint', () => {
     expect(await signCheckpoint(database.pool, other)).toBeUndefined();
     expect((await readLogState(database.pool)).refusal).toContain('another key');
     expect(await signCheckpoint(database.pool, signing)).toBe(2);
+  });
+
+  test('is not held up by a ledger that does not answer', async () => {
+    await tell(1);
+    const { promise: answer, resolve: answerAtLast } = Promise.withResolvers<never>();
+    const rpc = {
+      findTransaction: () => answer,
+      readAccount: () => answer,
+      readFeeStroops: () => answer,
+      send: () => answer,
+    };
+    const work = makeLedgerWork({
+      pool: database.pool,
+      signing,
+      anchoring: {
+        rpc,
+        networkPassphrase: 'ours',
+        secretKey: Keypair.random().secret(),
+        maxFeeStroops: 1000,
+        minEntries: 1,
+        intervalMs: 0,
+      },
+    });
+    const first = work.process({});
+    await expect.poll(async () => (await findCheckpoint(database.pool))?.size).toBe(1);
+    await expect.poll(() => work.findOverdue(1)).toEqual([]);
+    await tell(2);
+
+    expect(await work.process({})).toEqual({ entries: 2, signed_size: 3 });
+    answerAtLast(undefined as never);
+    await first.catch(() => {});
+  });
+
+  test('is not made with a key that is none, and the log says why', async () => {
+    await tell(1);
+    const work = makeLedgerWork({
+      pool: database.pool,
+      signing: 'LOG_SIGNING_KEY is no signing key',
+      anchoring: 'STELLAR_SECRET_KEY is not set',
+    });
+
+    expect(await work.process({})).toEqual({ entries: 1, signed_size: null });
+
+    expect(await readLogState(database.pool)).toMatchObject({
+      refusal: 'LOG_SIGNING_KEY is no signing key',
+      anchor_refusal: 'STELLAR_SECRET_KEY is not set',
+    });
   });
 
   test('is not made without a key, and the log grows all the same', async () => {
