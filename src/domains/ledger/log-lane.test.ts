@@ -8,9 +8,10 @@ import { openDatabase, withTransaction, type Database } from '#platform/database
 import { makeId } from '#platform/ids.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
 import { beginTransaction } from '../../testing/deduplication.ts';
+import { treeHash } from '../../testing/tree-hash.ts';
 import { commitmentFrom, entryOf } from './entry-commitment.ts';
 import { makeLedgerWork } from './ledger-work.ts';
-import { leafHash, rootOfPerfect, rootOfSubtrees, subtreesOf } from './log-tree.ts';
+import { leafHash } from './log-tree.ts';
 import { readRoot, TileCache } from './log-tiles.ts';
 import { findCheckpoint, findCommitments, findProvenEvent, readLogState } from './log.store.ts';
 import { discloseEvent } from './logged-event.ts';
@@ -81,11 +82,7 @@ async function rootOfAllEntries(): Promise<Buffer> {
   const { size } = await readLogState(database.pool);
   const leaves = (await findCommitments(database.pool, 0, size)).map((each) => leafHash(entryOf(each)));
   expect(leaves).toHaveLength(size);
-  return rootOfSubtrees(
-    subtreesOf([0, size]).map(({ level, index }) =>
-      rootOfPerfect(Buffer.concat(leaves.slice(index * 2 ** level, (index + 1) * 2 ** level))),
-    ),
-  );
+  return treeHash(leaves);
 }
 
 describe('the lane of the log', () => {

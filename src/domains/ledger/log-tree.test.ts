@@ -1,12 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { treeHash } from '../../testing/tree-hash.ts';
 import {
   consistencyRanges,
-  emptyRoot,
   inclusionRanges,
   isConsistent,
   leafHash,
-  nodeHash,
   rootFromInclusion,
   rootOfPerfect,
   rootOfSubtrees,
@@ -15,15 +14,6 @@ import {
 } from './log-tree.ts';
 
 const leaves = Array.from({ length: 300 }, (_, at) => leafHash(Buffer.from(`entry ${at}`)));
-
-/** MTH of RFC 9162, 2.1.1, as it is written there. */
-function treeHash(hashes: readonly Buffer[]): Buffer {
-  if (hashes.length === 0) return emptyRoot;
-  if (hashes.length === 1) return hashes[0]!;
-  let split = 1;
-  while (split * 2 < hashes.length) split *= 2;
-  return nodeHash(treeHash(hashes.slice(0, split)), treeHash(hashes.slice(split)));
-}
 
 /** The hash of a range as a server makes it, from complete subtrees. */
 const rangeHash = (range: LeafRange) =>

@@ -1,9 +1,10 @@
 import { Keypair } from '@stellar/stellar-sdk/base';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { treeHash } from '../../testing/tree-hash.ts';
 import { checkpointBody, readCheckpoint } from './checkpoint.ts';
 import { entryOf } from './entry-commitment.ts';
-import { leafHash, rootOfPerfect, rootOfSubtrees, sha256, subtreesOf } from './log-tree.ts';
+import { leafHash, sha256 } from './log-tree.ts';
 import { mirrorLog, type LogReader, type MirrorOptions } from './mirror-log.ts';
 import { makeSigningKey, readSigningKey, signNote } from './signed-note.ts';
 import { buildAnchorEnvelope } from './stellar-xdr.ts';
@@ -15,12 +16,7 @@ const account = Keypair.random();
 const entries = Array.from({ length: 700 }, () => entryOf(randomBytes(32)));
 
 function noteOf(size: number, log = entries): string {
-  const leaves = log.slice(0, size).map((entry) => leafHash(entry));
-  const root = rootOfSubtrees(
-    subtreesOf([0, size]).map(({ level, index }) =>
-      rootOfPerfect(Buffer.concat(leaves.slice(index * 2 ** level, (index + 1) * 2 ** level))),
-    ),
-  );
+  const root = treeHash(log.slice(0, size).map((entry) => leafHash(entry)));
   return signNote(checkpointBody({ origin, size, root }), signer);
 }
 

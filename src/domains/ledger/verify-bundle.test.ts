@@ -2,18 +2,11 @@ import { Keypair } from '@stellar/stellar-sdk/base';
 import fc from 'fast-check';
 import { randomBytes } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
+import { treeHash } from '../../testing/tree-hash.ts';
 import { checkpointBody } from './checkpoint.ts';
 import { commitmentTo, disclose, entryOf } from './entry-commitment.ts';
 import type { ProofBundle } from './ledger.schema.ts';
-import {
-  inclusionRanges,
-  leafHash,
-  rootOfPerfect,
-  rootOfSubtrees,
-  sha256,
-  subtreesOf,
-  type LeafRange,
-} from './log-tree.ts';
+import { inclusionRanges, leafHash, sha256, type LeafRange } from './log-tree.ts';
 import { makeSigningKey, readSigningKey, signNote } from './signed-note.ts';
 import { buildAnchorEnvelope } from './stellar-xdr.ts';
 import type { TransactionState } from './stellar-rpc.ts';
@@ -31,12 +24,7 @@ function makeBundle(
   const seed = randomBytes(32);
   const entry = entryOf(commitmentTo(fields, seed));
   const leaves = Array.from({ length: size }, (_, at) => leafHash(at === index ? entry : randomBytes(8)));
-  const rangeHash = (range: LeafRange) =>
-    rootOfSubtrees(
-      subtreesOf(range).map(({ level, index: at }) =>
-        rootOfPerfect(Buffer.concat(leaves.slice(at * 2 ** level, (at + 1) * 2 ** level))),
-      ),
-    );
+  const rangeHash = ([begin, end]: LeafRange) => treeHash(leaves.slice(begin, end));
   const root = rangeHash([0, size]);
   const bundle: ProofBundle = {
     format: 'defarm-proof-v1',
