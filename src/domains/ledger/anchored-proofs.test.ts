@@ -54,12 +54,9 @@ test('what is told of an item is anchored by the workers, and its proof holds by
     identifiers,
   });
 
-  let bundle: ProofBundle | undefined;
-  while (!bundle?.anchor) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const found = await ask<ProofBundle | { status: number }>(`/api/items/${item.dfid}/proof`);
-    bundle = 'format' in found ? found : undefined;
-  }
+  const readProof = () => ask<ProofBundle>(`/api/items/${item.dfid}/proof`);
+  await expect.poll(async () => (await readProof()).anchor ?? null, { timeout: 20_000 }).not.toBeNull();
+  const bundle = await readProof();
 
   const key = readVerifierKey((await (await application.fetch('/log/key')).text()).trim())!;
   const { authenticated, steps } = await verifyBundle(JSON.stringify(bundle), {
@@ -72,7 +69,7 @@ test('what is told of an item is anchored by the workers, and its proof holds by
     steps: [],
   });
   const { anchors } = await ask<{ anchors: { checkpoint: string; hash: string }[] }>('/log/anchors');
-  expect(anchors.at(-1)).toMatchObject({ checkpoint: bundle.checkpoint, hash: bundle.anchor.hash });
+  expect(anchors.at(-1)).toMatchObject({ checkpoint: bundle.checkpoint, hash: bundle.anchor!.hash });
   const { state } = await ask<{ state: string }>('/api/log');
   expect(state).toContain('no proof in public');
   expect(state).not.toContain('at the moment');

@@ -47,14 +47,13 @@ async function send(record: object, key = ownKey): Promise<string> {
 
 /** Waits until all that was told is in the signed log, and gives its checkpoint. */
 async function whenSigned() {
-  const { pool } = application.database;
-  for (;;) {
-    const { rows } = await pool.query<{ is_done: boolean }>(
+  const isDone = async () => {
+    const { rows } = await application.database.pool.query<{ is_done: boolean }>(
       `select not exists (select from event_feed) and exists (select from log_checkpoints join log_state using (size)) as is_done`,
     );
-    if (rows[0]!.is_done) break;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+    return rows[0]!.is_done;
+  };
+  await expect.poll(isDone, { timeout: 20_000, interval: 20 }).toBe(true);
   return readCheckpoint(await (await application.fetch('/log/checkpoint')).text())!;
 }
 
