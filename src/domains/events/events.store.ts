@@ -280,6 +280,8 @@ export interface EventFilter {
   itemNumbers?: readonly number[] | undefined;
   /** True for events of items, false for those of conflicts. */
   isAboutItems?: boolean | undefined;
+  /** A condition on `events` that a later domain knows. */
+  isWanted?: Knex.Raw | undefined;
 }
 
 interface PagePosition {
@@ -313,6 +315,7 @@ export async function listEvents(
   if (filter.itemNumbers !== undefined) void matching.whereIn('item_number', [...filter.itemNumbers]);
   if (filter.isAboutItems === true) void matching.whereNotNull('item_number');
   if (filter.isAboutItems === false) void matching.whereNull('item_number');
+  if (filter.isWanted !== undefined) void matching.andWhere(filter.isWanted);
   const counted = await knex.count<{ count: number }[]>('*').from(
     matching
       .clone()

@@ -23,6 +23,7 @@ import {
 } from './deduplication.store.ts';
 import { evidenceHash } from './evidence.ts';
 import { refusedEntry, type GoodRecord, type IncomingRecord, type ItemRows, type Verdict } from './item-rows.ts';
+import { insertNamedCircuits } from './named-circuits.store.ts';
 import { groupBySharedKeys, planResolution, type PlannedItem, type ResolutionPlan } from './resolution-plan.ts';
 
 /** What became of records, and the writes that are still on their way. */
@@ -62,6 +63,10 @@ export async function absorbRecords(
   });
   const absorption = new Absorption(client, context, verdicts, records);
   absorption.writes.add(insertEntries(client, context.workspaceId, refused));
+  const named = good.flatMap(({ incoming: { entryId: sourceId }, record: { circuitId } }) =>
+    circuitId === null ? [] : { sourceId, circuitId },
+  );
+  absorption.writes.add(insertNamedCircuits(client, context.workspaceId, named));
   return absorb(absorption, good);
 }
 

@@ -13,6 +13,7 @@ import type { ChangeableStatus } from './items.schema.ts';
 import { showEvent } from './items.service.ts';
 import { identifierReplaced } from './identifier-replacement.ts';
 import { judgeEvents, type JudgedEvent } from './judge-record.ts';
+import { findCircuitsOfSources, insertNamedCircuits } from './named-circuits.store.ts';
 import { endsItem } from './record-times.ts';
 import { lifeOfStored } from './stored-record.ts';
 import type { RecordFault, SubmittedEvent } from './submitted-record.ts';
@@ -68,7 +69,7 @@ export function makeItemChanges({ database, loadTypes }: ItemChangesOptions) {
      */
     async recordEvent(
       change: ItemChange,
-      event: SubmittedEvent,
+      { circuitId, ...event }: SubmittedEvent & { circuitId: string | null },
       idempotency: IdempotencyClaim | undefined,
     ): Promise<KeptAnswer> {
       const types = await loadTypes();
@@ -77,8 +78,12 @@ export function makeItemChanges({ database, loadTypes }: ItemChangesOptions) {
         const judged = judgeEvent(event, change.workspaceId, item, types);
         const known = await findSameEvent(client, change.workspaceId, item.item_number, judged);
         const eventId = known ?? (await writeEvent(client, change.workspaceId, item, judged, event.pointer));
+        if (circuitId !== null && known === undefined)
+          await insertNamedCircuits(client, change.workspaceId, [{ sourceId: eventId, circuitId }]);
         const row = await readEventOfItem(client, change.workspaceId, eventId);
-        const body = { ...showEvent(row, row), is_duplicate: known !== undefined };
+        const circuits = await findCircuitsOfSources(client, change.workspaceId, [eventId, row.entry_id ?? eventId]);
+        const namedCircuit = circuits.get(eventId) ?? circuits.get(row.entry_id ?? eventId);
+        const body = { ...showEvent(row, row, namedCircuit), is_duplicate: known !== undefined };
         const answer = known
           ? { status: 200, body }
           : { status: 201, headers: { location: `/api/events/${eventId}` }, body };

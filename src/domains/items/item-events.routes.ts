@@ -32,16 +32,16 @@ export function eventRoutes(items: ItemsService, changes: ItemChanges): Route[] 
           circuit_id: circuitId,
           user_id: userId,
         } = request.query;
-        // All events tell of items or conflicts, are complete, and belong to no circuit or user.
+        // All events tell of items or conflicts, are complete, and belong to no user.
         const matchesNothing =
           (sourceType !== undefined && sourceType !== 'item' && sourceType !== 'conflict') ||
           (status !== undefined && status !== 'completed') ||
-          circuitId !== undefined ||
           userId !== undefined;
         const filter = {
           workspaceId: principalOf(request).workspaceId,
           eventType,
           item: itemId ?? dfid,
+          circuitId,
           isAboutItems: sourceType === undefined ? undefined : sourceType === 'item',
           matchesNothing,
         };
@@ -79,6 +79,7 @@ export function eventRoutes(items: ItemsService, changes: ItemChanges): Route[] 
           payload,
           visibility,
           event_key: eventKey,
+          circuit_id: circuitId,
         } = request.body;
         return changes.recordEvent(
           { workspaceId, changedBy, idOrDfid: readItemName(request.body), headers: {} },
@@ -89,6 +90,7 @@ export function eventRoutes(items: ItemsService, changes: ItemChanges): Route[] 
             payload,
             visibility: visibility ?? undefined,
             eventKey: eventKey ?? undefined,
+            circuitId: circuitId?.toLowerCase() ?? null,
           },
           request.idempotency,
         );

@@ -38,16 +38,11 @@ export function itemRoutes(items: ItemsService, changes: ItemChanges): Route[] {
           circuit_id: circuitId,
           ...filter
         } = request.query;
-        // No item is in a circuit yet.
-        if (circuitId !== undefined)
-          return {
-            status: 200,
-            body: listBody('items', { rows: [], total: 0, nextPosition: undefined }, (item) => item),
-          };
         const found = await items.list(
           {
             workspaceId: principalOf(request).workspaceId,
             identifierType,
+            circuitId,
             ...filter,
             valueChain: valueChain === undefined ? undefined : readValueChain(valueChain),
             country: filter.country?.toUpperCase(),

@@ -30,6 +30,7 @@ export const itemSchema = z
     version: z.number().int(),
     merged_into: z.uuid().nullable(),
     merged_into_dfid: z.string().nullable(),
+    circuit_id: z.uuid().nullable().meta({ description: 'The circuit that your workspace named first for it' }),
     registered_at: z.iso.datetime(),
     last_updated_at: z.iso.datetime(),
     created_at: z.iso.datetime(),

@@ -30,6 +30,7 @@ import {
   type ItemRow,
 } from './items.store.ts';
 import { claimKey } from './judge-record.ts';
+import { findCircuitsOfItems, findCircuitsOfSources, isEventOfCircuit } from './named-circuits.store.ts';
 import { divideEntries, foldProvenance } from './provenance.ts';
 import { overridesOf } from './refold/refold-contents.ts';
 import { findMerges } from './refold/refold.store.ts';
@@ -61,20 +62,33 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
 
   const findOwn = (workspaceId: string, idOrDfid: string) => findOwnItem(knex, workspaceId, idOrDfid);
 
-  const show = async (rows: readonly ItemRow[]) => {
+  const show = async (workspaceId: string, rows: readonly ItemRow[]) => {
     const survivors = await findDfidParts(
       knex,
       rows.flatMap((row) => row.merged_into ?? []),
     );
-    return rows.map((row) => showItem(row, row.merged_into === null ? undefined : survivors.get(row.merged_into)));
+    const circuits = await findCircuitsOfItems(
+      database.pool,
+      workspaceId,
+      rows.map((row) => row.item_number),
+    );
+    return rows.map((row) => {
+      const survivor = row.merged_into === null ? undefined : survivors.get(row.merged_into);
+      return showItem(row, survivor, circuits.get(row.merged_into ?? row.item_number));
+    });
   };
 
-  const showEvents = async (rows: readonly EventRow[]) => {
+  const showEvents = async (workspaceId: string, rows: readonly EventRow[]) => {
     const parts = await findDfidParts(
       knex,
       rows.flatMap((row) => row.item_number ?? []),
     );
-    return rows.map((row) => showEvent(row, row.item_number === null ? undefined : parts.get(row.item_number)));
+    const sources = rows.flatMap((row) => [row.event_id, row.entry_id ?? []]).flat();
+    const circuits = await findCircuitsOfSources(database.pool, workspaceId, sources);
+    return rows.map((row) => {
+      const circuitId = circuits.get(row.event_id) ?? circuits.get(row.entry_id ?? '');
+      return showEvent(row, row.item_number === null ? undefined : parts.get(row.item_number), circuitId);
+    });
   };
 
   /** Items that own or mention an identifier; only those that the workspace itself sent it for are shown. */
@@ -127,7 +141,11 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
           : found.rows.filter((row) => dfidOf(row) === dfid || itemIdOf(row.item_number) === dfid);
       const last = found.rows.at(-1);
       const nextPosition = found.rows.length === page.limit && last ? String(last.item_number) : undefined;
-      return { rows: await show(rows), total: found.total - (found.rows.length - rows.length), nextPosition };
+      return {
+        rows: await show(filter.workspaceId, rows),
+        total: found.total - (found.rows.length - rows.length),
+        nextPosition,
+      };
     },
 
     async get(workspaceId: string, idOrDfid: string) {
@@ -135,12 +153,12 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       const members = await findMembers(knex, row.item_number);
       const events = await listEventsOfItems(knex, workspaceId, members, detailEventsMax);
       const identifiers = showIdentifiers(row.state);
-      const [item] = await show([row]);
+      const [item] = await show(workspaceId, [row]);
       return {
         item: item!,
         identifiers,
         canonical_identifier: identifiers.find((identifier) => identifier.is_canonical) ?? null,
-        events: await showEvents(events),
+        events: await showEvents(workspaceId, events),
       };
     },
 
@@ -179,6 +197,7 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
         eventType?: string | undefined;
         item?: string | undefined;
         isAboutItems?: boolean | undefined;
+        circuitId?: string | undefined;
         matchesNothing: boolean;
       },
       page: PageRequest,
@@ -188,10 +207,12 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       const itemNumber = filter.item === undefined ? undefined : itemNumberOf(filter.item);
       if (filter.item !== undefined && itemNumber === undefined) return { rows: [], total: 0, nextPosition: undefined };
       const itemNumbers = itemNumber === undefined ? undefined : await findMembers(knex, itemNumber);
-      const found = await listEvents(knex, { ...filter, itemNumbers }, position);
+      const { circuitId } = filter;
+      const isWanted = circuitId === undefined ? undefined : isEventOfCircuit(knex, filter.workspaceId, circuitId);
+      const found = await listEvents(knex, { ...filter, itemNumbers, isWanted }, position);
       const last = found.rows.at(-1);
       const result: Page<ReturnType<typeof showEvent>> = {
-        rows: await showEvents(found.rows),
+        rows: await showEvents(filter.workspaceId, found.rows),
         total: found.total,
         nextPosition: found.rows.length === page.limit && last ? last.event_id : undefined,
       };
@@ -201,7 +222,7 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
     async getEvent(workspaceId: string, eventId: string) {
       const row = isUuid(eventId) ? await findEvent(knex, workspaceId, eventId) : undefined;
       if (!row) throw new Problem('not_found', 'there is no event with this id that you may see');
-      const [event] = await showEvents([row]);
+      const [event] = await showEvents(workspaceId, [row]);
       return event!;
     },
 
@@ -271,7 +292,7 @@ function contestedItems({ error }: EntryRow): number[] {
 }
 
 /** An item as the API shows it to the workspace whose contribution `row` holds. */
-export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
+export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined, circuitId: string | undefined) {
   return {
     id: itemIdOf(row.item_number),
     dfid: dfidOf(row),
@@ -283,6 +304,7 @@ export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined) {
     version: row.version,
     merged_into: row.merged_into === null ? null : itemIdOf(row.merged_into),
     merged_into_dfid: survivor ? dfidOf(survivor) : null,
+    circuit_id: circuitId ?? null,
     registered_at: row.registered_at.toISOString(),
     last_updated_at: row.updated_at.toISOString(),
     created_at: row.registered_at.toISOString(),
@@ -302,7 +324,7 @@ export function showIdentifiers(state: StoredContributionState) {
 }
 
 /** An event as the API shows it, with the DFID of the item that it was sent for. */
-export function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
+export function showEvent(row: EventRow, item: DfidPartsRow | undefined, circuitId: string | undefined) {
   const itemId = row.item_number === null ? null : itemIdOf(row.item_number);
   return {
     id: row.event_id,
@@ -316,7 +338,7 @@ export function showEvent(row: EventRow, item: DfidPartsRow | undefined) {
     is_duplicate: false,
     item_id: itemId,
     dfid: item ? dfidOf(item) : null,
-    circuit_id: null,
+    circuit_id: circuitId ?? null,
     user_id: null,
     metadata: row.entry_id === null ? null : { entry_id: row.entry_id },
     occurred_at: row.occurred_at.toISOString(),

@@ -1,6 +1,7 @@
 import type { Knex } from '#platform/database.ts';
 import { countedAtMost, type Page } from '#platform/page.ts';
 import type { StoredContributionState } from './contribution-state.ts';
+import { isItemOfCircuit } from './named-circuits.store.ts';
 import type { ValueChain } from './value-chain.ts';
 
 export interface ItemRow {
@@ -23,6 +24,7 @@ export interface ItemFilter {
   country?: string | undefined;
   year?: number | undefined;
   status?: string | undefined;
+  circuitId?: string | undefined;
 }
 
 function matchingItems(knex: Knex, filter: ItemFilter): Knex.QueryBuilder {
@@ -38,6 +40,7 @@ function matchingItems(knex: Knex, filter: ItemFilter): Knex.QueryBuilder {
   if (filter.valueChain !== undefined) void query.andWhere('items.value_chain', filter.valueChain);
   if (filter.country !== undefined) void query.andWhere('items.country', filter.country);
   if (filter.year !== undefined) void query.andWhere('items.year', filter.year);
+  if (filter.circuitId !== undefined) void query.andWhere(isItemOfCircuit(knex, filter.workspaceId, filter.circuitId));
   return query;
 }
 

@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import { formatDateTimeMicros, parseDateTimeMicros } from '#platform/clock.ts';
+import { isUuid } from '#platform/ids.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { eventVisibilities, parseEventVisibility, type EventVisibility } from '#domains/events/index.ts';
 import { isCountryCode } from './country.ts';
@@ -17,6 +18,8 @@ export interface RecordDefaults {
   readonly valueChain: ValueChain | null;
   readonly country: string | null;
   readonly year: number | null;
+  /** The circuit that is named for all records. */
+  readonly circuitId?: string | null;
 }
 
 export interface JudgedIdentifier {
@@ -62,6 +65,8 @@ export interface JudgedRecord {
   /** Those of the claims whose validity the record ends. */
   readonly ended: readonly EndedIdentifier[];
   readonly life: LifeTimes;
+  /** The circuit that the sender named for it; nobody checks that it exists. */
+  readonly circuitId: string | null;
 }
 
 export interface JudgingContext {
@@ -112,6 +117,8 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
   if (!year.ok) return year;
   const occurredAt = judgeOccurredAt(record.occurredAt, context);
   if (!occurredAt.ok) return occurredAt;
+  const circuitId = judgeCircuitId(record.circuitId, context);
+  if (!circuitId.ok) return circuitId;
   const replacements = readReplacements(record);
   if (!replacements.ok) return replacements;
   const identifiers = judgeIdentifiers(record, replacements.value, valueChain.value, context);
@@ -143,6 +150,7 @@ export function judgeRecord(record: SubmittedRecord, context: JudgingContext): J
       events: events.value,
       ended: ended.value,
       life: lifeTimesOf(occurredAt.value, events.value, context.nowMicros),
+      circuitId: circuitId.value,
     },
   };
 }
@@ -198,6 +206,14 @@ function judgeOccurredAt(sent: Placed<unknown> | undefined, { nowMicros }: Judgi
   if (micros > nowMicros + fiveMinutesMicros)
     return refuse('invalid_occurred_at', sent.pointer, 'the time lies more than five minutes ahead');
   return { ok: true, value: micros };
+}
+
+function judgeCircuitId(sent: Placed<unknown> | undefined, { defaults }: JudgingContext): Judgement<string | null> {
+  if (!sent) return { ok: true, value: defaults.circuitId ?? null };
+  const circuitId = typeof sent.value === 'string' ? sent.value.toLowerCase() : '';
+  return isUuid(circuitId)
+    ? { ok: true, value: circuitId }
+    : refuse('invalid_member', sent.pointer, 'a circuit is named by its UUID');
 }
 
 /** Judges what a record names, what its events replace after the rest: each old identifier, then the new one. */

@@ -36,6 +36,7 @@ export interface SubmittedRecord {
   readonly country?: Placed<unknown> | undefined;
   readonly year?: Placed<unknown> | undefined;
   readonly occurredAt?: Placed<unknown> | undefined;
+  readonly circuitId?: Placed<unknown> | undefined;
   readonly fields: readonly (readonly [name: string, value: unknown])[];
   /** The member that holds the fields in a JSON record; undefined for formats without one. */
   readonly fieldsMember?: 'metadata' | 'enriched_data';
@@ -106,6 +107,7 @@ export function readJsonRecord(value: unknown): Judgement<SubmittedRecord> {
       country: placed('country'),
       year: placed('year'),
       occurredAt: placed('occurred_at'),
+      circuitId: placed('circuit_id'),
       fields: fields.value,
       fieldsMember: fieldsMemberOf(value),
       events: events.value,

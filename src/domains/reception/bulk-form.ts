@@ -7,6 +7,7 @@ import { readBodyKind, type BodyKind } from './body-format.ts';
 export interface BulkForm {
   readonly bytes: Buffer;
   readonly kind: BodyKind;
+  readonly circuitId: string | null;
 }
 
 const typesOfExtensions: Readonly<Record<string, string>> = {
@@ -36,11 +37,15 @@ export async function readBulkForm({ chunks }: ReceivedBody, contentType: string
   if (file === undefined) throw invalidForm('file', 'the part file is missing; it holds the records');
   if (second !== undefined) throw invalidForm('file', 'the part file stands twice; send one file at a time');
   if (typeof file === 'string') throw invalidForm('file', 'the part file is no file: it has no filename');
-  for (const circuit of form.getAll('circuit_id')) {
-    if (circuit !== '' && !(typeof circuit === 'string' && isUuid(circuit.toLowerCase())))
-      throw invalidForm('circuit_id', 'a circuit is named by its UUID');
-  }
-  return { bytes: Buffer.from(await file.arrayBuffer()), kind: kindOf(file) };
+  return { bytes: Buffer.from(await file.arrayBuffer()), kind: kindOf(file), circuitId: readCircuitId(form) };
+}
+
+function readCircuitId(form: FormData): string | null {
+  const [circuit = '', second] = form.getAll('circuit_id');
+  if (second !== undefined) throw invalidForm('circuit_id', 'the part circuit_id stands twice');
+  if (circuit === '') return null;
+  if (typeof circuit === 'string' && isUuid(circuit.toLowerCase())) return circuit.toLowerCase();
+  throw invalidForm('circuit_id', 'a circuit is named by its UUID');
 }
 
 let lastParsing: Promise<unknown> = Promise.resolve();

@@ -21,7 +21,15 @@ interface BulkQuery {
   value_chain?: string | undefined;
   country?: string | undefined;
   year?: string | undefined;
+  circuit_id?: string | undefined;
   dry_run?: 'true' | 'false' | undefined;
+}
+
+/** A file of records, and what its request says for all of them. */
+interface BulkFile {
+  readonly kind: BodyKind;
+  readonly body: CheckedBody;
+  readonly defaults: SubmissionDefaults;
 }
 
 export type BulkIngestion = ReturnType<typeof makeBulkIngestion>;
@@ -37,25 +45,30 @@ export function makeBulkIngestion({ reads, receipts, preview, loadTypes }: BulkI
     body: await describe(reads, receipt),
   });
 
-  const readFile = async (request: RouteRequest<BulkQuery>): Promise<{ kind: BodyKind; body: CheckedBody }> => {
+  const readFile = async (request: RouteRequest<BulkQuery>): Promise<BulkFile> => {
+    const defaults = readDefaults(request.query);
     const contentType = request.headers['content-type'];
     refuseOtherThanForm(contentType);
-    const { bytes, kind } = await readBulkForm(await request.receiveBody(), contentType!);
-    return { kind, body: await receiveChecked(asRequest(bytes), kind, loadTypes) };
+    const { bytes, kind, circuitId } = await readBulkForm(await request.receiveBody(), contentType!);
+    return {
+      kind,
+      body: await receiveChecked(asRequest(bytes), kind, loadTypes),
+      defaults: { ...defaults, circuitId: circuitId ?? defaults.circuitId },
+    };
   };
 
   /** A function of its own, so that nothing holds the bytes while the request waits. */
-  const keepFile = async (request: RouteRequest<BulkQuery>, defaults: SubmissionDefaults): Promise<string> => {
+  const keepFile = async (request: RouteRequest<BulkQuery>): Promise<string> => {
     const { workspaceId } = principalOf(request);
     const file = await readFile(request);
     const { id: requestId, idempotency } = request;
-    return (await receipts.keep({ workspaceId, requestId, defaults, idempotency, ...file })).receiptId;
+    return (await receipts.keep({ workspaceId, requestId, idempotency, ...file })).receiptId;
   };
 
-  const previewFile = async (request: RouteRequest<BulkQuery>, defaults: SubmissionDefaults) => {
+  const previewFile = async (request: RouteRequest<BulkQuery>) => {
     const startedAt = performance.now();
     const { workspaceId } = principalOf(request);
-    const { kind, body } = await readFile(request);
+    const { kind, body, defaults } = await readFile(request);
     const { isCut, failure, ...told } = await preview({ workspaceId, kind, defaults, bytes: body.chunks[0]! });
     const processingTimeMs = Math.round(performance.now() - startedAt);
     const shown = { ...told, is_cut: isCut, error_message: failure };
@@ -65,9 +78,8 @@ export function makeBulkIngestion({ reads, receipts, preview, loadTypes }: BulkI
   return {
     /** Keeps the file of a form and waits a while for its records; or tells what would become of them. */
     async ingest(request: RouteRequest<BulkQuery>): Promise<RouteResponse> {
-      const defaults = readDefaults(request.query);
-      if (request.query.dry_run === 'true') return previewFile(request, defaults);
-      const receiptId = await keepFile(request, defaults);
+      if (request.query.dry_run === 'true') return previewFile(request);
+      const receiptId = await keepFile(request);
       request.releaseBody();
       return answer(await receipts.waitFor(principalOf(request).workspaceId, receiptId, waitMs));
     },

@@ -67,6 +67,7 @@ export function makeBulkPreview(options: SubmissionOptions & { items: ItemsServi
         default_value_chain: defaults.valueChain,
         default_country: defaults.country,
         default_year: defaults.year,
+        default_circuit_id: defaults.circuitId,
         may_link_items: start.may_link_items,
         quality_rules_version: start.quality_rules_version,
         request_id: null,

@@ -102,6 +102,7 @@ export function judgingContextOf(workspaceId: string, receipt: ReceiptContext, t
       valueChain: receipt.default_value_chain as ValueChain | null,
       country: receipt.default_country,
       year: receipt.default_year,
+      circuitId: receipt.default_circuit_id,
     },
     types,
     nowMicros: receipt.received_at_micros,

@@ -37,6 +37,7 @@ describe('the receipt writer', () => {
       valueChain: null,
       country: null,
       year: null,
+      circuitId: null,
       requestId: 'request-1',
       body: Buffer.from('{}'),
       idempotency: null,

@@ -70,6 +70,7 @@ export const submissionQuery = z.object({
   value_chain: z.string().max(40).optional(),
   country: z.string().max(10).optional(),
   year: z.string().max(10).optional(),
+  circuit_id: z.uuid().optional().meta({ description: 'For records that name no circuit' }),
 });
 
 export const receiptListQuery = z.object({

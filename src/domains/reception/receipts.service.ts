@@ -149,6 +149,7 @@ export function makeReceiptsService({
         value_chain?: string | undefined;
         country?: string | undefined;
         year?: string | undefined;
+        circuit_id?: string | undefined;
       }>,
     ): Promise<RouteResponse> {
       const { workspaceId } = principalOf(request);

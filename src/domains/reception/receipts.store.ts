@@ -21,6 +21,7 @@ export interface NewReceipt {
   readonly valueChain: string | null;
   readonly country: string | null;
   readonly year: number | null;
+  readonly circuitId: string | null;
   readonly requestId: string;
   /** The bytes, when they are few; else null, and they follow in parts. */
   readonly body: Buffer | null;
@@ -43,9 +44,9 @@ export async function insertReceipts(queryable: Queryable, receipts: readonly Ne
     name: 'insert_receipts',
     text: `with incoming as materialized (
              select * from unnest($1::uuid[], $2::uuid[], $3::bytea[], $4::int4[], $5::text[], $6::text[], $7::text[], $8::text[],
-                                  $9::text[], $10::int2[], $11::text[], $12::bytea[], $13::text[], $14::text[], $15::bytea[])
+                                  $9::text[], $10::int2[], $11::text[], $12::bytea[], $13::text[], $14::text[], $15::bytea[], $16::uuid[])
                as row (receipt_id, workspace_id, hash, size_bytes, content_type, format, charset, value_chain, country, year,
-                       request_id, body, operation, key, fingerprint)
+                       request_id, body, operation, key, fingerprint, circuit_id)
            ), kept_keys as (
              insert into idempotency_keys as existing (workspace_id, operation, key, fingerprint, receipt_id, expires_at)
              select workspace_id, operation, key, fingerprint, receipt_id, ${idempotencyExpiry}
@@ -56,8 +57,9 @@ export async function insertReceipts(queryable: Queryable, receipts: readonly Ne
              returning receipt_id
            ), stored as (
              insert into receipts (receipt_id, workspace_id, hash, size_bytes, content_type, format, charset, default_value_chain,
-                                   default_country, default_year, request_id)
-             select receipt_id, workspace_id, hash, size_bytes, content_type, format, charset, value_chain, country, year, request_id
+                                   default_country, default_year, request_id, default_circuit_id)
+             select receipt_id, workspace_id, hash, size_bytes, content_type, format, charset, value_chain, country, year, request_id,
+                    circuit_id
              from incoming where key is null or receipt_id in (select receipt_id from kept_keys)
              on conflict (receipt_id) do nothing
              returning receipt_id, received_at
@@ -83,6 +85,7 @@ export async function insertReceipts(queryable: Queryable, receipts: readonly Ne
       textArray(keys.map((key) => key?.operation ?? null)),
       textArray(keys.map((key) => key?.key ?? null)),
       byteaArray(keys.map((key) => key?.fingerprint ?? null)),
+      uuidArray(receipts.map((receipt) => receipt.circuitId)),
     ],
   });
   if (rows.length === receipts.length) return rows;

@@ -111,6 +111,7 @@ async function submit(workspace: TestWorkspace, records: readonly object[]): Pro
       valueChain: null,
       country: null,
       year: null,
+      circuitId: null,
       requestId: receiptId,
       body,
       idempotency: null,

@@ -108,6 +108,7 @@ export interface SubmissionDefaults {
   readonly valueChain: string | null;
   readonly country: string | null;
   readonly year: number | null;
+  readonly circuitId: string | null;
 }
 
 /** @throws Problem invalid_query naming the parameter. */
@@ -115,6 +116,7 @@ export function readDefaults(query: {
   value_chain?: string | undefined;
   country?: string | undefined;
   year?: string | undefined;
+  circuit_id?: string | undefined;
 }): SubmissionDefaults {
   const valueChain = query.value_chain === undefined ? null : parseValueChain(query.value_chain);
   if (valueChain === undefined)
@@ -128,7 +130,7 @@ export function readDefaults(query: {
   const year = query.year === undefined ? null : /^\d{4}$/.test(query.year) ? Number(query.year) : Number.NaN;
   if (year !== null && !(year >= 1900 && year <= 2100))
     throw invalidQuery('year', 'a year is a whole number from 1900 to 2100');
-  return { valueChain, country, year };
+  return { valueChain, country, year, circuitId: query.circuit_id?.toLowerCase() ?? null };
 }
 
 function invalidQuery(parameter: string, detail: string): Problem {

@@ -328,6 +328,7 @@ export interface ReceiptContext {
   default_value_chain: string | null;
   default_country: string | null;
   default_year: number | null;
+  default_circuit_id: string | null;
   may_link_items: boolean;
   /** 0 when the workspace never had quality rules. */
   quality_rules_version: number;
@@ -342,7 +343,7 @@ export async function findReceiptContexts(
   const { rows } = await queryable.query<ReceiptContext>({
     name: 'find_receipt_contexts',
     text: `select receipt_id, (extract(epoch from received_at) * 1000000)::int8 as received_at_micros, format, charset, csv_layout,
-                  default_value_chain, default_country, default_year, workspaces.may_link_items,
+                  default_value_chain, default_country, default_year, default_circuit_id, workspaces.may_link_items,
                   workspaces.quality_rules_version, request_id
            from receipts join workspaces on workspaces.workspace_id = receipts.workspace_id
            where receipt_id = any($1::uuid[])`,

@@ -14,6 +14,7 @@ import { readOwnItem } from '../item-changes.store.ts';
 import { dfidOf, itemNumberOf } from '../item-names.ts';
 import { showItem } from '../items.service.ts';
 import { claimKey } from '../judge-record.ts';
+import { findCircuitsOfItems } from '../named-circuits.store.ts';
 import { isDerivedFrom } from './item-relationships.store.ts';
 import type { MergeStrategy } from '../refold/refold-contents.ts';
 import { findKeysOfItems, removeSeparations } from '../refold/refold.store.ts';
@@ -271,11 +272,13 @@ async function showDecidedItem(client: pg.ClientBase, workspaceId: string, itemN
     item.merged_into === null
       ? undefined
       : (await readDecidedItems(client, workspaceId, [item.merged_into])).get(item.merged_into);
+  const circuits = await findCircuitsOfItems(client, workspaceId, [itemNumber]);
   const now = new Date();
   const state = { entries: [], identifiers: [], fields: {} };
   return showItem(
     own ?? { ...item, status: 'active', version: 0, state, registered_at: now, updated_at: now },
     survivor,
+    circuits.get(item.merged_into ?? itemNumber),
   );
 }
 

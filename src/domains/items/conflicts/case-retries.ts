@@ -210,6 +210,8 @@ function waitingRecordOf(row: WaitingEntryRow, nowMicros: number): WaitingRecord
     events: eventsOfRecord(waiting.events),
     ended: endedOfRecord(stored),
     life: lifeOfStored(stored),
+    // Kept when the record came.
+    circuitId: null,
   };
   const incoming: IncomingRecord = {
     entryId: row.entry_id,
