@@ -6,7 +6,6 @@ import { decodeCursor, type Page } from '#platform/page.ts';
 import type { RouteResponse } from '#platform/route.ts';
 import { findEvent, listEvents, listEventsOfItems, type EventRow } from '#domains/events/index.ts';
 import { findCasesOfEntries } from './conflicts/conflicts.store.ts';
-import type { StoredContributionState } from './contribution-state.ts';
 import { takeItemNumbers } from './deduplication.store.ts';
 import { formatDfid } from './dfid.ts';
 import { listMergesOfEntries, type EntryMerge, type EntryRow, type ShownEntry } from './entries.store.ts';
@@ -36,6 +35,7 @@ import { overridesOf } from './refold/refold-contents.ts';
 import { findMerges } from './refold/refold.store.ts';
 import type { TypeRegistry } from './type-registry.ts';
 import type { ValueChain } from './value-chain.ts';
+import { showIdentifiers, showMetadata } from './version-content.ts';
 
 interface ItemsServiceOptions {
   database: Database;
@@ -170,6 +170,9 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       return { dfid: dfidOf(parts.get(root)!), itemNumbers: await findMembers(knex, root) };
     },
 
+    /** The number of the item with this name, whether it is part of another one now or not. */
+    ownNumberOf: async (workspaceId: string, idOrDfid: string) => (await findOwn(workspaceId, idOrDfid)).item_number,
+
     async provenance(workspaceId: string, idOrDfid: string) {
       const row = await findOwn(workspaceId, idOrDfid);
       const members = await findMembers(knex, row.item_number);
@@ -300,7 +303,7 @@ export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined, circu
     country: row.country,
     year: row.year,
     status: row.merged_into === null ? row.status : 'merged',
-    metadata: Object.fromEntries(Object.entries(row.state.fields).map(([name, [value]]) => [name, value])),
+    metadata: showMetadata(row.state),
     version: row.version,
     merged_into: row.merged_into === null ? null : itemIdOf(row.merged_into),
     merged_into_dfid: survivor ? dfidOf(survivor) : null,
@@ -310,17 +313,6 @@ export function showItem(row: ItemRow, survivor: DfidPartsRow | undefined, circu
     created_at: row.registered_at.toISOString(),
     updated_at: row.updated_at.toISOString(),
   };
-}
-
-/** What identifies an item, as the API shows it. */
-export function showIdentifiers(state: StoredContributionState) {
-  return state.identifiers.map(([typeName, raw, claimType, value, isCanonical]) => ({
-    identifier_type: typeName,
-    value: raw,
-    is_canonical: isCanonical === 1,
-    normalized_type: claimType,
-    normalized_value: value,
-  }));
 }
 
 /** An event as the API shows it, with the DFID of the item that it was sent for. */

@@ -8,6 +8,7 @@ import {
   proofBundleSchema,
   proofListQuery,
   proofListSchema,
+  versionQuery,
 } from './ledger.schema.ts';
 import type { LedgerService } from './ledger.service.ts';
 import { tileWidth } from './log-tiles.ts';
@@ -143,12 +144,17 @@ function proofRoutes(ledger: LedgerService): Route[] {
       path: '/api/items/{dfid}/proof',
       access: 'read',
       tag,
-      summary: 'The proof of the last thing that your workspace was told of an item, in one file',
+      summary: 'The proof of what an item is to your workspace, or was in a version of it, in one file',
+      query: versionQuery,
       responses: { 200: { description: 'The proof', schema: proofBundleSchema } },
       problems: ['not_found'],
       handle: async (request) => ({
         status: 200,
-        body: await ledger.proveLatest(principalOf(request).workspaceId, request.parameters['dfid']!),
+        body: await ledger.proveVersion(
+          principalOf(request).workspaceId,
+          request.parameters['dfid']!,
+          request.query.version,
+        ),
       }),
     }),
   ];

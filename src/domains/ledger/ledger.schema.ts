@@ -43,6 +43,7 @@ export type ProofBundle = z.output<typeof proofBundleSchema>;
 export const proofListSchema = z
   .object({
     dfid: z.string(),
+    version: proofBundleSchema.nullable().meta({ description: 'Of the newest version of the item that is logged' }),
     proofs: z
       .array(proofBundleSchema)
       .meta({ description: 'Of what your workspace was told of the item, newest first' }),
@@ -62,6 +63,8 @@ export const proofListQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
   cursor: z.string().max(200).optional(),
 });
+
+export const versionQuery = z.object({ version: z.coerce.number().int().min(1).max(2_147_483_647).optional() });
 
 export const consistencyQuery = z.object({
   from: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER),

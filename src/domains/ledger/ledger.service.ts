@@ -14,13 +14,19 @@ import {
   findCommitments,
   findProvenEvent,
   findProvenEvents,
+  findProvenVersion,
   readLogState,
   type LogStateRow,
   type ProvenEventRow,
+  type ProvenVersionRow,
 } from './log.store.ts';
 import { discloseEvent } from './logged-event.ts';
+import { discloseVersion } from './logged-version.ts';
 import { networkInWords } from './stellar-networks.ts';
 import type { TilePath } from './tile-path.ts';
+
+/** An entry with what it is about. */
+type ProvenRow = ProvenEventRow | ProvenVersionRow;
 
 interface LedgerServiceOptions {
   database: Database;
@@ -54,13 +60,13 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
   };
 
   /** Each proof is about the smallest anchored checkpoint that covers the entry, else about the newest that is signed. */
-  const prove = async (rows: readonly ProvenEventRow[], newest: Tree): Promise<ProofBundle[]> => {
+  const prove = async (rows: readonly ProvenRow[], newest: Tree): Promise<ProofBundle[]> => {
     const anchors = await findCoveringAnchors(
       pool,
       rows.map(({ index }) => index),
     );
-    const treeOf = ({ index }: ProvenEventRow): Tree => anchors.get(index) ?? newest;
-    const bundles = new Map<ProvenEventRow, ProofBundle>();
+    const treeOf = ({ index }: ProvenRow): Tree => anchors.get(index) ?? newest;
+    const bundles = new Map<ProvenRow, ProofBundle>();
     for (const [size, together] of Map.groupBy(rows, (row) => treeOf(row).size)) {
       const paths = together.map(({ index }) => inclusionRanges(index, size));
       const hashes = await readRangeHashes(tiles, paths.flat(), size);
@@ -140,17 +146,19 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
       };
     },
 
-    /** Proofs of what a workspace was told of an item, the newest first. */
+    /** Proofs of what an item is to a workspace, and of what it was told of it, the newest first. */
     async proveItem(workspaceId: string, dfid: string, page: { limit: number; cursor?: string | undefined }) {
       const tree = await readTree();
       const { itemNumbers, dfid: current } = await items.membersOf(workspaceId, dfid);
       const wanted = { size: tree.size, before: decodeCursor(page.cursor, 'uuid'), limit: page.limit };
       const rows = await withTransaction(pool, (client) => findProvenEvents(client, workspaceId, itemNumbers, wanted));
+      const version = await findProvenVersion(pool, workspaceId, itemNumbers, { size: tree.size, version: undefined });
       return {
         dfid: current,
+        version: version ? (await prove([version], tree))[0]! : null,
         proofs: await prove(rows, tree),
         next_cursor: rows.length === page.limit ? encodeCursor(rows.at(-1)!.event_id) : null,
-        state: await describe(rows.length > 0),
+        state: await describe(rows.length > 0 || version !== undefined),
       };
     },
 
@@ -163,22 +171,25 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
     },
 
     /**
-     * The proof of the last thing that a workspace was told of an item.
-     * @throws Problem not_found, also when nothing of it is in the signed log yet.
+     * The proof of a version of an item, of the newest one without a number.
+     * @throws Problem not_found, also when it is not in the signed log yet.
      */
-    async proveLatest(workspaceId: string, dfid: string): Promise<ProofBundle> {
+    async proveVersion(workspaceId: string, dfid: string, version: number | undefined): Promise<ProofBundle> {
       const tree = await readTree();
-      const { itemNumbers } = await items.membersOf(workspaceId, dfid);
-      const page = { size: tree.size, before: undefined, limit: 1 };
-      const rows = await withTransaction(pool, (client) => findProvenEvents(client, workspaceId, itemNumbers, page));
-      if (rows.length === 0) throw notLogged();
-      return (await prove(rows, tree))[0]!;
+      // A version belongs to the item that is named, and not to those that are one with it now.
+      const itemNumbers =
+        version === undefined
+          ? (await items.membersOf(workspaceId, dfid)).itemNumbers
+          : [await items.ownNumberOf(workspaceId, dfid)];
+      const row = await findProvenVersion(pool, workspaceId, itemNumbers, { size: tree.size, version });
+      if (!row) throw notLogged();
+      return (await prove([row], tree))[0]!;
     },
   };
 }
 
 function bundleOf(
-  row: ProvenEventRow,
+  row: ProvenRow,
   inclusion: readonly Buffer[],
   { size, root, note }: Tree,
   anchor: ConfirmedAnchorRow | undefined,
@@ -186,7 +197,7 @@ function bundleOf(
   return {
     format: 'defarm-proof-v1',
     entry: entryOf(row.commitment).toString('base64'),
-    ...(row.seed ? discloseEvent(row, row.seed) : {}),
+    ...discloseRow(row),
     index: row.index,
     inclusion: inclusion.map((hash) => hash.toString('base64')),
     checkpoint: note,
@@ -194,6 +205,12 @@ function bundleOf(
     root: root.toString('base64'),
     anchor: anchor ? showAnchor(anchor) : null,
   };
+}
+
+/** What the salts show; nothing once they or the content were erased. */
+function discloseRow(row: ProvenRow): Pick<ProofBundle, 'fields' | 'salt'> {
+  if (row.seed === null) return {};
+  return 'event_id' in row ? discloseEvent(row, row.seed) : discloseVersion(row, row.seed);
 }
 
 function showAnchor(row: ConfirmedAnchorRow) {

@@ -86,7 +86,7 @@ const valuesOf = ({ fields }: ProofBundle) =>
   Object.fromEntries(Object.entries(fields!).map(([name, field]) => [name, 'value' in field ? field.value : field]));
 
 describe('the log', () => {
-  test('holds each event once, is signed, and can be mirrored and checked by its public tiles alone', async () => {
+  test('holds each event and each version of an item once, is signed, and can be mirrored and checked by its public tiles alone', async () => {
     const records = Array.from({ length: 700 }, () => ({ value_chain: 'BEEF', identifiers: [newSisbov()] }));
     await application.fetch('/api/receipts', {
       method: 'POST',
@@ -97,11 +97,14 @@ describe('the log', () => {
     const checkpoint = await whenSigned();
     const entries = await mirror(checkpoint.size);
 
-    const { rows } = await application.database.pool.query<{ events: number; logged: number }>(
-      `select (select count(*) from events where item_number is not null) as events, count(distinct event_id) as logged from log_entries`,
+    const { rows } = await application.database.pool.query<Record<string, number>>(
+      `select (select count(*) from events where item_number is not null) as events, count(distinct event_id) as logged_events,
+              (select count(*) from contributions) as versions, (select count(*) from item_versions) as logged_versions
+       from log_entries`,
     );
-    expect(rows[0]).toEqual({ events: checkpoint.size, logged: checkpoint.size });
-    expect(checkpoint.size).toBeGreaterThanOrEqual(700);
+    const told = checkpoint.size / 2;
+    expect(rows[0]).toEqual({ events: told, logged_events: told, versions: told, logged_versions: told });
+    expect(told).toBeGreaterThanOrEqual(700);
     expect(treeHash(entries.map((entry) => leafHash(entry)))).toEqual(checkpoint.root);
     const tile = Buffer.from(await (await application.fetch('/log/tile/0/001')).arrayBuffer());
     expect(tile).toEqual(Buffer.concat(entries.slice(256, 512).map((entry) => leafHash(entry))));
@@ -153,17 +156,30 @@ describe('the log', () => {
 });
 
 describe('a proof', () => {
-  test('of an item shows the last that was told of it, and holds by the key of the log alone', async () => {
+  test('of an item shows what it is, or was in an earlier version, and holds by the key of the log alone', async () => {
     const sisbov = newSisbov();
-    const dfid = await send({ identifiers: [sisbov], metadata: { weight: 1 } });
+    const dfid = await send({ identifiers: [sisbov], metadata: { weight: 1, fazenda: 'São João' } });
+    await whenSigned();
     await send({ identifiers: [sisbov], metadata: { weight: 2 } });
     await whenSigned();
 
-    const { body: bundle } = await ask<ProofBundle>(`/api/items/${dfid}/proof`);
+    const { body: newest } = await ask<ProofBundle>(`/api/items/${dfid}/proof`);
+    const { body: first } = await ask<ProofBundle>(`/api/items/${dfid}/proof?version=1`);
 
-    await expectProven(bundle);
-    expect(valuesOf(bundle)).toMatchObject({ kind: 'event', dfid, event_type: 'item_enriched' });
-    expect(bundle.anchor).toBeNull();
+    await expectProven(newest);
+    await expectProven(first);
+    expect(valuesOf(newest)).toMatchObject({
+      kind: 'version',
+      dfid,
+      version: 2,
+      status: 'active',
+      'identifiers.0': { ...sisbov, is_canonical: true },
+      'metadata.fazenda': 'São João',
+      'metadata.weight': 2,
+    });
+    expect(valuesOf(first)).toMatchObject({ version: 1, 'metadata.weight': 1 });
+    expect(newest.anchor).toBeNull();
+    expect((await ask(`/api/items/${dfid}/proof?version=3`)).status).toBe(404);
   });
 
   test('is there for each event of an item, page by page, and for one by its id', async () => {
@@ -172,7 +188,7 @@ describe('a proof', () => {
     await send({ identifiers: [sisbov], metadata: { weight: 2 } });
     await whenSigned();
 
-    type Page = { proofs: ProofBundle[]; next_cursor: string | null; state: string };
+    type Page = { version: ProofBundle; proofs: ProofBundle[]; next_cursor: string | null; state: string };
     const { body: first } = await ask<Page>(`/api/proofs/${dfid}?limit=2`);
     const { body: rest } = await ask<Page>(`/api/proofs/${dfid}?limit=2&cursor=${first.next_cursor}`);
 
@@ -187,6 +203,7 @@ describe('a proof', () => {
     expect(valuesOf(weighed)['payload']).toEqual({ kg: 450.5 });
     const { body: one } = await ask<ProofBundle>(`/api/proofs/events/${String(valuesOf(weighed)['event_id'])}`);
     expect(one.entry).toBe(weighed.entry);
+    expect(valuesOf(first.version)).toMatchObject({ kind: 'version', version: 2 });
     expect(first.state).toContain('not anchored');
   });
 
@@ -197,7 +214,9 @@ describe('a proof', () => {
 
     const { body } = await ask<ProofBundle>(`/api/items/${other}/proof`);
 
-    expect(valuesOf(body)).toMatchObject({ event_type: 'item_merged', dfid: one });
+    expect(valuesOf(body)).toMatchObject({ kind: 'version', dfid: one, version: 2 });
+    const { body: before } = await ask<ProofBundle>(`/api/items/${other}/proof?version=1`);
+    expect(valuesOf(before)).toMatchObject({ kind: 'version', dfid: other, version: 1 });
   });
 
   test('is shown to nobody else: who has no part in the item finds none', async () => {
@@ -208,12 +227,18 @@ describe('a proof', () => {
 
     expect((await ask(`/api/items/${dfid}/proof`, undefined, strangersKey)).status).toBe(404);
     expect((await ask(`/api/proofs/${dfid}`, undefined, strangersKey)).status).toBe(404);
-    const eventId = String(valuesOf(own)['event_id']);
+    const { rows } = await application.database.pool.query<{ event_id: string }>(
+      'select event_id from events order by event_id desc limit 1',
+    );
+    const eventId = rows[0]!.event_id;
+    expect((await ask(`/api/proofs/events/${eventId}`)).status).toBe(200);
     expect((await ask(`/api/proofs/events/${eventId}`, undefined, strangersKey)).status).toBe(404);
     await send({ identifiers: [sisbov] }, strangersKey);
     await whenSigned();
-    const { body: theirs } = await ask<{ proofs: ProofBundle[] }>(`/api/proofs/${dfid}`, undefined, strangersKey);
-    expect(theirs.proofs.map((bundle) => bundle.entry)).not.toContain(own.entry);
+    type Page = { version: ProofBundle; proofs: ProofBundle[] };
+    const { body: theirs } = await ask<Page>(`/api/proofs/${dfid}`, undefined, strangersKey);
+    expect([theirs.version, ...theirs.proofs].map((bundle) => bundle.entry)).not.toContain(own.entry);
+    expect(Object.keys(valuesOf(theirs.version))).not.toContain('metadata.secret');
   });
 
   test('is of a key of the log and of no other', async () => {

@@ -13,8 +13,9 @@ import { commitmentFrom, entryOf } from './entry-commitment.ts';
 import { makeLedgerWork } from './ledger-work.ts';
 import { leafHash } from './log-tree.ts';
 import { readRoot, TileCache } from './log-tiles.ts';
-import { findCheckpoint, findCommitments, findProvenEvent, readLogState } from './log.store.ts';
+import { findCheckpoint, findCommitments, findProvenEvent, findProvenVersion, readLogState } from './log.store.ts';
 import { discloseEvent } from './logged-event.ts';
+import { discloseVersion } from './logged-version.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
 import { makeSigningKey, readSigningKey } from './signed-note.ts';
@@ -40,7 +41,7 @@ beforeEach(async () => {
     lastCheckpointFile: join(folder, 'checkpoint'),
   };
   await database.pool.query(
-    'truncate events, event_feed, log_entries, log_tiles, log_checkpoints, log_anchors, log_anchor_attempts',
+    'truncate events, event_feed, contributions, item_versions, log_entries, log_tiles, log_checkpoints, log_anchors, log_anchor_attempts',
   );
   await database.pool.query(
     'update log_state set size = 0, refusal = null, anchor_refusal = null, anchor_due_at = now()',
@@ -110,6 +111,84 @@ describe('the lane of the log', () => {
     expect(step).toEqual({ entries: 3, hasMore: true });
     await sequenceAll(100, 1);
     expect(await loggedIds()).toEqual(told);
+  });
+
+  describe('with what a workspace knows of the item', () => {
+    const stateOf = (weight: number) =>
+      JSON.stringify({
+        entries: [[makeId(), 1_760_000_000_000_000, 1]],
+        identifiers: [['SISBOV', 'BR 1', 'sisbov', 'BR1', 1, 0]],
+        fields: { 'weight "kg"': [weight, 0, 0] },
+      });
+    const contribute = (version: number, weight: number) =>
+      database.pool.query(
+        `insert into contributions (item_number, workspace_id, version, state) values (1, $1, $2, $3)
+         on conflict (item_number, workspace_id) do update set version = excluded.version, state = excluded.state`,
+        [workspaceId, version, stateOf(weight)],
+      );
+    const logged = async () =>
+      (
+        await database.pool.query<{ index: number; version: number; content: string }>(
+          'select index, version, content from item_versions order by index',
+        )
+      ).rows.map(({ index, version, content }) => ({ index, version, content: JSON.parse(content) as object }));
+    const contentOf = (weight: number) => ({
+      identifiers: [
+        {
+          identifier_type: 'SISBOV',
+          value: 'BR 1',
+          is_canonical: true,
+          normalized_type: 'sisbov',
+          normalized_value: 'BR1',
+        },
+      ],
+      metadata: { 'weight "kg"': weight },
+      status: 'active',
+    });
+
+    test.each([1, 2, 100])('commits to each version once, behind its last event, %i at a time', async (rows) => {
+      await contribute(1, 400);
+      await tell(3);
+      await sequenceAll(rows);
+      await tell(1);
+      await sequenceAll(rows);
+      await contribute(4, 410);
+      await tell(2);
+      await sequenceAll(rows);
+
+      const versions = await logged();
+
+      expect(versions.map(({ version, content }) => ({ version, content }))).toEqual([
+        { version: 1, content: contentOf(400) },
+        { version: 4, content: contentOf(410) },
+      ]);
+      const { size } = await readLogState(database.pool);
+      expect(size).toBe(6 + 2);
+      expect(await readRoot({ queryable: database.pool }, size)).toEqual(await rootOfAllEntries());
+    });
+
+    test('shows of a version what was committed to, field by field', async () => {
+      await contribute(2, 400);
+      await tell(1);
+      await sequenceAll();
+
+      const row = (await findProvenVersion(database.pool, workspaceId, [1], { size: 2, version: 2 }))!;
+      const shown = discloseVersion(row, row.seed!);
+
+      expect(commitmentFrom(shown.fields, Buffer.from(shown.salt, 'hex'))).toBe(row.commitment.toString('hex'));
+      expect(Object.keys(shown.fields)).toEqual([
+        'dfid',
+        'identifiers.0',
+        'kind',
+        'metadata.weight "kg"',
+        'participant',
+        'recorded_at',
+        'status',
+        'version',
+      ]);
+      expect(await findProvenVersion(database.pool, workspaceId, [1], { size: 1, version: 2 })).toBeUndefined();
+      expect(await findProvenVersion(database.pool, makeId(), [1], { size: 2, version: 2 })).toBeUndefined();
+    });
   });
 
   test('fills tiles of the second level', async () => {

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { byteaArray, int2Array, int8Array, uuidArray } from '#platform/binary-arrays.ts';
+import { byteaArray, int2Array, int4Array, int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { ValueChain } from '#domains/items/index.ts';
 
@@ -38,26 +38,71 @@ export async function lockLog(queryable: Queryable): Promise<number | undefined>
   return rows[0]?.size;
 }
 
+/** A version of an item as the log commits to it. */
+export interface LoggedVersionRow {
+  workspace_id: string;
+  item_number: number;
+  version: number;
+  recorded_at: string;
+  /** JSON of `VersionContent`, canonical. */
+  content: string;
+  value_chain: ValueChain;
+  country: string;
+  year: number;
+}
+
+/** The next thing to log: an event, and behind the last of an item the version that the item has then. */
+export interface FedRow {
+  readonly event: LoggedEventRow | undefined;
+  readonly version: (Omit<LoggedVersionRow, 'content'> & { status: string; state: string }) | undefined;
+}
+
+type FoundRow = Nullable<LoggedEventRow> & {
+  workspace_id: string;
+  item_number: number;
+  version: number | null;
+  version_recorded_at: string;
+  status: string;
+  state: string;
+  found: number;
+  taken: number;
+};
+
 /**
- * Takes the oldest events of the feed, in their order. Events that are no more, since nothing came of them, are left out.
- * @param limits how many, and how many bytes of payload before the last one, are taken at most.
+ * Takes the oldest events of the feed, in their order, with the newest versions of their items as far as these are not in
+ * the log. Events that are no more, since nothing came of them, are left out.
+ * @param limits how many, and how many bytes before the last one, are taken at most.
  */
 export async function takeFeed(
   queryable: Queryable,
   limits: { rows: number; bytes: number },
-): Promise<{ events: LoggedEventRow[]; hasMore: boolean }> {
-  const { rows } = await queryable.query<Nullable<LoggedEventRow> & { found: number; taken: number }>({
+): Promise<{ rows: FedRow[]; hasMore: boolean }> {
+  const { rows } = await queryable.query<FoundRow>({
     name: 'take_feed',
     text: `with found as materialized (
              select feed.position, feed.workspace_id, feed.event_id, feed.item_number, ${loggedColumns},
-                    sum(coalesce(octet_length(payload::text), 0)) over (order by feed.position) - coalesce(octet_length(payload::text), 0) as bytes_before
-             from (select * from event_feed order by position limit $1::int4) as feed
+                    own.version, own.recorded_at as version_recorded_at, own.status, own.state,
+                    sum(coalesce(octet_length(payload::text), 0) + coalesce(octet_length(own.state), 0)) over (order by feed.position)
+                      - coalesce(octet_length(payload::text), 0) - coalesce(octet_length(own.state), 0) as bytes_before
+             from (
+               select *, lead(position) over (partition by item_number, workspace_id order by position) is null as is_last
+               from (select * from event_feed order by position limit $1::int4) as oldest
+             ) as feed
              left join lateral (
                select * from events where events.workspace_id = feed.workspace_id and events.event_id = feed.event_id offset 0
              ) as events on true
              left join lateral (
                select value_chain, country, year from items where items.item_number = feed.item_number offset 0
              ) as items on true
+             left join lateral (
+               select version, status, state::text as state, ${timeText('updated_at')} as recorded_at from contributions
+               where feed.is_last and contributions.item_number = feed.item_number and contributions.workspace_id = feed.workspace_id
+                 and not exists (
+                   select from item_versions as logged
+                   where logged.item_number = feed.item_number and logged.workspace_id = feed.workspace_id
+                     and logged.version >= contributions.version)
+               offset 0
+             ) as own on true
            ), taken as (
              delete from event_feed using found where event_feed.position = found.position and bytes_before < $2
            )
@@ -67,8 +112,23 @@ export async function takeFeed(
   });
   const [first] = rows;
   return {
-    events: rows.filter((row) => row.event_type !== null && row.country !== null) as LoggedEventRow[],
+    // Items that are no more have no country; nothing is told of them.
+    rows: rows.filter((row) => row.country !== null).map((row) => fedRow(row as FoundRow & Nature)),
     hasMore: first !== undefined && (first.found === limits.rows || first.taken < first.found),
+  };
+}
+
+type Nature = Pick<LoggedVersionRow, 'value_chain' | 'country' | 'year'>;
+
+function fedRow(row: FoundRow & Nature): FedRow {
+  const { workspace_id, item_number, version, version_recorded_at, status, state, value_chain, country, year } = row;
+  const nature = { value_chain, country, year };
+  return {
+    event: row.event_type === null ? undefined : (row as LoggedEventRow),
+    version:
+      version === null
+        ? undefined
+        : { workspace_id, item_number, version, recorded_at: version_recorded_at, status, state, ...nature },
   };
 }
 
@@ -77,7 +137,8 @@ type Nullable<Row> = { [Column in keyof Row]: Row[Column] | null };
 /** An entry of the log. */
 export interface NewLogEntry {
   readonly index: number;
-  readonly event: Pick<LoggedEventRow, 'workspace_id' | 'event_id' | 'item_number'>;
+  /** What it is about: an event, or else a version. */
+  readonly subject: Pick<LoggedEventRow, 'workspace_id' | 'item_number'> & { readonly event_id?: string };
   readonly commitment: Uint8Array;
   readonly seed: Uint8Array;
 }
@@ -89,11 +150,32 @@ export async function insertLogEntries(queryable: Queryable, entries: readonly N
            select * from unnest($1::int8[], $2::uuid[], $3::uuid[], $4::int8[], $5::bytea[], $6::bytea[])`,
     values: [
       int8Array(entries.map(({ index }) => index)),
-      uuidArray(entries.map(({ event }) => event.workspace_id)),
-      uuidArray(entries.map(({ event }) => event.event_id)),
-      int8Array(entries.map(({ event }) => event.item_number)),
+      uuidArray(entries.map(({ subject }) => subject.workspace_id)),
+      uuidArray(entries.map(({ subject }) => subject.event_id ?? null)),
+      int8Array(entries.map(({ subject }) => subject.item_number)),
       byteaArray(entries.map(({ commitment }) => commitment)),
       byteaArray(entries.map(({ seed }) => seed)),
+    ],
+  });
+}
+
+/** Keeps what versions were, each with its entry. */
+export async function insertItemVersions(
+  queryable: Queryable,
+  versions: readonly { readonly index: number; readonly version: LoggedVersionRow }[],
+): Promise<void> {
+  if (versions.length === 0) return;
+  await queryable.query({
+    name: 'insert_item_versions',
+    text: `insert into item_versions (index, item_number, workspace_id, version, recorded_at, content)
+           select * from unnest($1::int8[], $2::int8[], $3::uuid[], $4::int4[], $5::timestamptz[], $6::text[])`,
+    values: [
+      int8Array(versions.map(({ index }) => index)),
+      int8Array(versions.map(({ version }) => version.item_number)),
+      uuidArray(versions.map(({ version }) => version.workspace_id)),
+      int4Array(versions.map(({ version }) => version.version)),
+      versions.map(({ version }) => version.recorded_at),
+      textArray(versions.map(({ version }) => version.content)),
     ],
   });
 }
@@ -299,6 +381,42 @@ export async function findProvenEvent(
            join items on items.item_number = log_entries.item_number
            where workspace_id = $1 and event_id = $2`,
     values: [workspaceId, eventId],
+  });
+  return rows[0];
+}
+
+/** An entry of the log with the version that it commits to. */
+export interface ProvenVersionRow extends LoggedVersionRow {
+  index: number;
+  commitment: Buffer;
+  seed: Buffer | null;
+}
+
+/**
+ * A version of items of a workspace that is in the tree of `size` entries: the one with this number of the first item that is
+ * named, or without a number the one that was logged last of all items.
+ */
+export async function findProvenVersion(
+  queryable: Queryable,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+  { size, version }: { size: number; version: number | undefined },
+): Promise<ProvenVersionRow | undefined> {
+  const { rows } = await queryable.query<ProvenVersionRow>({
+    name: 'find_proven_version',
+    text: `select newest.index, commitment, seed, newest.workspace_id, newest.item_number, newest.version,
+                  ${timeText('newest.recorded_at')} as recorded_at, newest.content, value_chain, country, year
+           from unnest($1::int8[]) as members (item_number)
+           cross join lateral (
+             select * from item_versions
+             where item_versions.item_number = members.item_number and item_versions.workspace_id = $2 and index < $3::int8
+               and item_versions.version = coalesce($4::int4, item_versions.version)
+             order by version desc limit 1
+           ) as newest
+           join log_entries on log_entries.index = newest.index
+           join items on items.item_number = newest.item_number
+           order by newest.index desc limit 1`,
+    values: [int8Array(itemNumbers), workspaceId, size, version ?? null],
   });
   return rows[0];
 }

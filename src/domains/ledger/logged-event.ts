@@ -1,6 +1,6 @@
-import { formatDfid } from '#domains/items/index.ts';
 import { parseJson } from '#platform/json/parse-json.ts';
 import { commitmentTo, disclose, type EntryFields, type EntrySeed } from './entry-commitment.ts';
+import { dfidOfRow } from './logged-version.ts';
 import type { LoggedEventRow } from './log.store.ts';
 
 /** The commitment to an event, the same whenever it is read. */
@@ -28,12 +28,7 @@ function withReadablePayload<Result>(row: LoggedEventRow, use: (fields: EntryFie
 
 function fieldsOfEvent(row: LoggedEventRow, payload: unknown): EntryFields {
   return {
-    dfid: formatDfid({
-      valueChain: row.value_chain,
-      country: row.country,
-      year: row.year,
-      sequence: row.item_number,
-    }),
+    dfid: dfidOfRow(row),
     event_id: row.event_id,
     event_type: row.event_type,
     kind: 'event',

@@ -5,7 +5,7 @@ import type { StoredContributionState } from '../contribution-state.ts';
 import { findOwnItem } from '../find-own-item.ts';
 import { listFingerprintRules } from '../fingerprint-rules.store.ts';
 import { dfidOf } from '../item-names.ts';
-import { showIdentifiers } from '../items.service.ts';
+import { showIdentifiers } from '../version-content.ts';
 import { countOtherContributors, findMembers } from '../items.store.ts';
 import { gatherExplanation, showExplanation } from './explanation.ts';
 import { changedFields, foldVersion } from './fold-version.ts';

@@ -1,0 +1,58 @@
+import { contentOfContribution, formatDfid, type VersionContent } from '#domains/items/index.ts';
+import { canonicalJson } from '#platform/json/canonical.ts';
+import { parseJson } from '#platform/json/parse-json.ts';
+import { commitmentTo, disclose, type EntryFields, type EntrySeed } from './entry-commitment.ts';
+import type { LoggedVersionRow } from './log.store.ts';
+
+/** What the log commits to of an item, from the columns `status` and `state` of a contribution. */
+export function loggedContent(status: string, state: string): { content: VersionContent; text: string } {
+  try {
+    const content = contentOfContribution(status, state);
+    return { content, text: canonicalJson(content) };
+  } catch {
+    // A state without a canonical form, which nothing lets in, must not stop the log: its text stands for it then.
+    const content = { identifiers: [], metadata: { state }, status };
+    return { content, text: canonicalJson(content) };
+  }
+}
+
+/** The commitment to a version, the same whenever it is read. */
+export function commitToVersion(
+  row: Omit<LoggedVersionRow, 'content'>,
+  content: VersionContent,
+  seed: EntrySeed,
+): Buffer {
+  return commitmentTo(fieldsOfVersion(row, content), seed);
+}
+
+/** All that shows what was committed to of a version. */
+export function discloseVersion(row: LoggedVersionRow, seed: EntrySeed): ReturnType<typeof disclose> {
+  return disclose(fieldsOfVersion(row, parseJson(row.content) as VersionContent), seed);
+}
+
+/** Each field and each identifier of the item is one of the entry, so that one can be shown without the others. */
+function fieldsOfVersion(
+  row: Omit<LoggedVersionRow, 'content'>,
+  { identifiers, metadata, status }: VersionContent,
+): EntryFields {
+  return Object.fromEntries([
+    ['dfid', dfidOfRow(row)],
+    ['kind', 'version'],
+    ['participant', row.workspace_id],
+    ['recorded_at', row.recorded_at],
+    ['status', status],
+    ['version', row.version],
+    ...identifiers.map((identifier, at): [string, unknown] => [`identifiers.${at}`, identifier]),
+    ...Object.entries(metadata).map(([name, value]): [string, unknown] => [`metadata.${name}`, value]),
+  ]);
+}
+
+/** The DFID of the item that a logged row is about. */
+export function dfidOfRow(row: Pick<LoggedVersionRow, 'value_chain' | 'country' | 'year' | 'item_number'>): string {
+  return formatDfid({
+    valueChain: row.value_chain,
+    country: row.country,
+    year: row.year,
+    sequence: row.item_number,
+  });
+}
