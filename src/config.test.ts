@@ -62,11 +62,15 @@ test('every key that holds a secret is named in a fault without its value', () =
     'LOG_SIGNING_KEY',
     'STELLAR_RPC_URLS',
     'STELLAR_SECRET_KEY',
+    'PINATA_JWT',
+    'KUBO_RPC_URL',
+    'ENCRYPTION_KEY',
+    'ENCRYPTION_KEY_PREVIOUS',
     'BOOTSTRAP_ADMIN_PASSWORD',
     'BOOTSTRAP_API_KEY',
   ]);
   for (const [key] of secrets) {
-    const faults = faultsOf({ [key]: 'hunter2' });
+    const faults = faultsOf({ [key]: 'hunter2 of ours' });
     expect(faults.join('\n')).toContain(key);
     expect(faults.join('\n')).not.toContain('hunter2');
   }
@@ -139,7 +143,7 @@ describe('a secret in a file', () => {
     ]);
   });
 
-  test('is for secrets only', async () => {
-    expect(readConfig({ PORT_FILE: await fileWith('4000') }).PORT).toBe(3000);
+  test('may hold the value of any key', async () => {
+    expect(readConfig({ PORT_FILE: await fileWith('4000\n') }).PORT).toBe(4000);
   });
 });

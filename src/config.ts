@@ -9,7 +9,7 @@ interface Setting<Schema extends z.ZodType = z.ZodType> {
   readonly description: string;
   /** Shown in the documents; the schema applies it. */
   readonly defaultText?: string;
-  /** A secret is never printed, and may also be given as the path of a file in `<KEY>_FILE`. */
+  /** A secret is never printed. */
   readonly secret?: boolean;
 }
 
@@ -45,6 +45,24 @@ const urlOf = (...protocols: string[]) =>
     .string()
     .refine((value) => URL.canParse(value) || value.startsWith('postgres'))
     .refine((value) => protocols.some((protocol) => value.startsWith(`${protocol}://`)));
+
+const httpUrl = {
+  schema: z
+    .string()
+    .refine((url) => URL.canParse(url) && /^https?:/.test(url))
+    .transform((url) => url.replace(/\/+$/, '')),
+  expected: 'a URL that begins with https:// or http://',
+};
+
+const encryptionKey = {
+  schema: z
+    .string()
+    .regex(/^[A-Za-z0-9+/]{43}=$/)
+    .transform((text) => Buffer.from(text, 'base64'))
+    .optional(),
+  expected: '32 bytes in base64, as `openssl rand -base64 32` makes them',
+  secret: true,
+};
 
 /** Every key that the processes read from the environment. `.env.example` and docs/configuration.md are made from this table. */
 export const settings = {
@@ -206,6 +224,80 @@ export const settings = {
     ...wholeNumber(1, 1_000_000_000, 1),
     description: 'Entries that a checkpoint has more than the one anchored before it, at least.',
   }),
+  STORAGE_ADAPTER: setting({
+    schema: z.enum(['none', 'local', 'pinata', 'kubo']).default('none'),
+    expected: 'one of none, local, pinata, kubo',
+    description:
+      'Where contents of items are stored for workspaces that switched it on and name no adapter. `npm start` takes local.',
+    defaultText: 'none',
+  }),
+  STORAGE_FOLDER: setting({
+    schema: z.string().max(4096).optional(),
+    expected: 'the path of a folder of this machine',
+    description: 'The folder of the adapter local, on the one machine on which all processes run.',
+  }),
+  STORAGE_BATCH_MAX_ITEMS: setting({
+    ...wholeNumber(1, 5000, 1000),
+    description: 'Contents that are stored together at most.',
+  }),
+  STORAGE_BATCH_MAX_AGE_MS: setting({
+    ...wholeNumber(0, 86_400_000, 10_000),
+    description: 'Milliseconds that a content waits for others to be stored with, at most.',
+  }),
+  STORAGE_TIMEOUT_MS: setting({
+    ...wholeNumber(100, 240_000, 120_000),
+    description: 'Milliseconds that one call of a storage service may take.',
+  }),
+  STORAGE_CHECK_INTERVAL_MS: setting({
+    ...wholeNumber(1000, 2_592_000_000, 86_400_000),
+    description: 'Milliseconds after which it is looked whether stored contents are still there.',
+  }),
+  PINATA_JWT: setting({
+    schema: z
+      .string()
+      .regex(/^[\x21-\x7e]{1,4096}$/)
+      .optional(),
+    expected: 'a key of Pinata',
+    description: 'The key with which contents are pinned at Pinata; it needs the scope files:write.',
+    secret: true,
+  }),
+  PINATA_API_URL: setting({
+    ...httpUrl,
+    schema: httpUrl.schema.default('https://api.pinata.cloud/v3'),
+    description: 'The API of Pinata.',
+    defaultText: 'https://api.pinata.cloud/v3',
+  }),
+  PINATA_UPLOAD_URL: setting({
+    ...httpUrl,
+    schema: httpUrl.schema.default('https://uploads.pinata.cloud/v3'),
+    description: 'Where Pinata takes uploads.',
+    defaultText: 'https://uploads.pinata.cloud/v3',
+  }),
+  PINATA_GATEWAY_URL: setting({
+    ...httpUrl,
+    schema: httpUrl.schema.default('https://gateway.pinata.cloud'),
+    description: 'The gateway that links to stored contents name.',
+    defaultText: 'https://gateway.pinata.cloud',
+  }),
+  PINATA_REQUESTS_PER_MINUTE: setting({
+    ...wholeNumber(1, 100_000, 60),
+    description: 'Requests that the plan at Pinata allows, for all processes together.',
+  }),
+  KUBO_RPC_URL: setting({
+    ...httpUrl,
+    schema: httpUrl.schema.optional(),
+    description: 'The RPC of a node of Kubo on which contents are pinned.',
+    secret: true,
+  }),
+  ENCRYPTION_KEY: setting({
+    ...encryptionKey,
+    description:
+      'Seals the keys of encrypted contents, which are kept in the database. Without it nothing private is stored outside, encrypted or not.',
+  }),
+  ENCRYPTION_KEY_PREVIOUS: setting({
+    ...encryptionKey,
+    description: 'The key that ENCRYPTION_KEY takes the place of: what it sealed is sealed anew in the background.',
+  }),
   BULL_BOARD_WRITABLE: setting({
     ...switchedOn,
     description: 'Lets administrators retry, promote and remove jobs in Bull Board.',
@@ -262,7 +354,7 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   const values: Record<string, unknown> = {};
   const given = new Set<string>();
   for (const [key, definition] of Object.entries(settings) as [keyof Settings, Setting][]) {
-    const found = readValue(environment, key, definition, faults);
+    const found = readValue(environment, key, faults);
     if (found !== undefined) given.add(key);
     const result = definition.schema.safeParse(found);
     if (result.success) values[key] = result.data;
@@ -284,16 +376,12 @@ export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config
   return Object.freeze(values) as Config;
 }
 
-function readValue(
-  environment: NodeJS.ProcessEnv,
-  key: keyof Settings,
-  definition: Setting,
-  faults: string[],
-): string | undefined {
+/** The value of a key, or what the file named in `<KEY>_FILE` holds. */
+function readValue(environment: NodeJS.ProcessEnv, key: keyof Settings, faults: string[]): string | undefined {
   for (const name of [key, ...(alternativeNames[key] ?? [])]) {
     if (environment[name]) return environment[name];
   }
-  const file = definition.secret ? environment[`${key}_FILE`] : undefined;
+  const file = environment[`${key}_FILE`];
   if (!file) return undefined;
   try {
     return readFileSync(file, 'utf8').trim();

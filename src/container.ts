@@ -1,7 +1,9 @@
 import type { Config } from './config.ts';
 import type { Verdict } from '#domains/items/index.ts';
 import { readSigningKey, type CheckpointSigning } from '#domains/ledger/index.ts';
+import { claimLocalFolder, makeLocalAdapter, type AdapterName } from '#domains/storage/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
+import { makeKeyEncryption, type KeyEncryption } from '#platform/key-encryption.ts';
 import { flushLogPeriodically, makeLogger, type Logger } from '#platform/logger.ts';
 import { makeMetrics, type Metrics } from '#platform/metrics.ts';
 import { openQueueBackend, type QueueBackend } from '#platform/queue/backend.ts';
@@ -29,6 +31,32 @@ export function readCheckpointSigning(config: Config): CheckpointSigning | strin
     origin: config.LOG_ORIGIN ?? signer.verifier.name,
     lastCheckpointFile: config.LOG_CHECKPOINT_FILE,
   };
+}
+
+/** What seals secrets that are kept in the database; undefined without a key. */
+export function readKeyEncryption(config: Config): KeyEncryption | undefined {
+  const { ENCRYPTION_KEY: key, ENCRYPTION_KEY_PREVIOUS: previous } = config;
+  return key && makeKeyEncryption(previous ? [key, previous] : [key]);
+}
+
+/** The adapters that the configuration is enough for. */
+export function readAdapterNames(config: Config): AdapterName[] {
+  return [
+    ...(config.STORAGE_FOLDER === undefined ? [] : (['local'] as const)),
+    ...(config.PINATA_JWT === undefined ? [] : (['pinata'] as const)),
+    ...(config.KUBO_RPC_URL === undefined ? [] : (['kubo'] as const)),
+  ];
+}
+
+/** The adapter of workspaces that name none; null when there is none. */
+export function readDefaultAdapter({ STORAGE_ADAPTER: adapter }: Config): AdapterName | null {
+  return adapter === 'none' ? null : adapter;
+}
+
+/** The folder of this machine in which contents are stored; undefined where there is none. */
+export function openLocalStorage(config: Config, { pool }: Database) {
+  const folder = config.STORAGE_FOLDER;
+  return folder === undefined ? undefined : makeLocalAdapter(folder, () => claimLocalFolder(pool, folder));
 }
 
 /** Counts records whose transaction was committed, by what became of them. */

@@ -9,7 +9,7 @@ import { join, resolve as resolvePath } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
 import { readConfigOrExit } from './config.ts';
-import { keepLogKey } from './keep-log-key.ts';
+import { keepSecrets } from './keep-secrets.ts';
 import { prepareDatabase } from './prepare-database.ts';
 import { readProcfile, type ProcessLine } from './procfile.ts';
 
@@ -311,10 +311,11 @@ async function start(installation: Installation, directory: string): Promise<voi
   for (const line of await prepareDatabase(config, databaseUrl)) say(line);
   const isEmbedded = config.DATABASE_URL === undefined;
   if (isEmbedded) await keepCredentials(databaseUrl, directory, baseUrl);
-  const logSettings = isEmbedded ? await keepLogKey(directory, config) : {};
+  const isSet = (key: string) => Boolean(process.env[key] || process.env[`${key}_FILE`]);
+  const kept = isEmbedded ? await keepSecrets(directory, config, isSet) : {};
   if (installation.signal.aborted) return;
   for (const line of lines) {
-    installation.run(line, { ...process.env, ...logSettings, DATABASE_URL: databaseUrl, PORT: String(port) });
+    installation.run(line, { ...process.env, ...kept, DATABASE_URL: databaseUrl, PORT: String(port) });
   }
   await announceWhenReady(baseUrl, installation.signal);
 }

@@ -4,7 +4,15 @@ import pg from 'pg';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
 import { openDatabase, surviveLostConnections } from '#platform/database.ts';
-import { countRecords, makeEssentials, readCheckpointSigning, type Essentials } from './container.ts';
+import {
+  countRecords,
+  makeEssentials,
+  openLocalStorage,
+  readAdapterNames,
+  readCheckpointSigning,
+  readDefaultAdapter,
+  type Essentials,
+} from './container.ts';
 import { makeApp } from './api/app.ts';
 import { boardRouter } from './api/bull-board.ts';
 import { BodyBudget } from './api/body-reader.ts';
@@ -58,6 +66,7 @@ import {
   receiptRoutes,
   recountEntries,
 } from '#domains/reception/index.ts';
+import { makeIpfsGateway, makeStorageService, storageRoutes } from '#domains/storage/index.ts';
 import { findPendingMigrations } from '#platform/migrations.ts';
 import type { QueueDefinition } from '#platform/queue/definition.ts';
 import type { Route } from '#platform/route.ts';
@@ -156,6 +165,15 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     graceMs: config.BODY_GRACE_MS,
   });
   const signing = readCheckpointSigning(config);
+  const storage = makeStorageService({
+    database,
+    items,
+    loadTypes,
+    adapters: readAdapterNames(config),
+    defaultAdapter: readDefaultAdapter(config),
+    canEncrypt: config.ENCRYPTION_KEY !== undefined,
+    gateways: { pinata: config.PINATA_GATEWAY_URL },
+  });
   const version = { version: packageDescription.version, commit: config.GIT_COMMIT, node: process.version };
   const routes = [
     ...operationsRoutes({
@@ -181,6 +199,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
       }),
     ),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
+    ...storageRoutes(storage, makeIpfsGateway({ queryable: database.pool, local: openLocalStorage(config, database) })),
     ...ledgerRoutes(
       makeLedgerService({
         database,

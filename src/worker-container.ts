@@ -1,8 +1,24 @@
 import type { Config } from './config.ts';
-import { countRecords, makeEssentials, readCheckpointSigning } from './container.ts';
+import {
+  countRecords,
+  makeEssentials,
+  openLocalStorage,
+  readCheckpointSigning,
+  readDefaultAdapter,
+  readKeyEncryption,
+} from './container.ts';
 import { makeSuggestionsWork, makeTypeRegistryLoader } from '#domains/items/index.ts';
 import { makeLedgerWork, makeStellarRpc, stellarNetworks, type Anchoring } from '#domains/ledger/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
+import {
+  makeContentStart,
+  makeKuboAdapter,
+  makePinataAdapter,
+  makeStorageWork,
+  takeRequest,
+  type StorageAdapter,
+} from '#domains/storage/index.ts';
+import type { Database } from '#platform/database.ts';
 
 /** As long as a statement may take: longer than transactions that write events do, and clocks differ. */
 const eventsSettleMs = 60_000;
@@ -12,6 +28,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
   const essentials = makeEssentials(config, databaseUrl, 'worker');
   const { database, bell, logger, metrics } = essentials;
   const loadTypes = makeTypeRegistryLoader(database, Date.now);
+  const keys = readKeyEncryption(config);
   const reception = makeReceptionWork({
     database,
     bell,
@@ -30,6 +47,19 @@ export function makeWorker(config: Config, databaseUrl: string) {
       pool: database.pool,
       signing: readCheckpointSigning(config),
       anchoring: readAnchoring(config),
+      startContents: makeContentStart({ loadTypes, keys, adapter: readDefaultAdapter(config) }),
+    }),
+    storage: makeStorageWork({
+      pool: database.pool,
+      logger,
+      keys,
+      adapters: openAdapters(config, database),
+      defaultAdapter: readDefaultAdapter(config),
+      limits: {
+        itemsMax: config.STORAGE_BATCH_MAX_ITEMS,
+        ageMaxMs: config.STORAGE_BATCH_MAX_AGE_MS,
+        checkAfterMs: config.STORAGE_CHECK_INTERVAL_MS,
+      },
     }),
     suggestions: makeSuggestionsWork({ database, loadTypes, nowMs: Date.now, settleMs: eventsSettleMs }),
     async close() {
@@ -37,6 +67,26 @@ export function makeWorker(config: Config, databaseUrl: string) {
       await essentials.close();
     },
   };
+}
+
+/** Everything that the configuration is enough for, since workspaces may choose. */
+function openAdapters(config: Config, database: Database): StorageAdapter[] {
+  const timeoutMs = config.STORAGE_TIMEOUT_MS;
+  const adapters: StorageAdapter[] = [];
+  const local = openLocalStorage(config, database);
+  if (local) adapters.push(local);
+  if (config.PINATA_JWT !== undefined)
+    adapters.push(
+      makePinataAdapter({
+        jwt: config.PINATA_JWT,
+        apiUrl: config.PINATA_API_URL,
+        uploadUrl: config.PINATA_UPLOAD_URL,
+        timeoutMs,
+        takeRequest: () => takeRequest(database.pool, 'pinata', config.PINATA_REQUESTS_PER_MINUTE),
+      }),
+    );
+  if (config.KUBO_RPC_URL !== undefined) adapters.push(makeKuboAdapter({ rpcUrl: config.KUBO_RPC_URL, timeoutMs }));
+  return adapters;
 }
 
 /** For one call of an RPC endpoint, of which several may be asked in turn. */

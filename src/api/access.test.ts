@@ -37,6 +37,7 @@ describe('every row of the route tables', () => {
       'GET /health',
       'GET /health/live',
       'GET /health/ready',
+      'GET /ipfs/{address...}',
       'GET /log/anchors',
       'GET /log/checkpoint',
       'GET /log/key',

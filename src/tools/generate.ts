@@ -10,10 +10,10 @@ function configurationPage(): string {
   const rows = Object.entries(settings).map(
     ([key, { description, expected, defaultText, secret }]: [string, (typeof settings)[keyof typeof settings]]) => {
       const shownDefault = defaultText === undefined ? '–' : `\`${defaultText}\``;
-      return `| \`${key}\` | ${description}${secret ? ` Secret; also as a file named in \`${key}_FILE\`.` : ''} | ${expected} | ${shownDefault} |`;
+      return `| \`${key}\` | ${description}${secret ? ' Secret.' : ''} | ${expected} | ${shownDefault} |`;
     },
   );
-  return `# Configuration\n\n${note}\n\nAll faults are listed at once when a process starts, each with the key, what was found and what is expected.\n\n| Key | What for | Expected | Default |\n|---|---|---|---|\n${rows.join('\n')}\n`;
+  return `# Configuration\n\n${note}\n\nAll faults are listed at once when a process starts, each with the key, what was found and what is expected. Each value may also be read from a file, which \`<KEY>_FILE\` names.\n\n| Key | What for | Expected | Default |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 function environmentExample(): string {

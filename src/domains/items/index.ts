@@ -40,6 +40,7 @@ export {
 } from './submitted-record.ts';
 export type { RecountedEntry } from './refold/refold-request.ts';
 export { contentOfContribution, type VersionContent } from './version-content.ts';
+export { holdsPartyNumber } from './party-numbers.ts';
 export { untilFree } from './until-free.ts';
 export { makeLocalItemsService } from './local/local-items.service.ts';
 export { makeLocalItemMergesService } from './local/local-item-merges.service.ts';

@@ -173,6 +173,12 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
     /** The number of the item with this name, whether it is part of another one now or not. */
     ownNumberOf: async (workspaceId: string, idOrDfid: string) => (await findOwn(workspaceId, idOrDfid)).item_number,
 
+    /** DFIDs by the numbers of items, as they were given. */
+    async dfidsOf(itemNumbers: readonly number[]): Promise<Map<number, string>> {
+      const parts = await findDfidParts(knex, itemNumbers);
+      return new Map([...parts].map(([itemNumber, row]) => [itemNumber, dfidOf(row)]));
+    },
+
     async provenance(workspaceId: string, idOrDfid: string) {
       const row = await findOwn(workspaceId, idOrDfid);
       const members = await findMembers(knex, row.item_number);

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import type { StartContents } from '#domains/storage/index.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
 import { anchorNext, type Anchoring } from './anchor-checkpoints.ts';
 import { anchoringQueue } from './anchoring.jobs.ts';
@@ -9,6 +10,8 @@ import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
 
 interface LedgerWorkOptions {
   pool: pg.Pool;
+  /** Makes what of versions is stored outside of the database. */
+  startContents: StartContents;
   /** Undefined without a signing key, a text for one that is none: then entries are made, and nothing is signed. */
   signing: CheckpointSigning | string | undefined;
   /** Undefined where checkpoints are not to be anchored; a text says why they cannot be. */
@@ -21,7 +24,7 @@ export const sequencingLimits = { steps: 8, rows: 4000, bytes: 8_388_608 };
 const transactionsMax = 4;
 
 /** Makes the work behind the queue `anchoring`: one lane, which any worker process may take over at any moment. */
-export function makeLedgerWork({ pool, signing, anchoring }: LedgerWorkOptions): QueueWork<object> {
+export function makeLedgerWork({ pool, startContents, signing, anchoring }: LedgerWorkOptions): QueueWork<object> {
   /** Until the settings of this process are told, which may not be those of the one before. */
   let isNew = true;
   let isAnchoring = false;
@@ -29,7 +32,7 @@ export function makeLedgerWork({ pool, signing, anchoring }: LedgerWorkOptions):
   const work = async () => {
     let [entries, transactions] = [0, 0];
     for (let hasMore = true; hasMore && transactions < transactionsMax; transactions += 1) {
-      const step = await sequenceEvents(pool, sequencingLimits);
+      const step = await sequenceEvents(pool, sequencingLimits, startContents);
       entries += step?.entries ?? 0;
       hasMore = step?.hasMore ?? false;
     }

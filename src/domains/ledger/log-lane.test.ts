@@ -8,6 +8,7 @@ import { openDatabase, withTransaction, type Database } from '#platform/database
 import { makeId } from '#platform/ids.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
 import { beginTransaction } from '../../testing/deduplication.ts';
+import { storeNothing } from '../../testing/storage.ts';
 import { treeHash } from '../../testing/tree-hash.ts';
 import { commitmentFrom, entryOf } from './entry-commitment.ts';
 import { makeLedgerWork } from './ledger-work.ts';
@@ -75,7 +76,7 @@ const loggedIds = async () =>
     (row) => row.event_id,
   );
 const sequenceAll = async (rows = 5000, bytes = 1_000_000, steps = 3) => {
-  while ((await sequenceEvents(database.pool, { steps, rows, bytes }))?.hasMore);
+  while ((await sequenceEvents(database.pool, { steps, rows, bytes }, storeNothing))?.hasMore);
 };
 
 /** The root as its definition has it, over all entries that there are. */
@@ -106,7 +107,7 @@ describe('the lane of the log', () => {
   test('takes in as many bytes at a time as it may, and at least one event however large', async () => {
     const told = await tell(30);
 
-    const step = await sequenceEvents(database.pool, { steps: 1, rows: 100, bytes: 25 });
+    const step = await sequenceEvents(database.pool, { steps: 1, rows: 100, bytes: 25 }, storeNothing);
 
     expect(step).toEqual({ entries: 3, hasMore: true });
     await sequenceAll(100, 1);
@@ -350,6 +351,7 @@ describe('a checkpoint', () => {
       send: () => answer,
     };
     const work = makeLedgerWork({
+      startContents: storeNothing,
       pool: database.pool,
       signing,
       anchoring: {
@@ -374,6 +376,7 @@ describe('a checkpoint', () => {
   test('is not made with a key that is none, and the log says why', async () => {
     await tell(1);
     const work = makeLedgerWork({
+      startContents: storeNothing,
       pool: database.pool,
       signing: 'LOG_SIGNING_KEY is no signing key',
       anchoring: 'STELLAR_SECRET_KEY is not set',
@@ -389,7 +392,12 @@ describe('a checkpoint', () => {
 
   test('is not made without a key, and the log grows all the same', async () => {
     await tell(5);
-    const work = makeLedgerWork({ pool: database.pool, signing: undefined, anchoring: undefined });
+    const work = makeLedgerWork({
+      startContents: storeNothing,
+      pool: database.pool,
+      signing: undefined,
+      anchoring: undefined,
+    });
 
     expect(await work.findOverdue(1)).toHaveLength(1);
     expect(await work.process({})).toEqual({ entries: 5, signed_size: null });

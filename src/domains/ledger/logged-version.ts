@@ -1,25 +1,44 @@
 import { contentOfContribution, formatDfid, type VersionContent } from '#domains/items/index.ts';
+import type { ContentAddresses, ContentMaker } from '#domains/storage/index.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { parseJson } from '#platform/json/parse-json.ts';
 import { commitmentTo, disclose, type EntryFields, type EntrySeed } from './entry-commitment.ts';
 import type { LoggedVersionRow } from './log.store.ts';
 
+/** What the log commits to of a version. */
+export interface LoggedContent extends VersionContent {
+  /** Where what is stored of it outside can be had. */
+  readonly stored?: ContentAddresses;
+}
+
 /** What the log commits to of an item, from the columns `status` and `state` of a contribution. */
-export function loggedContent(status: string, state: string): { content: VersionContent; text: string } {
+export async function loggedContent(
+  row: Omit<LoggedVersionRow, 'content'>,
+  status: string,
+  state: string,
+  contents: ContentMaker,
+): Promise<LoggedContent> {
+  const content = readContent(status, state);
+  const { workspace_id: workspaceId, item_number: itemNumber, version } = row;
+  const stored = await contents.make({ workspaceId, itemNumber, version, dfid: dfidOfRow(row), content });
+  return stored ? { ...content, stored } : content;
+}
+
+function readContent(status: string, state: string): VersionContent {
   try {
     const content = contentOfContribution(status, state);
-    return { content, text: canonicalJson(content) };
+    canonicalJson(content);
+    return content;
   } catch {
     // A state without a canonical form, which nothing lets in, must not stop the log: its text stands for it then.
-    const content = { identifiers: [], metadata: { state }, status };
-    return { content, text: canonicalJson(content) };
+    return { identifiers: [], metadata: { state }, status };
   }
 }
 
 /** The commitment to a version, the same whenever it is read. */
 export function commitToVersion(
   row: Omit<LoggedVersionRow, 'content'>,
-  content: VersionContent,
+  content: LoggedContent,
   seed: EntrySeed,
 ): Buffer {
   return commitmentTo(fieldsOfVersion(row, content), seed);
@@ -27,15 +46,16 @@ export function commitToVersion(
 
 /** All that shows what was committed to of a version. */
 export function discloseVersion(row: LoggedVersionRow, seed: EntrySeed): ReturnType<typeof disclose> {
-  return disclose(fieldsOfVersion(row, parseJson(row.content) as VersionContent), seed);
+  return disclose(fieldsOfVersion(row, parseJson(row.content) as LoggedContent), seed);
 }
 
 /** Each field and each identifier of the item is one of the entry, so that one can be shown without the others. */
 function fieldsOfVersion(
   row: Omit<LoggedVersionRow, 'content'>,
-  { identifiers, metadata, status }: VersionContent,
+  { identifiers, metadata, status, stored }: LoggedContent,
 ): EntryFields {
   return Object.fromEntries([
+    ...Object.entries(stored ?? {}),
     ['dfid', dfidOfRow(row)],
     ['kind', 'version'],
     ['participant', row.workspace_id],

@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
+import type { ContentMaker, StartContents } from '#domains/storage/index.ts';
 import { withTransaction } from '#platform/database.ts';
+import { canonicalJson } from '#platform/json/canonical.ts';
 import { entryOf, seedBytes } from './entry-commitment.ts';
 import { leafHash } from './log-tree.ts';
 import { TileBuilder } from './log-tiles.ts';
@@ -35,12 +37,14 @@ export interface SequencingLimits {
 export function sequenceEvents(
   pool: pg.Pool,
   limits: SequencingLimits,
+  startContents: StartContents,
 ): Promise<{ entries: number; hasMore: boolean } | undefined> {
   return withTransaction(pool, async (client) => {
     const before = await lockLog(client);
     if (before === undefined) return undefined;
     const tiles = await TileBuilder.at(client, before);
     const writes: Promise<unknown>[] = [];
+    const contents = await startContents(client);
     const logged: LoggedVersions = new Map();
     let size = before;
     const take = () => {
@@ -57,11 +61,12 @@ export function sequenceEvents(
       if (hasMore && step < limits.steps) taking = take();
       // What was asked for leaves this process only when it has nothing else to do.
       await nextTurn();
-      const { entries, versions } = entriesOf(taken.rows, size, logged);
+      const { entries, versions } = await entriesOf(taken.rows, size, logged, contents);
       const leaves = entries.map(({ commitment }) => leafHash(entryOf(commitment)));
       const written = Promise.all([
         insertLogEntries(client, entries),
         insertItemVersions(client, versions),
+        contents.write(client),
         insertTiles(client, tiles.append(leaves)),
       ]);
       written.catch(() => {});
@@ -78,7 +83,7 @@ export function sequenceEvents(
 type LoggedVersions = Map<string, number>;
 
 /** The next entries of the log, each event before the version of its item. */
-function entriesOf(rows: readonly FedRow[], size: number, logged: LoggedVersions) {
+async function entriesOf(rows: readonly FedRow[], size: number, logged: LoggedVersions, contents: ContentMaker) {
   const entries: NewLogEntry[] = [];
   const versions: { index: number; version: LoggedVersionRow }[] = [];
   const seeds = randomBytes(seedBytes * rows.length * 2);
@@ -92,10 +97,10 @@ function entriesOf(rows: readonly FedRow[], size: number, logged: LoggedVersions
     if (event) add(event, (seed) => commitToEvent(event, seed));
     if (version && isNewVersion(version, logged)) {
       const { status, state, ...row } = version;
-      const { content, text } = loggedContent(status, state);
+      const content = await loggedContent(row, status, state, contents);
       const { workspace_id, item_number } = row;
       const index = add({ workspace_id, item_number }, (seed) => commitToVersion(row, content, seed));
-      versions.push({ index, version: { ...row, content: text } });
+      versions.push({ index, version: { ...row, content: canonicalJson(content) } });
     }
   }
   return { entries, versions };

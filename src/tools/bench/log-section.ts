@@ -5,6 +5,7 @@ import { sequencingLimits } from '#domains/ledger/ledger-work.ts';
 import { sequenceEvents } from '#domains/ledger/sequence-events.ts';
 import { signCheckpoint } from '#domains/ledger/sign-checkpoint.ts';
 import { makeSigningKey, readSigningKey } from '#domains/ledger/signed-note.ts';
+import { makeContentStart } from '#domains/storage/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import type { BenchContext } from './context.ts';
 import { createDatabase, dropDatabase, withConnection } from './databases.ts';
@@ -14,6 +15,12 @@ import { median } from './statistics.ts';
 
 const database = 'bench-log';
 const templateOf = (size: number) => `bench-log-${size}`;
+/** No workspace stores anything outside. */
+const startContents = makeContentStart({
+  loadTypes: () => Promise.reject(new Error('no types here')),
+  keys: undefined,
+  adapter: null,
+});
 const proofsInFlight = 8;
 const key = makeSigningKey('bench.example.com');
 const signing = {
@@ -82,7 +89,7 @@ async function tellItems(client: Client, entries: number): Promise<void> {
 }
 
 async function sequenceAll(pool: Database['pool']): Promise<void> {
-  while ((await sequenceEvents(pool, sequencingLimits))?.hasMore);
+  while ((await sequenceEvents(pool, sequencingLimits, startContents))?.hasMore);
 }
 
 async function runSize({ servers, sizes }: BenchContext, size: number, repeat: number): Promise<Run> {

@@ -1,0 +1,12 @@
+export type { StorageAdapter } from './adapters/adapter.ts';
+export { makeKuboAdapter } from './adapters/kubo-adapter.ts';
+export { makeLocalAdapter } from './adapters/local-adapter.ts';
+export { claimLocalFolder } from './adapters/local-folder.ts';
+export { makePinataAdapter } from './adapters/pinata-adapter.ts';
+export { makeIpfsGateway } from './ipfs-gateway.ts';
+export { takeRequest } from './request-limit.store.ts';
+export type { AdapterName } from './scope-settings.ts';
+export { storageRoutes } from './storage.routes.ts';
+export { makeStorageService } from './storage.service.ts';
+export { makeStorageWork } from './storage-work.ts';
+export { makeContentStart, type ContentAddresses, type ContentMaker, type StartContents } from './version-contents.ts';
