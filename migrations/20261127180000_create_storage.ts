@@ -62,7 +62,7 @@ export async function up(knex: Knex): Promise<void> {
       size_bytes integer not null,
       contents integer not null,
       state text not null default 'packed' constraint storage_batches_state_check
-        check (state in ('packed', 'stored', 'failed', 'removed')),
+        check (state in ('packed', 'stored', 'failed', 'removing', 'removed')),
       attempts integer not null default 0,
       next_attempt_at timestamptz not null default now(),
       -- who claimed it last; what an earlier claim finds out counts no more
@@ -75,7 +75,7 @@ export async function up(knex: Knex): Promise<void> {
       stored_at timestamptz,
       check_due_at timestamptz
     );
-    create index storage_batches_due_idx on storage_batches (next_attempt_at) where state = 'packed';
+    create index storage_batches_due_idx on storage_batches (next_attempt_at) where state in ('packed', 'removing');
     create index storage_batches_check_idx on storage_batches (check_due_at) where state = 'stored';
     create index storage_batches_root_idx on storage_batches (root);
 

@@ -106,17 +106,17 @@ export async function claimBatch(
   queryable: Queryable,
   adapters: readonly AdapterName[],
   leaseMs: number,
-): Promise<BatchRow | undefined> {
-  const { rows } = await queryable.query<BatchRow>({
+): Promise<(BatchRow & { state: 'packed' | 'removing' }) | undefined> {
+  const { rows } = await queryable.query<BatchRow & { state: 'packed' | 'removing' }>({
     name: 'claim_storage_batch',
     text: `update storage_batches
            set claim = claim + 1, attempts = attempts + 1, next_attempt_at = now() + $2::float8 * interval '1 millisecond'
            where batch_id = (
              select batch_id from storage_batches
-             where state = 'packed' and next_attempt_at <= now() and adapter = any($1::text[])
+             where state in ('packed', 'removing') and next_attempt_at <= now() and adapter = any($1::text[])
              order by next_attempt_at limit 1 for update skip locked
            )
-           returning ${batchColumns}`,
+           returning ${batchColumns}, state`,
     values: [textArray(adapters), leaseMs],
   });
   return rows[0];
@@ -172,12 +172,77 @@ export async function markFault(
              update storage_batches
              set fault = $3, state = case when $4::float8 is null then 'failed' else state end,
                  next_attempt_at = now() + coalesce($4::float8, 0) * interval '1 millisecond'
-             where batch_id = $1 and claim = $2 and state = 'packed'
+             where batch_id = $1 and claim = $2 and state in ('packed', 'removing')
              returning batch_id, state
            )
            update storage_history set state = 'failed' from failed
            where failed.state = 'failed' and storage_history.batch_id = failed.batch_id and storage_history.state = 'queued'`,
     values: [batchId, claim, fault, retryAfterMs],
+  });
+}
+
+/**
+ * Gives up batches of which contents were erased: the other contents are queued for another one, and what is stored of them
+ * is to be removed after a while, in which the others should have their new place.
+ */
+export async function releaseBatches(
+  queryable: Queryable,
+  batchIds: readonly string[],
+  removeAfterMs: number,
+): Promise<void> {
+  await queryable.query({
+    name: 'release_storage_batches',
+    text: `with released as (
+             update storage_batches
+             set state = 'removing', claim = claim + 1, attempts = 0, check_due_at = null,
+                 next_attempt_at = now() + $2::float8 * interval '1 millisecond'
+             where batch_id = any($1::uuid[]) and state in ('packed', 'stored', 'failed') returning batch_id
+           )
+           update storage_history
+           set state = case when bytes is null then 'removed' else 'queued' end,
+               batch_id = case when bytes is null then storage_history.batch_id end
+           from released, storage_contents
+           where storage_history.batch_id = released.batch_id and storage_contents.content_id = storage_history.content_id`,
+    values: [uuidArray(batchIds), removeAfterMs],
+  });
+}
+
+/** The addresses of erased contents of a batch that no other content has. */
+export async function findOrphans(queryable: Queryable, batchId: string): Promise<string[]> {
+  const { rows } = await queryable.query<{ cid: string }>({
+    name: 'find_storage_orphans',
+    text: `select distinct cid from storage_history join storage_contents using (content_id)
+           where batch_id = $1 and bytes is null
+             and not exists (select from storage_contents as others where others.cid = storage_contents.cid and others.bytes is not null)`,
+    values: [batchId],
+  });
+  return rows.map(({ cid }) => cid);
+}
+
+/** Whether another batch is the same directory, with contents that are needed. */
+export async function isRootNeeded(
+  queryable: Queryable,
+  { root, adapter, batch_id: batchId }: BatchRow,
+): Promise<boolean> {
+  const { rows } = await queryable.query<{ is_needed: boolean }>({
+    name: 'is_storage_root_needed',
+    text: `select exists (
+             select from storage_batches where root = $1 and adapter = $2 and batch_id <> $3 and state in ('packed', 'stored')
+           ) as is_needed`,
+    values: [root, adapter, batchId],
+  });
+  return rows[0]!.is_needed;
+}
+
+/** What a released batch stored is removed. */
+export async function markRemoved(
+  queryable: Queryable,
+  { batch_id: batchId, claim }: Pick<BatchRow, 'batch_id' | 'claim'>,
+): Promise<void> {
+  await queryable.query({
+    name: 'mark_batch_removed',
+    text: `update storage_batches set state = 'removed', fault = null where batch_id = $1 and claim = $2 and state = 'removing'`,
+    values: [batchId, claim],
   });
 }
 
@@ -243,7 +308,7 @@ export async function findNextDue(
     name: 'find_storage_due',
     text: `select exists (select from storage_settings where moved_until is not null) as is_moving,
                   exists (select from storage_batches where adapter = any($1::text[]) and
-                          ((state = 'packed' and next_attempt_at <= now()) or (state = 'stored' and check_due_at <= now()))) as is_due`,
+                          ((state in ('packed', 'removing') and next_attempt_at <= now()) or (state = 'stored' and check_due_at <= now()))) as is_due`,
     values: [textArray(adapters)],
   });
   return { isMoving: rows[0]!.is_moving, isDue: rows[0]!.is_due };

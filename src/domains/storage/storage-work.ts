@@ -1,3 +1,4 @@
+import { CID } from 'multiformats/cid';
 import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
@@ -10,11 +11,15 @@ import {
   claimCheck,
   findBatchContents,
   findNextDue,
+  findOrphans,
   findPackableAdapter,
   insertBatch,
+  isRootNeeded,
   markChecked,
   markFault,
+  markRemoved,
   markStored,
+  releaseBatches,
   takeQueuedContents,
   type BatchRow,
 } from './batches.store.ts';
@@ -86,13 +91,12 @@ export function makeStorageWork({
     });
   };
 
-  const storeNext = async (): Promise<object | undefined> => {
+  /** Stores or removes the next batch that is due. */
+  const attemptNext = async (): Promise<object | undefined> => {
     const batch = await claimBatch(pool, names, leaseMs);
     if (!batch) return undefined;
     try {
-      const reference = await storeBatch(batch);
-      const isCounted = await markStored(pool, batch, { reference, checkAfterMs: limits.checkAfterMs });
-      return { stored: batch.root, adapter: batch.adapter, is_counted: isCounted };
+      return await (batch.state === 'packed' ? storeBatch(batch) : removeBatch(batch));
     } catch (error) {
       if (!(error instanceof StorageFault)) throw error;
       const retryAfterMs = error.isFinal ? null : Math.max(error.retryAfterMs ?? 0, backoffMs(batch.attempts));
@@ -104,23 +108,33 @@ export function makeStorageWork({
     }
   };
 
-  const storeBatch = async (batch: BatchRow): Promise<string | null> => {
+  const storeBatch = async (batch: BatchRow): Promise<object> => {
     const contents = await findBatchContents(pool, batch.batch_id);
     const whole = contents.filter((content): content is typeof content & { bytes: Buffer } => content.bytes !== null);
-    if (whole.length < contents.length)
-      throw new StorageFault('contents of it were erased, and it is packed anew', { isFinal: true });
+    if (whole.length < contents.length) {
+      await releaseBatches(pool, [batch.batch_id], 0);
+      return { released: batch.batch_id };
+    }
     const dag = await batchDag(whole);
     if (dag.root.toString() !== batch.root)
       throw new StorageFault('its contents do not lead to its root any more', { isFinal: true });
-    const { root, reference } = await byName
-      .get(batch.adapter)!
-      .store(dag, await carOf(dag), `defarm-${batch.batch_id}`);
+    const adapter = byName.get(batch.adapter)!;
+    const { root, reference } = await adapter.store(dag, await carOf(dag), `defarm-${batch.batch_id}`);
     // Whoever stored something else made a mistake that the next attempt would not mend.
     if (root !== batch.root)
       throw new StorageFault(`${batch.adapter} stored ${root.slice(0, 100)}, which is something else`, {
         isFinal: true,
       });
-    return reference;
+    const isCounted = await markStored(pool, batch, { reference, checkAfterMs: limits.checkAfterMs });
+    return { stored: batch.root, adapter: batch.adapter, is_counted: isCounted };
+  };
+
+  const removeBatch = async (batch: BatchRow): Promise<object> => {
+    const orphans = (await findOrphans(pool, batch.batch_id)).map((cid) => CID.parse(cid));
+    if (!(await isRootNeeded(pool, batch)))
+      await byName.get(batch.adapter)!.remove(batch.root, batch.reference, orphans);
+    await markRemoved(pool, batch);
+    return { removed: batch.root, adapter: batch.adapter };
   };
 
   const checkNext = async (): Promise<object | undefined> => {
@@ -170,7 +184,7 @@ export function makeStorageWork({
       await writeDefaultAdapter(pool, defaultAdapter);
       isNew = false;
     }
-    return (await resealNext()) ?? (await moveNext()) ?? (await pack()) ?? (await storeNext()) ?? (await checkNext());
+    return (await resealNext()) ?? (await moveNext()) ?? (await pack()) ?? (await attemptNext()) ?? (await checkNext());
   };
 
   return {

@@ -31,14 +31,17 @@ export class StorageFault extends Error {
   readonly isFinal: boolean;
   /** When the service wants to be asked again, in milliseconds; undefined when it does not say. */
   readonly retryAfterMs: number | undefined;
+  /** The status that the service answered with, if it answered. */
+  readonly status: number | undefined;
 
   constructor(
     message: string,
-    options: { isFinal?: boolean; retryAfterMs?: number | undefined; cause?: unknown } = {},
+    options: { isFinal?: boolean; retryAfterMs?: number | undefined; status?: number; cause?: unknown } = {},
   ) {
     super(message, { cause: options.cause });
     this.name = 'StorageFault';
     this.isFinal = options.isFinal ?? false;
     this.retryAfterMs = options.retryAfterMs;
+    this.status = options.status;
   }
 }

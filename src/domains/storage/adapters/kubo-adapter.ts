@@ -41,7 +41,7 @@ export function makeKuboAdapter({ rpcUrl, timeoutMs }: KuboOptions): StorageAdap
         return true;
       } catch (error) {
         // What is not pinned is answered as an error of the server, as all is that this call can say.
-        if (error instanceof StorageFault && error.message.endsWith(' answered 500')) return false;
+        if (error instanceof StorageFault && error.status === 500) return false;
         throw error;
       }
     },

@@ -55,6 +55,13 @@ export function makeLocalAdapter(folder: string, claimFolder: () => Promise<void
     return true;
   };
 
+  /** Blocks that something else has as well are stored again when that is checked. */
+  const removeTree = async (cid: CID): Promise<void> => {
+    const bytes = await read(cid).catch(() => undefined);
+    if (bytes) for (const { cid: next } of linksOf({ cid, bytes })) await removeTree(next);
+    await rm(pathOf(cid), { force: true });
+  };
+
   return {
     name: 'local',
     read,
@@ -75,7 +82,8 @@ export function makeLocalAdapter(folder: string, claimFolder: () => Promise<void
       return isWhole(CID.parse(root));
     },
     async remove(root, _reference, orphans) {
-      for (const cid of [CID.parse(root), ...orphans]) await rm(pathOf(cid), { force: true });
+      for (const orphan of orphans) await removeTree(orphan);
+      await rm(pathOf(CID.parse(root)), { force: true });
     },
   };
 }

@@ -40,12 +40,12 @@ export async function callService({ service, url, timeoutMs, ...request }: Servi
 /** What a status that is none of success means for the next attempt. */
 export function faultOf(service: string, status: number, retryAfter: string | null): StorageFault {
   if (status === 401 || status === 403)
-    return new StorageFault(`${service} does not accept our key (${status})`, { retryAfterMs: refusedRetryMs });
+    return new StorageFault(`${service} does not accept our key (${status})`, { status, retryAfterMs: refusedRetryMs });
   const retryAfterMs = readRetryAfter(retryAfter);
   if (status === 429)
-    return new StorageFault(`${service} takes no more requests at the moment (429)`, { retryAfterMs });
+    return new StorageFault(`${service} takes no more requests at the moment (429)`, { status, retryAfterMs });
   const isFinal = status >= 400 && status < 500 && status !== 408 && status !== 425;
-  return new StorageFault(`${service} answered ${status}`, { isFinal, retryAfterMs });
+  return new StorageFault(`${service} answered ${status}`, { status, isFinal, retryAfterMs });
 }
 
 /** JSON of an answer; undefined for anything else. */
