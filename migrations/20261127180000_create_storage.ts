@@ -71,6 +71,8 @@ export async function up(knex: Knex): Promise<void> {
       reference text,
       -- what went wrong last
       fault text,
+      -- the status with which a service refused it, 429 also for limits that we keep ourselves
+      fault_status smallint,
       packed_at timestamptz not null default now(),
       stored_at timestamptz,
       check_due_at timestamptz

@@ -51,7 +51,7 @@ import {
   suggestionRoutes,
   type Verdict,
 } from '#domains/items/index.ts';
-import { ledgerRoutes, makeLedgerService } from '#domains/ledger/index.ts';
+import { adapterRoutes, ledgerRoutes, makeAdapterReport, makeLedgerService } from '#domains/ledger/index.ts';
 import {
   bulkIngestionRoutes,
   itemSubmissionRoutes,
@@ -200,6 +200,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ),
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...storageRoutes(storage, makeIpfsGateway({ queryable: database.pool, local: openLocalStorage(config, database) })),
+    ...adapterRoutes(makeAdapterReport({ database, items, storage })),
     ...ledgerRoutes(
       makeLedgerService({
         database,

@@ -49,6 +49,16 @@ interface Account {
 
 const baseFeeStroops = 100n;
 
+/** A TransactionResult: what was charged, the code, and of success the result of the one operation. */
+function resultXdr(isSuccessful: boolean): string {
+  const result = Buffer.alloc(isSuccessful ? 32 : 16);
+  result.writeBigInt64BE(baseFeeStroops);
+  result.writeInt32BE(isSuccessful ? 0 : -1, 8);
+  const bumpSequence = 11;
+  if (isSuccessful) [1, 0, bumpSequence, 0].forEach((value, at) => result.writeInt32BE(value, 12 + at * 4));
+  return result.toString('base64');
+}
+
 /** Starts a network whose clock stands still between ledgers. */
 export async function startStellarNetwork(): Promise<StellarNetwork> {
   const passphrase = 'Test network of one node';
@@ -100,6 +110,7 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
       ...range,
       ledger: found.ledger,
       createdAt: String(found.closedAtSeconds),
+      resultXdr: resultXdr(found.isSuccessful),
     };
   };
 

@@ -121,7 +121,8 @@ async function pursue(pool: pg.Pool, { rpc, maxFeeStroops }: Anchoring, attempt:
   const found = await rpc.findTransaction(attempt.hash);
   if (found.status === 'SUCCESS') {
     const { ledger, closedAtSeconds = 0 } = found;
-    await confirmAttempt(pool, attempt, { ledger: ledger!, closedAtSeconds });
+    const chargedStroops = readCharge(found.resultXdr);
+    await confirmAttempt(pool, attempt, { ledger: ledger!, closedAtSeconds, chargedStroops });
     return `anchored in ledger ${ledger}`;
   }
   if (found.status === 'FAILED') {
@@ -154,4 +155,10 @@ async function giveUp(pool: pg.Pool, rpc: StellarRpc, attempt: AttemptRow, found
   }
   await endAttempt(pool, attempt, 'unknown', 'the network remembers nothing of the time in which it could be applied');
   return 'nobody can tell any longer whether the transaction was applied; another one follows';
+}
+
+/** The charge in a TransactionResult, whose first eight bytes it is; null when the network told none. */
+function readCharge(resultXdr: string | undefined): number | null {
+  const bytes = Buffer.from(resultXdr ?? '', 'base64');
+  return bytes.length < 8 ? null : Number(bytes.readBigInt64BE());
 }

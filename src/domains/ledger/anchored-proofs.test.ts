@@ -47,7 +47,7 @@ async function ask<Body>(path: string, body?: object): Promise<Body> {
 
 test('what is told of an item is anchored by the workers, and its proof holds by key, account and ledger', async () => {
   const identifiers = [{ identifier_type: 'sisbov', value: 'BR105000000001' }];
-  const { item } = await ask<{ item: { dfid: string } }>('/api/items', {
+  const { item } = await ask<{ item: { id: string; dfid: string } }>('/api/items', {
     value_chain: 'BEEF',
     country: 'BR',
     year: 2025,
@@ -70,6 +70,23 @@ test('what is told of an item is anchored by the workers, and its proof holds by
   });
   const { anchors } = await ask<{ anchors: { checkpoint: string; hash: string }[] }>('/log/anchors');
   expect(anchors.at(-1)).toMatchObject({ checkpoint: bundle.checkpoint, hash: bundle.anchor!.hash });
+  const { blockchain_anchors: listed, storage_refs: places } = await ask<{
+    blockchain_anchors: object[];
+    storage_refs: object[];
+  }>(`/api/adapter/items/${item.id}/anchors`);
+  expect(listed).toEqual([
+    {
+      chain_type: 'stellar',
+      transaction_hash: bundle.anchor!.hash,
+      ledger_number: bundle.anchor!.ledger,
+      confirmations: null,
+      status: 'confirmed',
+    },
+  ]);
+  expect(places).toEqual([]);
+  const statistics = await ask<{ adapters: { stellar: object }; costs: object }>('/api/admin/adapter/stats');
+  expect(statistics.adapters.stellar).toMatchObject({ failed: 0, success_rate: 1 });
+  expect(statistics.costs).toMatchObject({ stellar_xlm: network.applied.length * 0.00001 });
   const { state } = await ask<{ state: string }>('/api/log');
   expect(state).toContain('no proof in public');
   expect(state).not.toContain('at the moment');

@@ -166,17 +166,21 @@ export async function endAttempt(
 export async function confirmAttempt(
   queryable: Queryable,
   { anchor_id: anchorId, attempt }: Pick<AttemptRow, 'anchor_id' | 'attempt'>,
-  { ledger, closedAtSeconds }: { ledger: number; closedAtSeconds: number },
+  {
+    ledger,
+    closedAtSeconds,
+    chargedStroops,
+  }: { ledger: number; closedAtSeconds: number; chargedStroops: number | null },
 ): Promise<void> {
   await queryable.query({
     name: 'confirm_anchor_attempt',
     text: `with confirmed as (
-             update log_anchor_attempts set state = 'confirmed', answer = 'SUCCESS'
+             update log_anchor_attempts set state = 'confirmed', answer = 'SUCCESS', charged_stroops = $5
              where anchor_id = $1 and attempt = $2 and state in ('signed', 'submitted') returning anchor_id
            )
            update log_anchors set confirmed_attempt = $2, ledger = $3, closed_at = to_timestamp($4)
            from confirmed where log_anchors.anchor_id = confirmed.anchor_id and confirmed_attempt is null`,
-    values: [anchorId, attempt, ledger, closedAtSeconds],
+    values: [anchorId, attempt, ledger, closedAtSeconds, chargedStroops],
   });
 }
 
@@ -255,4 +259,48 @@ export async function isAnchorDue(
     values: [networkPassphrase, minEntries, intervalMs],
   });
   return rows[0]!.is_due;
+}
+
+/** A transaction that anchors, or is to anchor, a checkpoint which covers entries. */
+export interface CoveringTransaction {
+  hash: string;
+  state: 'signed' | 'submitted' | 'confirmed' | 'failed' | 'expired' | 'unknown';
+  ledger: number | null;
+}
+
+/** The last transactions of the checkpoints that first covered these entries on a ledger, the newest first. */
+export async function findCoveringTransactions(
+  queryable: Queryable,
+  indexes: readonly number[],
+): Promise<CoveringTransaction[]> {
+  const { rows } = await queryable.query<CoveringTransaction>({
+    name: 'find_covering_transactions',
+    text: `select attempts.hash, attempts.state, covering.ledger
+           from (
+             select distinct first.anchor_id, first.size, first.ledger from unnest($1::int8[]) as wanted (index)
+             cross join lateral (select anchor_id, size, ledger from log_anchors where size > wanted.index order by size limit 1) as first
+           ) as covering
+           cross join lateral (
+             select hash, state from log_anchor_attempts where log_anchor_attempts.anchor_id = covering.anchor_id
+             order by state = 'confirmed' desc, attempt desc limit 1
+           ) as attempts
+           order by covering.size desc`,
+    values: [int8Array(indexes)],
+  });
+  return rows;
+}
+
+/** What became of all transactions, and what they cost. */
+export async function countAnchors(
+  queryable: Queryable,
+): Promise<{ confirmed: number; failed: number; open: number; charged_stroops: string }> {
+  const { rows } = await queryable.query<{ confirmed: number; failed: number; open: number; charged_stroops: string }>({
+    name: 'count_anchors',
+    text: `select count(*) filter (where state = 'confirmed') as confirmed,
+                  count(*) filter (where state in ('failed', 'expired', 'unknown')) as failed,
+                  count(*) filter (where state in ('signed', 'submitted')) as open,
+                  coalesce(sum(charged_stroops), 0)::text as charged_stroops
+           from log_anchor_attempts`,
+  });
+  return rows[0]!;
 }

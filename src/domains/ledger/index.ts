@@ -1,3 +1,5 @@
+export { adapterRoutes } from './adapter.routes.ts';
+export { makeAdapterReport } from './adapter-report.ts';
 export { ledgerRoutes } from './ledger.routes.ts';
 export { makeLedgerService } from './ledger.service.ts';
 export { makeLedgerWork } from './ledger-work.ts';

@@ -420,3 +420,19 @@ export async function findProvenVersion(
   });
   return rows[0];
 }
+
+/** The entries of versions of items of a workspace, the newest first. */
+export async function listVersionEntries(
+  queryable: Queryable,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+  limit: number,
+): Promise<number[]> {
+  const { rows } = await queryable.query<{ index: number }>({
+    name: 'list_version_entries',
+    text: `select index from item_versions where item_number = any($1::int8[]) and workspace_id = $2
+           order by index desc limit $3::int4`,
+    values: [int8Array(itemNumbers), workspaceId, limit],
+  });
+  return rows.map((row) => row.index);
+}

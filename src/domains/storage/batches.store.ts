@@ -146,7 +146,7 @@ export async function markStored(
     name: 'mark_batch_stored',
     text: `with stored as (
              update storage_batches
-             set state = 'stored', reference = $3, fault = null, stored_at = coalesce(stored_at, now()),
+             set state = 'stored', reference = $3, fault = null, fault_status = null, stored_at = coalesce(stored_at, now()),
                  check_due_at = now() + $4::float8 * interval '1 millisecond'
              where batch_id = $1 and claim = $2 and state = 'packed'
              returning batch_id, adapter
@@ -164,20 +164,20 @@ export async function markStored(
 export async function markFault(
   queryable: Queryable,
   { batch_id: batchId, claim }: Pick<BatchRow, 'batch_id' | 'claim'>,
-  { fault, retryAfterMs }: { fault: string; retryAfterMs: number | null },
+  { fault, status, retryAfterMs }: { fault: string; status: number | null; retryAfterMs: number | null },
 ): Promise<void> {
   await queryable.query({
     name: 'mark_batch_fault',
     text: `with failed as (
              update storage_batches
-             set fault = $3, state = case when $4::float8 is null then 'failed' else state end,
+             set fault = $3, fault_status = $5, state = case when $4::float8 is null then 'failed' else state end,
                  next_attempt_at = now() + coalesce($4::float8, 0) * interval '1 millisecond'
              where batch_id = $1 and claim = $2 and state in ('packed', 'removing')
              returning batch_id, state
            )
            update storage_history set state = 'failed' from failed
            where failed.state = 'failed' and storage_history.batch_id = failed.batch_id and storage_history.state = 'queued'`,
-    values: [batchId, claim, fault, retryAfterMs],
+    values: [batchId, claim, fault, retryAfterMs, status],
   });
 }
 

@@ -7,6 +7,6 @@ export { makeIpfsGateway } from './ipfs-gateway.ts';
 export { takeRequest } from './request-limit.store.ts';
 export type { AdapterName } from './scope-settings.ts';
 export { storageRoutes } from './storage.routes.ts';
-export { makeStorageService } from './storage.service.ts';
+export { makeStorageService, type StorageService } from './storage.service.ts';
 export { makeStorageWork } from './storage-work.ts';
 export { makeContentStart, type ContentAddresses, type ContentMaker, type StartContents } from './version-contents.ts';

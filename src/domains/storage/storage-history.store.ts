@@ -111,3 +111,28 @@ export async function countStored(queryable: Queryable, workspaceId: string | un
   });
   return rows;
 }
+
+/** Batches by what became of them, in all. */
+export interface BatchCounts {
+  stored: number;
+  failed: number;
+  open: number;
+  /** Those of the open ones that a service turned away because it was asked too often. */
+  turned_away: number;
+  stored_bytes: number;
+  /** Of workers to the database. */
+  active_connections: number;
+}
+
+export async function countBatches(queryable: Queryable): Promise<BatchCounts> {
+  const { rows } = await queryable.query<BatchCounts>({
+    name: 'count_storage_batches',
+    text: `select count(*) filter (where state = 'stored') as stored, count(*) filter (where state = 'failed') as failed,
+                  count(*) filter (where state in ('packed', 'removing')) as open,
+                  count(*) filter (where state in ('packed', 'removing') and fault_status = 429) as turned_away,
+                  (select count(*) from pg_stat_activity where application_name = 'defarm-worker' and state = 'active') as active_connections,
+                  coalesce(sum(size_bytes) filter (where state = 'stored'), 0)::int8 as stored_bytes
+           from storage_batches`,
+  });
+  return rows[0]!;
+}

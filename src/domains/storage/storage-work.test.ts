@@ -277,11 +277,11 @@ test('a service is asked as often as its plan allows, whichever process asks', a
   const taken = await Promise.all(Array.from({ length: 40 }, () => takeRequest(database.pool, 'pinata', perMinute)));
 
   const waits = taken.filter((wait) => wait !== undefined);
-  expect(taken.length - waits.length).toBe(12);
-  for (const wait of waits) {
-    expect(wait).toBeGreaterThan(0);
-    expect(wait).toBeLessThanOrEqual(1001);
-  }
+  // A fifth of a minute's requests at once, and what time gave while they were taken.
+  expect(taken.length - waits.length).toBeGreaterThanOrEqual(12);
+  expect(taken.length - waits.length).toBeLessThanOrEqual(14);
+  expect(Math.min(...waits)).toBeGreaterThan(0);
+  expect(Math.max(...waits)).toBeLessThanOrEqual(1001);
 });
 
 describe('whatever goes wrong', () => {

@@ -100,7 +100,7 @@ export function makeStorageWork({
     } catch (error) {
       if (!(error instanceof StorageFault)) throw error;
       const retryAfterMs = error.isFinal ? null : Math.max(error.retryAfterMs ?? 0, backoffMs(batch.attempts));
-      await markFault(pool, batch, { fault: error.message, retryAfterMs });
+      await markFault(pool, batch, { fault: error.message, status: error.status ?? null, retryAfterMs });
       const told = { batch_id: batch.batch_id, adapter: batch.adapter, root: batch.root, fault: error.message };
       if (error.isFinal) logger.error(told, 'contents cannot be stored');
       else logger.warn(told, 'contents could not be stored yet');

@@ -45,7 +45,7 @@ function settingsRoutes(storage: StorageService): Route[] {
     defineRoute({
       method: 'put',
       path: '/api/storage/settings',
-      access: 'admin',
+      access: 'write',
       tag,
       summary: 'Set what of the items of your workspace is stored from now on',
       body: scopeSettingsBody,

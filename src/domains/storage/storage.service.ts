@@ -13,7 +13,14 @@ import {
 } from './scope-settings.ts';
 import { fileName } from './storage-work.ts';
 import { findScopeSettings, writeScopeSettings } from './storage-settings.store.ts';
-import { choosePrimary, countStored, listHistory, queueForAdapter, type HistoryRow } from './storage-history.store.ts';
+import {
+  choosePrimary,
+  countBatches,
+  countStored,
+  listHistory,
+  queueForAdapter,
+  type HistoryRow,
+} from './storage-history.store.ts';
 
 interface StorageServiceOptions {
   database: Database;
@@ -151,6 +158,9 @@ export function makeStorageService(options: StorageServiceOptions) {
     },
 
     statistics: async (workspaceId: string) => ({ adapters: await countStored(pool, workspaceId) }),
+
+    /** Counts of the whole installation. */
+    countBatches: () => countBatches(pool),
   };
 }
 

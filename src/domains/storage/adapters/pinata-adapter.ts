@@ -31,7 +31,10 @@ export function makePinataAdapter({ jwt, apiUrl, uploadUrl, timeoutMs, takeReque
   const allow = async () => {
     const waitMs = await takeRequest();
     if (waitMs !== undefined)
-      throw new StorageFault('the requests of the plan are used up for the moment', { retryAfterMs: waitMs });
+      throw new StorageFault('the requests of the plan are used up for the moment', {
+        status: 429,
+        retryAfterMs: waitMs,
+      });
   };
 
   const find = async (root: string): Promise<{ id: string; cid: string }[]> => {
