@@ -43,6 +43,7 @@ describe('every row of the route tables', () => {
       'GET /log/key',
       'GET /log/tile/{tile...}',
       'GET /metrics',
+      'GET /verify',
       'GET /version',
     ]);
     expect(guarded().length).toBeGreaterThan(10);

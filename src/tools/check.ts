@@ -73,6 +73,7 @@ async function checkPins(): Promise<{ isGood: boolean; output: string }> {
 
 const checks: readonly Check[] = [
   command('types', 'tsc', '--noEmit'),
+  command('types of the page', 'tsc', '--noEmit', '--project', 'src/domains/ledger/verify-page'),
   command('lint', 'oxlint'),
   command('format', 'oxfmt', '--check', '.'),
   { name: 'layers', run: checkLayers },

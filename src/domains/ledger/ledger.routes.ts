@@ -13,13 +13,14 @@ import {
 import type { LedgerService } from './ledger.service.ts';
 import { tileWidth } from './log-tiles.ts';
 import { readTilePath } from './tile-path.ts';
+import { makeVerifyPage } from './verify-page/verify-page.ts';
 
 const tag = 'Log and proofs';
 const text = 'text/plain; charset=utf-8';
 
 /** The log as everybody may mirror it, and the proofs that a workspace may see. */
 export function ledgerRoutes(ledger: LedgerService): Route[] {
-  return [...logRoutes(ledger), ...proofRoutes(ledger)];
+  return [...logRoutes(ledger), ...proofRoutes(ledger), verifyPageRoute()];
 }
 
 /** The log in the format of C2SP tlog-tiles. */
@@ -88,6 +89,27 @@ function logRoutes(ledger: LedgerService): Route[] {
       },
     }),
   ];
+}
+
+function verifyPageRoute(): Route {
+  const makePage = makeVerifyPage();
+  return defineRoute({
+    method: 'get',
+    path: '/verify',
+    access: 'public',
+    tag,
+    summary: 'A page that checks proof files in the browser, also without a network',
+    responses: { 200: { description: 'The page, whole in one file', contentType: 'text/html' } },
+    async handle() {
+      const { html, contentSecurityPolicy } = await makePage();
+      const headers = {
+        'content-type': 'text/html; charset=utf-8',
+        'content-security-policy': contentSecurityPolicy,
+        'cache-control': 'no-cache',
+      };
+      return { status: 200, headers, raw: html };
+    },
+  });
 }
 
 function proofRoutes(ledger: LedgerService): Route[] {

@@ -79,7 +79,7 @@ export function readEnvelope(envelopeXdr: string, networkPassphrase: string): Re
 
 function isSignatureOf(keypair: Keypair, hash: Buffer, { hint, signature }: xdr.DecoratedSignature): boolean {
   // What hints at the key is not signed itself.
-  return Buffer.from(hint.toXdr()).equals(keypair.signatureHint()) && keypair.verify(hash, signature);
+  return Buffer.from(hint.toXdr()).equals(Buffer.from(keypair.signatureHint())) && keypair.verify(hash, signature);
 }
 
 /** The address of the account that a secret key is of; undefined for text that is no such key. */

@@ -1,0 +1,2 @@
+/** What Node has everywhere, for the page. */
+export { Buffer } from 'buffer';
