@@ -9,6 +9,7 @@ import { openDatabase, type Database } from '#platform/database.ts';
 import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedded-postgres.ts';
 import { runMigrations } from '#platform/migrations.ts';
 import { scopes, type Scope } from '#platform/route.ts';
+import { checkWholeDatabase, type CheckDatabaseOptions } from './check-database.ts';
 import { verifyFile, type VerifyOptions } from './verify-file.ts';
 import { verifyLog, type VerifyLogOptions } from './verify-log.ts';
 
@@ -123,6 +124,24 @@ program
   .option('--state <file>', 'where the checkpoint is kept that the next run compares with')
   .description('read a whole log by its public address and check it; exits with 1 when something does not fit')
   .action(async (url: string, options: VerifyLogOptions) => say(await verifyLog(url, options)));
+
+program
+  .command('fsck')
+  .option('--repair', 'put in its place again what follows from the rest')
+  .option('--key <verifier key...>', 'a key of the log, to check the signature of the newest checkpoint')
+  .option('--trust <file>', 'a file of such keys, one on each line')
+  .option('--state <file>', 'where it is kept how far it came, so that an interrupted run can go on')
+  .option('--json', 'print the report as JSON')
+  .addOption(dataOption)
+  .description('compute again all that the log stands on; exits with 1 when something does not fit')
+  .action(async (options: CheckDatabaseOptions & { data: string }) => {
+    await withDatabase(options.data, async (database) => {
+      const write = process.stderr.isTTY ? (text: string) => process.stderr.write(text) : undefined;
+      const { isGood, text } = await checkWholeDatabase(database, options, write);
+      say(text);
+      if (!isGood) process.exitCode = 1;
+    });
+  });
 
 try {
   await program.parseAsync();

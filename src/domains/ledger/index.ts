@@ -1,5 +1,6 @@
 export { adapterRoutes } from './adapter.routes.ts';
 export { makeAdapterReport } from './adapter-report.ts';
+export { checkDatabase, type DatabaseReport } from './check-database.ts';
 export { ledgerRoutes } from './ledger.routes.ts';
 export { makeLedgerService } from './ledger.service.ts';
 export { makeLedgerWork } from './ledger-work.ts';

@@ -20,9 +20,11 @@ export interface LoggedEventRow {
   year: number;
 }
 
-const timeText = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+/** A column of times as RFC 3339 with microseconds, in UTC. */
+export const timeText = (column: string) => `to_char(${column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
 
-const eventColumns = `event_type, ${timeText('occurred_at')} as occurred_at, ${timeText('events.created_at')} as recorded_at, visibility,
+/** Columns of an event as `LoggedEventRow` has them. */
+export const eventColumns = `event_type, ${timeText('occurred_at')} as occurred_at, ${timeText('events.created_at')} as recorded_at, visibility,
   payload::text as payload`;
 /** Columns of `LoggedEventRow` but the ids and the item number. */
 const loggedColumns = `${eventColumns}, value_chain, country, year`;

@@ -203,7 +203,7 @@ export function makeStorageWork({
 }
 
 /** The directory of a batch. Its files are named by their CIDs, which tell nothing that their contents do not. */
-async function batchDag(contents: readonly { cid: string; bytes: Buffer }[]): Promise<Dag> {
+export async function batchDag(contents: readonly { cid: string; bytes: Buffer }[]): Promise<Dag> {
   const files = new Map(contents.map(({ cid, bytes }) => [fileName(cid), bytes]));
   return directoryDag([...files].map(([name, bytes]) => ({ name, bytes })));
 }
