@@ -10,6 +10,7 @@ import { readRunningPostgresUrl, startEmbeddedPostgres } from '#platform/embedde
 import { runMigrations } from '#platform/migrations.ts';
 import { scopes, type Scope } from '#platform/route.ts';
 import { checkWholeDatabase, type CheckDatabaseOptions } from './check-database.ts';
+import { eraseFor, type EraseOptions } from './erase.ts';
 import { verifyFile, type VerifyOptions } from './verify-file.ts';
 import { verifyLog, type VerifyLogOptions } from './verify-log.ts';
 
@@ -23,12 +24,16 @@ function say(line: string): void {
 }
 
 /** Works on DATABASE_URL, or on the embedded database of a data folder, which is started for as long as it takes. */
-async function withDatabase(folder: string, work: (database: Database) => Promise<void>): Promise<void> {
+async function withDatabase(
+  folder: string,
+  work: (database: Database) => Promise<void>,
+  isWorker = false,
+): Promise<void> {
   const running = readConfigOrExit().DATABASE_URL ?? (await readRunningPostgresUrl(folder));
   const embedded = running === undefined ? await startEmbeddedPostgres({ directory: folder }) : undefined;
   const url = running ?? embedded!.url;
   if (embedded) await runMigrations(url);
-  const database = openDatabase({ url, poolSize: 2, applicationName: 'defarm-cli' });
+  const database = openDatabase({ url, poolSize: isWorker ? 4 : 2, applicationName: 'defarm-cli', isWorker });
   try {
     await work(database);
   } finally {
@@ -124,6 +129,22 @@ program
   .option('--state <file>', 'where the checkpoint is kept that the next run compares with')
   .description('read a whole log by its public address and check it; exits with 1 when something does not fit')
   .action(async (url: string, options: VerifyLogOptions) => say(await verifyLog(url, options)));
+
+program
+  .command('erase')
+  .requiredOption('--workspace <name>', 'whose data is erased; that of others stays')
+  .option('--item <dfid>', 'an item: everything that the workspace said of it')
+  .option('--person <number>', 'a CPF or CNPJ: every identifier, field and payload that holds it')
+  .addOption(dataOption)
+  .description('erase what a workspace said of an item or a person, and check that the log still verifies')
+  .action(async (options: EraseOptions & { data: string }) => {
+    const erase = async (database: Database) => {
+      const { isGood, text } = await eraseFor(database, options);
+      say(text);
+      if (!isGood) process.exitCode = 1;
+    };
+    await withDatabase(options.data, erase, true);
+  });
 
 program
   .command('fsck')

@@ -41,6 +41,10 @@ export {
 export type { RecountedEntry } from './refold/refold-request.ts';
 export { contentOfContribution, type VersionContent } from './version-content.ts';
 export { holdsPartyNumber } from './party-numbers.ts';
+export { lockMerging } from './deduplication.store.ts';
+export { normaliseIdentifier } from './identifier-normalisers.ts';
+export type { StoredContributionState } from './contribution-state.ts';
+export type { StoredRecord } from './stored-record.ts';
 export { untilFree } from './until-free.ts';
 export { makeLocalItemsService } from './local/local-items.service.ts';
 export { makeLocalItemMergesService } from './local/local-item-merges.service.ts';

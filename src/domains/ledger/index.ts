@@ -1,6 +1,7 @@
 export { adapterRoutes } from './adapter.routes.ts';
 export { makeAdapterReport } from './adapter-report.ts';
 export { checkDatabase, type DatabaseReport } from './check-database.ts';
+export { makeErasure } from './erasure/erase.ts';
 export { ledgerRoutes } from './ledger.routes.ts';
 export { makeLedgerService } from './ledger.service.ts';
 export { makeLedgerWork } from './ledger-work.ts';
