@@ -79,6 +79,12 @@ export const settings = {
     secret: true,
   }),
   PORT: setting({ ...wholeNumber(0, 65_535, 3000), description: 'The port that the API listens on.' }),
+  PUBLIC_URL: setting({
+    ...httpUrl,
+    schema: httpUrl.schema.optional(),
+    description:
+      'Where people reach the installation, for the QR codes of public pages; without it, what each request says.',
+  }),
   WORKER_METRICS_PORT: setting({
     schema: z
       .string()

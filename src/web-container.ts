@@ -51,7 +51,14 @@ import {
   suggestionRoutes,
   type Verdict,
 } from '#domains/items/index.ts';
-import { adapterRoutes, ledgerRoutes, makeAdapterReport, makeLedgerService } from '#domains/ledger/index.ts';
+import {
+  adapterRoutes,
+  ledgerRoutes,
+  makeAdapterReport,
+  makeLedgerService,
+  makePublicItems,
+  publicItemRoutes,
+} from '#domains/ledger/index.ts';
 import {
   bulkIngestionRoutes,
   itemSubmissionRoutes,
@@ -165,6 +172,11 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     graceMs: config.BODY_GRACE_MS,
   });
   const signing = readCheckpointSigning(config);
+  const ledger = makeLedgerService({
+    database,
+    items,
+    verifierKey: typeof signing === 'object' ? signing.signer.verifier.text : undefined,
+  });
   const storage = makeStorageService({
     database,
     items,
@@ -201,13 +213,11 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...itemActRoutes(acts, makeItemRelationships({ pool, nowMs: Date.now })),
     ...storageRoutes(storage, makeIpfsGateway({ queryable: database.pool, local: openLocalStorage(config, database) })),
     ...adapterRoutes(makeAdapterReport({ database, items, storage })),
-    ...ledgerRoutes(
-      makeLedgerService({
-        database,
-        items,
-        verifierKey: typeof signing === 'object' ? signing.signer.verifier.text : undefined,
-      }),
-    ),
+    ...ledgerRoutes(ledger),
+    ...publicItemRoutes({
+      publicItems: makePublicItems({ database, items, ledger }),
+      publicUrl: config.PUBLIC_URL,
+    }),
     ...itemHistoryRoutes(makeItemHistory({ database })),
     ...bulkIngestionRoutes(bulk),
     ...pendingItemRoutes(pendingItems),

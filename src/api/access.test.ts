@@ -43,6 +43,8 @@ describe('every row of the route tables', () => {
       'GET /log/key',
       'GET /log/tile/{tile...}',
       'GET /metrics',
+      'GET /public/items/{dfid}',
+      'GET /public/items/{dfid}/proofs/{place}',
       'GET /verify',
       'GET /version',
     ]);

@@ -170,6 +170,16 @@ export function makeItemsService({ database, loadTypes }: ItemsServiceOptions) {
       return { dfid: dfidOf(parts.get(root)!), itemNumbers: await findMembers(knex, root) };
     },
 
+    /** An item that exists, by its DFID, as it is now, and all items that it is; who asks need not know anything of it. */
+    async findByDfid(dfid: string) {
+      const itemNumber = itemNumberOf(dfid);
+      const named = itemNumber === undefined ? undefined : (await findDfidParts(knex, [itemNumber])).get(itemNumber);
+      if (!named || dfidOf(named) !== dfid) return undefined;
+      const root = named.merged_into ?? named.item_number;
+      const parts = (await findDfidParts(knex, [root])).get(root)!;
+      return { ...parts, dfid: dfidOf(parts), itemNumbers: await findMembers(knex, root) };
+    },
+
     /** The number of the item with this name, whether it is part of another one now or not. */
     ownNumberOf: async (workspaceId: string, idOrDfid: string) => (await findOwn(workspaceId, idOrDfid)).item_number,
 

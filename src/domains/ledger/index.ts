@@ -2,6 +2,8 @@ export { adapterRoutes } from './adapter.routes.ts';
 export { makeAdapterReport } from './adapter-report.ts';
 export { checkDatabase, type DatabaseReport } from './check-database.ts';
 export { makeErasure } from './erasure/erase.ts';
+export { makePublicItems } from './public-item/public-item.ts';
+export { publicItemRoutes } from './public-item/public-item.routes.ts';
 export { ledgerRoutes } from './ledger.routes.ts';
 export { makeLedgerService } from './ledger.service.ts';
 export { makeLedgerWork } from './ledger-work.ts';

@@ -42,6 +42,8 @@ interface Tree {
   readonly note: string | null;
 }
 
+/** What a proof for everybody shows of a version; the content at its address says the rest. */
+const publicFields: ReadonlySet<string> = new Set(['cid', 'dfid', 'kind', 'recorded_at', 'version']);
 /** 4 MiB at most. */
 const cachedTilesMax = 512;
 
@@ -60,7 +62,11 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
   };
 
   /** Each proof is about the smallest anchored checkpoint that covers the entry, else about the newest that is signed. */
-  const prove = async (rows: readonly ProvenRow[], newest: Tree): Promise<ProofBundle[]> => {
+  const prove = async (
+    rows: readonly ProvenRow[],
+    newest: Tree,
+    isShown: (field: string) => boolean = () => true,
+  ): Promise<ProofBundle[]> => {
     const anchors = await findCoveringAnchors(
       pool,
       rows.map(({ index }) => index),
@@ -73,7 +79,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
       let at = 0;
       together.forEach((row, place) => {
         const inclusion = hashes.slice(at, (at += paths[place]!.length));
-        bundles.set(row, bundleOf(row, inclusion, treeOf(row), anchors.get(row.index)));
+        bundles.set(row, bundleOf(row, inclusion, treeOf(row), anchors.get(row.index), isShown));
       });
     }
     return rows.map((row) => bundles.get(row)!);
@@ -171,6 +177,16 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
     },
 
     /**
+     * The proof that a version of an item is in the log, which shows of it nothing but what is public; undefined when it is
+     * not in the signed log.
+     */
+    async provePublicly(workspaceId: string, itemNumber: number, version: number): Promise<ProofBundle | undefined> {
+      const tree = await readTree();
+      const row = await findProvenVersion(pool, workspaceId, [itemNumber], { size: tree.size, version });
+      return row && (await prove([row], tree, (field) => publicFields.has(field)))[0];
+    },
+
+    /**
      * The proof of a version of an item, of the newest one without a number.
      * @throws Problem not_found, also when it is not in the signed log yet.
      */
@@ -193,11 +209,12 @@ function bundleOf(
   inclusion: readonly Buffer[],
   { size, root, note }: Tree,
   anchor: ConfirmedAnchorRow | undefined,
+  isShown: (field: string) => boolean,
 ): ProofBundle {
   return {
     format: 'defarm-proof-v1',
     entry: entryOf(row.commitment).toString('base64'),
-    ...discloseRow(row),
+    ...discloseRow(row, isShown),
     index: row.index,
     inclusion: inclusion.map((hash) => hash.toString('base64')),
     checkpoint: note,
@@ -208,9 +225,9 @@ function bundleOf(
 }
 
 /** What the salts show; nothing once they or the content were erased. */
-function discloseRow(row: ProvenRow): Pick<ProofBundle, 'fields' | 'salt'> {
+function discloseRow(row: ProvenRow, isShown: (field: string) => boolean): Pick<ProofBundle, 'fields' | 'salt'> {
   if (row.seed === null) return {};
-  return 'event_id' in row ? discloseEvent(row, row.seed) : discloseVersion(row, row.seed);
+  return 'event_id' in row ? discloseEvent(row, row.seed) : discloseVersion(row, row.seed, isShown);
 }
 
 function showAnchor(row: ConfirmedAnchorRow) {

@@ -181,7 +181,7 @@ describe('the lane of the log', () => {
         'dfid',
         'identifiers.0',
         'kind',
-        'metadata.weight "kg"',
+        'metadata.0',
         'participant',
         'recorded_at',
         'status',

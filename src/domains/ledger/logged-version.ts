@@ -45,11 +45,18 @@ export function commitToVersion(
 }
 
 /** All that shows what was committed to of a version. */
-export function discloseVersion(row: LoggedVersionRow, seed: EntrySeed): ReturnType<typeof disclose> {
-  return disclose(fieldsOfVersion(row, parseJson(row.content) as LoggedContent), seed);
+export function discloseVersion(
+  row: LoggedVersionRow,
+  seed: EntrySeed,
+  isShown?: (field: string) => boolean,
+): ReturnType<typeof disclose> {
+  return disclose(fieldsOfVersion(row, parseJson(row.content) as LoggedContent), seed, isShown);
 }
 
-/** Each field and each identifier of the item is one of the entry, so that one can be shown without the others. */
+/**
+ * Each field and each identifier of the item is one of the entry, so that one can be shown without the others. They are
+ * numbered, since who is shown some of them sees the names of all.
+ */
 function fieldsOfVersion(
   row: Omit<LoggedVersionRow, 'content'>,
   { identifiers, metadata, status, stored }: LoggedContent,
@@ -63,7 +70,9 @@ function fieldsOfVersion(
     ['status', status],
     ['version', row.version],
     ...identifiers.map((identifier, at): [string, unknown] => [`identifiers.${at}`, identifier]),
-    ...Object.entries(metadata).map(([name, value]): [string, unknown] => [`metadata.${name}`, value]),
+    ...Object.entries(metadata)
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, value], at): [string, unknown] => [`metadata.${at}`, { name, value }]),
   ]);
 }
 

@@ -86,9 +86,40 @@ export async function writeSealedKeys(
 export async function findContentBytes(queryable: Queryable, cid: string): Promise<Buffer | undefined> {
   const { rows } = await queryable.query<{ bytes: Buffer }>({
     name: 'find_content_bytes',
-    text: `select bytes from storage_contents join storage_history using (content_id)
-           where cid = $1 and bytes is not null and state <> 'removed' limit 1`,
+    text: `select bytes from storage_contents as contents
+           where cid = $1 and bytes is not null and (
+             exists (select from storage_history where storage_history.content_id = contents.content_id and state <> 'removed')
+             or kind = 'public' and exists (
+               select from storage_settings where scope_kind = 'workspace' and scope_id = workspace_id and is_enabled))
+           limit 1`,
     values: [cid],
   });
   return rows[0]?.bytes;
+}
+
+/** What a workspace lets everybody read of an item. */
+export interface PublicContentRow {
+  workspace_id: string;
+  item_number: number;
+  version: number;
+  cid: string;
+  bytes: Buffer;
+}
+
+/** The newest public content of items of each workspace that stores any, at most `limit`. */
+export async function findPublicContents(
+  queryable: Queryable,
+  itemNumbers: readonly number[],
+  limit: number,
+): Promise<PublicContentRow[]> {
+  const { rows } = await queryable.query<PublicContentRow>({
+    name: 'find_public_contents',
+    text: `select distinct on (workspace_id) workspace_id, item_number, version, cid, bytes
+           from storage_contents as contents
+           join storage_settings on scope_kind = 'workspace' and scope_id = workspace_id and is_enabled
+           where item_number = any($1::int8[]) and kind = 'public' and bytes is not null
+           order by workspace_id, content_id desc limit $2::int4`,
+    values: [int8Array(itemNumbers), limit],
+  });
+  return rows;
 }

@@ -5,6 +5,7 @@ export { claimLocalFolder } from './adapters/local-folder.ts';
 export { makePinataAdapter } from './adapters/pinata-adapter.ts';
 export { makeIpfsGateway } from './ipfs-gateway.ts';
 export { takeRequest } from './request-limit.store.ts';
+export { findPublicContents } from './contents.store.ts';
 export { releaseBatches } from './batches.store.ts';
 export { checkBatches, findAddresses } from './check-contents.ts';
 export type { AdapterName } from './scope-settings.ts';

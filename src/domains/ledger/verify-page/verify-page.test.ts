@@ -144,7 +144,7 @@ describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
     await page.fill('#keys', key);
     const fields = {
       ...bundle.fields!,
-      'metadata.fazenda': { ...bundle.fields!['metadata.fazenda']!, value: 'Outra' },
+      'metadata.0': { ...bundle.fields!['metadata.0']!, value: { name: 'fazenda', value: 'Outra' } },
     };
     const tampered: [object | string, string][] = [
       [{ ...bundle, fields }, 'refused at content'],
