@@ -175,6 +175,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
   const ledger = makeLedgerService({
     database,
     items,
+    maxFeeStroops: config.STELLAR_MAX_FEE_STROOPS,
     verifierKey: typeof signing === 'object' ? signing.signer.verifier.text : undefined,
   });
   const storage = makeStorageService({

@@ -45,6 +45,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
     maintenance: makeMaintenanceWork({ database, bodyRetentionDays: config.BODY_RETENTION_DAYS }),
     ledger: makeLedgerWork({
       pool: database.pool,
+      logger,
       signing: readCheckpointSigning(config),
       anchoring: readAnchoring(config),
       startContents: makeContentStart({ loadTypes, keys, adapter: readDefaultAdapter(config) }),

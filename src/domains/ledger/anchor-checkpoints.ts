@@ -9,6 +9,7 @@ import {
   findOpenAttempt,
   insertAttempt,
   noteAnswer,
+  writeAnchorBalance,
   writeAnchorRefusal,
   type AttemptRow,
   type OpenAnchorRow,
@@ -91,6 +92,7 @@ async function build(
   const now = await rpc.findTransaction(noTransaction);
   const account = await rpc.readAccount(source);
   if (!account) return `the account ${source} does not exist on the network`;
+  await writeAnchorBalance(pool, source, account.balanceStroops);
   const fee = Math.max(leastFeeStroops, await rpc.readFeeStroops(), (anchor.last_fee_stroops ?? 0) * 2);
   const feeStroops = Math.min(fee, maxFeeStroops);
   if (account.balanceStroops < BigInt(feeStroops)) return `the account ${source} cannot pay ${feeStroops} stroops`;

@@ -241,6 +241,16 @@ export async function writeAnchorRefusal(queryable: Queryable, refusal: string |
   });
 }
 
+/** Notes what the account that pays for anchors has. */
+export async function writeAnchorBalance(queryable: Queryable, account: string, balanceStroops: bigint): Promise<void> {
+  await queryable.query({
+    name: 'write_anchor_balance',
+    text: `update log_state set anchor_account = $1, anchor_balance_stroops = $2
+           where anchor_account is distinct from $1 or anchor_balance_stroops is distinct from $2`,
+    values: [account, String(balanceStroops)],
+  });
+}
+
 /** Whether there is something to do about anchors now. */
 export async function isAnchorDue(
   queryable: Queryable,

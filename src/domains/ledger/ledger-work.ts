@@ -1,7 +1,9 @@
 import type pg from 'pg';
 import type { StartContents } from '#domains/storage/index.ts';
+import type { Logger } from '#platform/logger.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
 import { anchorNext, type Anchoring } from './anchor-checkpoints.ts';
+import { alarmInWords, balanceOf } from './anchor-balance.ts';
 import { anchoringQueue } from './anchoring.jobs.ts';
 import { isAnchorDue, writeAnchorRefusal } from './anchors.store.ts';
 import { findCheckpoint, hasFeed, readLogState, writeRefusal } from './log.store.ts';
@@ -10,6 +12,7 @@ import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
 
 interface LedgerWorkOptions {
   pool: pg.Pool;
+  logger: Logger;
   /** Makes what of versions is stored outside of the database. */
   startContents: StartContents;
   /** Undefined without a signing key, a text for one that is none: then entries are made, and nothing is signed. */
@@ -24,10 +27,17 @@ export const sequencingLimits = { steps: 8, rows: 4000, bytes: 8_388_608 };
 const transactionsMax = 4;
 
 /** Makes the work behind the queue `anchoring`: one lane, which any worker process may take over at any moment. */
-export function makeLedgerWork({ pool, startContents, signing, anchoring }: LedgerWorkOptions): QueueWork<object> {
+export function makeLedgerWork({
+  pool,
+  logger,
+  startContents,
+  signing,
+  anchoring,
+}: LedgerWorkOptions): QueueWork<object> {
   /** Until the settings of this process are told, which may not be those of the one before. */
   let isNew = true;
   let isAnchoring = false;
+  let lastAlarm: string | undefined;
 
   const work = async () => {
     let [entries, transactions] = [0, 0];
@@ -53,10 +63,20 @@ export function makeLedgerWork({ pool, startContents, signing, anchoring }: Ledg
     if (typeof anchoring !== 'object' || isAnchoring || !(await isAnchorDue(pool, anchoring))) return undefined;
     isAnchoring = true;
     try {
-      return await anchorNext(pool, anchoring);
+      const outcome = await anchorNext(pool, anchoring);
+      await sayBalance(anchoring);
+      return outcome;
     } finally {
       isAnchoring = false;
     }
+  };
+
+  /** Once for each alarm, and again when the process starts anew. */
+  const sayBalance = async ({ maxFeeStroops }: Anchoring) => {
+    const alarm = alarmInWords(balanceOf(await readLogState(pool), maxFeeStroops));
+    if (alarm !== undefined && lastAlarm === undefined)
+      logger.error({ alarm }, 'the account that anchors is running low');
+    lastAlarm = alarm;
   };
 
   const isSigned = async () => {

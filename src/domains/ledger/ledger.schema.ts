@@ -90,6 +90,14 @@ export const logStateSchema = z
     verifier_key: z.string().nullable(),
     anchored_size: wholeNumber.nullable().meta({ description: 'Entries that the newest anchored checkpoint covers' }),
     network: z.string().nullable().meta({ description: 'The network that it is anchored on' }),
+    anchor_account: z
+      .object({
+        address: z.string(),
+        balance_xlm: z.number(),
+        anchors_left: wholeNumber.meta({ description: 'That it can pay for at the highest bid' }),
+      })
+      .nullable()
+      .meta({ description: 'The account that pays for anchors, as it was when the last one was made' }),
     state: z.string().meta({ description: 'How the log is, in words' }),
   })
   .meta({ id: 'LogState' });

@@ -3,6 +3,7 @@ import { withTransaction, type Database } from '#platform/database.ts';
 import { isUuid } from '#platform/ids.ts';
 import { decodeCursor, encodeCursor } from '#platform/page.ts';
 import type { ItemsService } from '#domains/items/index.ts';
+import { alarmInWords, balanceOf } from './anchor-balance.ts';
 import { findCoveringAnchors, listConfirmedAnchors, type ConfirmedAnchorRow } from './anchors.store.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { entryOf } from './entry-commitment.ts';
@@ -31,6 +32,8 @@ type ProvenRow = ProvenEventRow | ProvenVersionRow;
 interface LedgerServiceOptions {
   database: Database;
   items: ItemsService;
+  /** What one anchor may cost. */
+  maxFeeStroops: number;
   /** The verifier key of the log; undefined when this installation signs nothing. */
   verifierKey: string | undefined;
 }
@@ -50,7 +53,7 @@ const cachedTilesMax = 512;
 export type LedgerService = ReturnType<typeof makeLedgerService>;
 
 /** Shows the log to everybody, and to a workspace the proofs of what it was told. */
-export function makeLedgerService({ database: { pool }, items, verifierKey }: LedgerServiceOptions) {
+export function makeLedgerService({ database: { pool }, items, maxFeeStroops, verifierKey }: LedgerServiceOptions) {
   const tiles: TileSource = { queryable: pool, cache: new TileCache(cachedTilesMax) };
 
   /** The tree that proofs are about: the newest that is signed, else all that is committed. */
@@ -114,6 +117,7 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
       const checkpoint = await findCheckpoint(pool);
       const [anchor] = await listConfirmedAnchors(pool, { before: Number.MAX_SAFE_INTEGER, limit: 1 });
       const read = checkpoint && readCheckpoint(checkpoint.note);
+      const balance = balanceOf(state, maxFeeStroops);
       return {
         origin: read?.origin ?? null,
         size,
@@ -122,7 +126,12 @@ export function makeLedgerService({ database: { pool }, items, verifierKey }: Le
         verifier_key: verifierKey ?? null,
         anchored_size: anchor?.size ?? null,
         network: anchor?.network_passphrase ?? null,
-        state: `${signatureInWords(checkpoint?.size, state)} ${anchorInWords(anchor, state)}`,
+        anchor_account: balance
+          ? { address: balance.account, balance_xlm: balance.lumens, anchors_left: balance.anchorsLeft }
+          : null,
+        state: [signatureInWords(checkpoint?.size, state), anchorInWords(anchor, state), alarmInWords(balance) ?? []]
+          .flat()
+          .join(' '),
       };
     },
 

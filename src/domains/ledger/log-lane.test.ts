@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { insertEvents } from '#domains/events/index.ts';
 import { openDatabase, withTransaction, type Database } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
+import { makeLogger } from '#platform/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
 import { beginTransaction } from '../../testing/deduplication.ts';
 import { storeNothing } from '../../testing/storage.ts';
@@ -26,6 +27,7 @@ let database: Database;
 let folder: string;
 let signing: CheckpointSigning & { lastCheckpointFile: string };
 const workspaceId = makeId();
+const logger = makeLogger({ level: 'silent', name: 'test' });
 
 beforeAll(async () => {
   testDatabase = await createTestDatabase();
@@ -351,6 +353,7 @@ describe('a checkpoint', () => {
       send: () => answer,
     };
     const work = makeLedgerWork({
+      logger,
       startContents: storeNothing,
       pool: database.pool,
       signing,
@@ -376,6 +379,7 @@ describe('a checkpoint', () => {
   test('is not made with a key that is none, and the log says why', async () => {
     await tell(1);
     const work = makeLedgerWork({
+      logger,
       startContents: storeNothing,
       pool: database.pool,
       signing: 'LOG_SIGNING_KEY is no signing key',
@@ -393,6 +397,7 @@ describe('a checkpoint', () => {
   test('is not made without a key, and the log grows all the same', async () => {
     await tell(5);
     const work = makeLedgerWork({
+      logger,
       startContents: storeNothing,
       pool: database.pool,
       signing: undefined,

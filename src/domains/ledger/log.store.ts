@@ -264,12 +264,15 @@ export interface LogStateRow {
   size: number;
   refusal: string | null;
   anchor_refusal: string | null;
+  /** The account that pays for anchors, and what it had when it was last looked at. */
+  anchor_account: string | null;
+  anchor_balance_stroops: number | null;
 }
 
 export async function readLogState(queryable: Queryable): Promise<LogStateRow> {
   const { rows } = await queryable.query<LogStateRow>({
     name: 'read_log_state',
-    text: 'select size, refusal, anchor_refusal from log_state',
+    text: 'select size, refusal, anchor_refusal, anchor_account, anchor_balance_stroops from log_state',
   });
   return rows[0]!;
 }

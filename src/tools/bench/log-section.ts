@@ -102,7 +102,12 @@ async function runSize({ servers, sizes }: BenchContext, size: number, repeat: n
     const signed = await signCheckpoint(opened.pool, signing);
     if (signed !== size + entries) throw new BenchFault(`log: ${signed} entries were signed, not ${size + entries}`);
     const items = makeItemsService({ database: opened, loadTypes: () => Promise.reject(new Error('no types here')) });
-    const ledger = makeLedgerService({ database: opened, items, verifierKey: signing.signer.verifier.text });
+    const ledger = makeLedgerService({
+      database: opened,
+      items,
+      maxFeeStroops: 100,
+      verifierKey: signing.signer.verifier.text,
+    });
     const chosen = await chooseEvents(opened, proofs);
     const bundles: string[] = [];
     const building = await measure(watched, () =>

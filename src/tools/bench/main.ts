@@ -12,6 +12,7 @@ import { benchPipeline } from './pipeline-section.ts';
 import { BenchFault, formatSection, formatTargets, type SectionReport, type Target } from './report.ts';
 import { benchResolver } from './resolver-section.ts';
 import { benchRest } from './rest-section.ts';
+import { benchStorage } from './storage-section.ts';
 import { startServers, type BenchServers } from './servers.ts';
 import { fullSizes, quickSizes } from './sizes.ts';
 import type { ProcessMemory } from './system.ts';
@@ -30,6 +31,7 @@ const sections = {
   rest: benchRest,
   resolver: benchResolver,
   log: benchLog,
+  storage: benchStorage,
 } as const;
 type SectionName = keyof typeof sections;
 

@@ -23,6 +23,7 @@ export interface Sizes {
     /** Entries before, from few to many. */
     readonly sizes: readonly number[];
   };
+  readonly storage: { readonly contents: number };
 }
 
 /** Records in one NDJSON receipt. */
@@ -37,6 +38,7 @@ export const fullSizes: Sizes = {
   rest: { samples: 300, warmUpSamples: 20 },
   resolver: { records: 50_000, warmUpRecords: 5000, identifiers: [10_000, 1_000_000, 5_000_000] },
   log: { entries: 100_000, proofs: 5000, sizes: [1000, 1_000_000] },
+  storage: { contents: 20_000 },
 };
 
 /** Enough to see that everything works; too little for figures that mean something. */
@@ -48,4 +50,5 @@ export const quickSizes: Sizes = {
   rest: { samples: 30, warmUpSamples: 5 },
   resolver: { records: 10_000, warmUpRecords: 5000, identifiers: [10_000, 40_000, 100_000] },
   log: { entries: 10_000, proofs: 500, sizes: [1000, 20_000] },
+  storage: { contents: 2000 },
 };

@@ -68,8 +68,8 @@ export function makeLocalAdapter(folder: string, claimFolder: () => Promise<void
     async store({ root, blocks }) {
       await claimFolder();
       try {
-        for (const block of blocks) await write(block);
-        for (const path of new Set(blocks.map(({ cid }) => dirname(pathOf(cid))))) await syncFolder(path);
+        await inFlight(blocks, write);
+        await inFlight([...new Set(blocks.map(({ cid }) => dirname(pathOf(cid))))], syncFolder);
       } catch (error) {
         if (error instanceof StorageFault) throw error;
         const { code, message } = error as NodeJS.ErrnoException;
@@ -86,6 +86,17 @@ export function makeLocalAdapter(folder: string, claimFolder: () => Promise<void
       await rm(pathOf(CID.parse(root)), { force: true });
     },
   };
+}
+
+/** So many files at once: the disk flushes those together that wait together. */
+const filesInFlight = 64;
+
+async function inFlight<Each>(all: readonly Each[], work: (each: Each) => Promise<void>): Promise<void> {
+  const waiting = all.values();
+  const lane = async () => {
+    for (const each of waiting) await work(each);
+  };
+  await Promise.all(Array.from({ length: filesInFlight }, lane));
 }
 
 /** A rename is on the disk when its folder is. */
