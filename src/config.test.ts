@@ -60,6 +60,7 @@ test('every key that holds a secret is named in a fault without its value', () =
     'DATABASE_URL',
     'REDIS_URL',
     'LOG_SIGNING_KEY',
+    'LOG_SIGNING_KEY_PREVIOUS',
     'STELLAR_RPC_URLS',
     'STELLAR_SECRET_KEY',
     'PINATA_JWT',

@@ -174,6 +174,16 @@ export const settings = {
     description: 'Signs the checkpoints of the transparency log. Without it, entries are made and nothing is signed.',
     secret: true,
   }),
+  LOG_SIGNING_KEY_PREVIOUS: setting({
+    schema: z
+      .string()
+      .regex(/^PRIVATE\+KEY\+[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$/)
+      .optional(),
+    expected: 'a signing key as `npx defarm log-key create` makes it',
+    description:
+      'The key that LOG_SIGNING_KEY takes the place of: the log says so in an entry that both sign, and both sign while it is set.',
+    secret: true,
+  }),
   LOG_ORIGIN: setting({
     schema: z
       .string()

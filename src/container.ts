@@ -26,9 +26,13 @@ export function readCheckpointSigning(config: Config): CheckpointSigning | strin
   if (config.LOG_SIGNING_KEY === undefined) return undefined;
   const signer = readSigningKey(config.LOG_SIGNING_KEY);
   if (!signer) return 'LOG_SIGNING_KEY is no signing key';
+  const { LOG_SIGNING_KEY_PREVIOUS: previousText } = config;
+  const previous = previousText === undefined ? undefined : readSigningKey(previousText);
+  if (previousText !== undefined && !previous) return 'LOG_SIGNING_KEY_PREVIOUS is no signing key';
   return {
     signer,
-    origin: config.LOG_ORIGIN ?? signer.verifier.name,
+    previous,
+    origin: config.LOG_ORIGIN ?? (previous ?? signer).verifier.name,
     lastCheckpointFile: config.LOG_CHECKPOINT_FILE,
   };
 }

@@ -41,6 +41,7 @@ describe('every row of the route tables', () => {
       'GET /log/anchors',
       'GET /log/checkpoint',
       'GET /log/key',
+      'GET /log/keys',
       'GET /log/tile/{tile...}',
       'GET /metrics',
       'GET /public/items/{dfid}',

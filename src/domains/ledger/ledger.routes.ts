@@ -4,6 +4,7 @@ import {
   anchorListSchema,
   consistencyQuery,
   consistencySchema,
+  logKeysSchema,
   logStateSchema,
   proofBundleSchema,
   proofListQuery,
@@ -52,6 +53,15 @@ function logRoutes(ledger: LedgerService): Route[] {
         if (ledger.verifierKey === undefined) throw new Problem('not_found', 'this installation signs nothing');
         return { status: 200, headers: { 'content-type': text }, raw: `${ledger.verifierKey}\n` };
       },
+    }),
+    defineRoute({
+      method: 'get',
+      path: '/log/keys',
+      access: 'public',
+      tag,
+      summary: 'The keys that signed the log, each from some size on, and the statements by which they took over',
+      responses: { 200: { description: 'The keys, the first one first', schema: logKeysSchema } },
+      handle: async () => ({ status: 200, body: await ledger.keys() }),
     }),
     defineRoute({
       method: 'get',

@@ -66,6 +66,26 @@ export const proofListQuery = z.object({
 
 export const versionQuery = z.object({ version: z.coerce.number().int().min(1).max(2_147_483_647).optional() });
 
+export const logKeysSchema = z
+  .object({
+    keys: z.array(
+      z.object({
+        verifier_key: z.string(),
+        from_size: wholeNumber.meta({ description: 'Entries that it did not sign yet' }),
+        until_size: wholeNumber.nullable().meta({ description: 'Where another one took over' }),
+        statement: z
+          .string()
+          .nullable()
+          .meta({ description: 'A note by which the key before handed over, signed by both; null for the first key' }),
+        entry: z
+          .object({ index: wholeNumber, fields: z.record(z.string(), shownField), salt: z.string() })
+          .nullable()
+          .meta({ description: 'The entry of the log that says so' }),
+      }),
+    ),
+  })
+  .meta({ id: 'LogKeys' });
+
 export const consistencyQuery = z.object({
   from: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER),
   to: z.coerce.number().int().min(1).max(Number.MAX_SAFE_INTEGER).optional(),

@@ -6,7 +6,9 @@ import type { ItemsService } from '#domains/items/index.ts';
 import { alarmInWords, balanceOf } from './anchor-balance.ts';
 import { findCoveringAnchors, listConfirmedAnchors, type ConfirmedAnchorRow } from './anchors.store.ts';
 import { readCheckpoint } from './checkpoint.ts';
-import { entryOf } from './entry-commitment.ts';
+import { disclose, entryOf } from './entry-commitment.ts';
+import { fieldsOfRotation } from './key-rotation.ts';
+import { listLogKeys } from './log-keys.store.ts';
 import type { ProofBundle } from './ledger.schema.ts';
 import { consistencyRanges, inclusionRanges } from './log-tree.ts';
 import { readRangeHashes, readRoot, readTile, TileCache, tileWidth, type TileSource } from './log-tiles.ts';
@@ -110,6 +112,23 @@ export function makeLedgerService({ database: { pool }, items, maxFeeStroops, ve
     checkpoint: async () => (await findCheckpoint(pool))?.note,
 
     verifierKey,
+
+    /** The keys that signed the log, each with the entries that it signed and how it took over. */
+    async keys() {
+      const rows = await listLogKeys(pool);
+      return {
+        keys: rows.map(({ verifier_key: key, from_size: fromSize, statement, index, seed }, at) => ({
+          verifier_key: key,
+          from_size: fromSize,
+          until_size: rows[at + 1]?.from_size ?? null,
+          statement,
+          entry:
+            statement !== null && seed && index !== null
+              ? { index, ...disclose(fieldsOfRotation(statement), seed) }
+              : null,
+        })),
+      };
+    },
 
     async state() {
       const state = await readLogState(pool);

@@ -139,8 +139,8 @@ type Nullable<Row> = { [Column in keyof Row]: Row[Column] | null };
 /** An entry of the log. */
 export interface NewLogEntry {
   readonly index: number;
-  /** What it is about: an event, or else a version. */
-  readonly subject: Pick<LoggedEventRow, 'workspace_id' | 'item_number'> & { readonly event_id?: string };
+  /** What it is about: an event, a version of an item, or neither. */
+  readonly subject: Partial<Pick<LoggedEventRow, 'workspace_id' | 'item_number' | 'event_id'>>;
   readonly commitment: Uint8Array;
   readonly seed: Uint8Array;
 }
@@ -152,9 +152,9 @@ export async function insertLogEntries(queryable: Queryable, entries: readonly N
            select * from unnest($1::int8[], $2::uuid[], $3::uuid[], $4::int8[], $5::bytea[], $6::bytea[])`,
     values: [
       int8Array(entries.map(({ index }) => index)),
-      uuidArray(entries.map(({ subject }) => subject.workspace_id)),
+      uuidArray(entries.map(({ subject }) => subject.workspace_id ?? null)),
       uuidArray(entries.map(({ subject }) => subject.event_id ?? null)),
-      int8Array(entries.map(({ subject }) => subject.item_number)),
+      int8Array(entries.map(({ subject }) => subject.item_number ?? null)),
       byteaArray(entries.map(({ commitment }) => commitment)),
       byteaArray(entries.map(({ seed }) => seed)),
     ],

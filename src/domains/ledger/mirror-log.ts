@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { readCheckpoint, type Checkpoint } from './checkpoint.ts';
-import { commitmentIn } from './entry-commitment.ts';
+import { commitmentFrom, commitmentIn, entryOf } from './entry-commitment.ts';
+import { followRotations } from './key-rotation.ts';
 import { leafHash, nodeHash, rootOfSubtrees, sha256 } from './log-tree.ts';
 import { tileWidth } from './log-tiles.ts';
 import { isSignedBy, type NoteVerifier } from './signed-note.ts';
@@ -70,13 +71,14 @@ export async function mirrorLog(options: MirrorOptions): Promise<MirrorReport> {
   const note = (await read('/log/checkpoint')).toString('utf8');
   const newest = readCheckpoint(note);
   if (!newest) throw new LogFault('the checkpoint cannot be read');
-  const verdicts = new Set(keys.map((key) => isSignedBy(newest.note, key)));
+  const successors = await findSuccessors(read, keys, newest);
+  const verdicts = new Set([...keys, ...successors.keys].map((key) => isSignedBy(newest.note, key)));
   if (verdicts.has(false)) throw new LogFault('the signature of the checkpoint is wrong');
   if (keys.length > 0 && !verdicts.has(true)) throw new LogFault('none of the given keys signed the checkpoint');
   const anchors = await readAnchors(read, newest.size);
   const wanted: Expected[] = [...anchors, { ...newest, what: 'the newest checkpoint' }];
   if (seen) wanted.push({ ...seen, what: 'the checkpoint that was seen before' });
-  await checkRoots(read, wanted, newest, onProgress);
+  await checkRoots(read, wanted, successors.entries, newest, onProgress);
   return {
     note,
     size: newest.size,
@@ -94,6 +96,7 @@ interface Expected extends Checkpoint {
 async function checkRoots(
   read: LogReader,
   wanted: readonly Expected[],
+  rotations: ReadonlyMap<number, Buffer>,
   { origin, size }: Checkpoint,
   onProgress: MirrorOptions['onProgress'],
 ): Promise<void> {
@@ -110,6 +113,8 @@ async function checkRoots(
   while (tree.size < size) {
     for (const entry of await readEntries(read, tree.size, size)) {
       if (commitmentIn(entry) === undefined) throw new LogFault(`entry ${tree.size} is none of this kind of log`);
+      if (rotations.get(tree.size)?.equals(entry) === false)
+        throw new LogFault(`entry ${tree.size} does not say that another key took over`);
       tree.append(leafHash(entry));
       check();
     }
@@ -117,6 +122,54 @@ async function checkRoots(
   }
   const [beyond] = [...bySize.values()].flat();
   if (beyond) throw new LogFault(`${beyond.what} has ${beyond.size} entries, and the log has ${size}`);
+}
+
+const publishedKeys = z.object({
+  keys: z.array(
+    z.object({
+      statement: z.string().nullable(),
+      entry: z
+        .object({
+          index: z.number().int().nonnegative(),
+          fields: z.record(z.string(), z.object({ value: z.unknown(), salt: z.string() })),
+          salt: z.string(),
+        })
+        .nullable(),
+    }),
+  ),
+});
+
+/**
+ * Keys to which trusted ones handed over, when none of these signed the checkpoint, and the entries of the log that say so.
+ */
+async function findSuccessors(
+  read: LogReader,
+  keys: readonly NoteVerifier[],
+  { note, origin }: NonNullable<ReturnType<typeof readCheckpoint>>,
+): Promise<{ keys: readonly NoteVerifier[]; entries: ReadonlyMap<number, Buffer> }> {
+  const entries = new Map<number, Buffer>();
+  if (keys.length === 0 || keys.some((key) => isSignedBy(note, key) !== undefined)) return { keys: [], entries };
+  const published = publishedKeys.safeParse(await readJson(read, '/log/keys'));
+  // A log that publishes no keys never changed its own.
+  if (!published.success) return { keys: [], entries };
+  const statements = published.data.keys.flatMap(({ statement }) => statement ?? []);
+  const { keys: all, followed } = followRotations(keys, origin, statements);
+  for (const { statement, entry } of published.data.keys) {
+    if (statement === null || !followed.includes(statement)) continue;
+    if (entry?.fields['statement']?.value !== statement)
+      throw new LogFault('a key took over without an entry of the log that says so');
+    const commitment = Buffer.from(commitmentFrom(entry.fields, Buffer.from(entry.salt, 'hex')), 'hex');
+    entries.set(entry.index, entryOf(commitment));
+  }
+  return { keys: all.slice(keys.length), entries };
+}
+
+async function readJson(read: LogReader, path: string): Promise<unknown> {
+  try {
+    return JSON.parse((await read(path)).toString('utf8')) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The entries of the tile in which the entry `from` is the first. */
