@@ -56,7 +56,9 @@ import {
   ledgerRoutes,
   makeAdapterReport,
   makeLedgerService,
+  makeMerkleTreesService,
   makePublicItems,
+  merkleTreeRoutes,
   publicItemRoutes,
 } from '#domains/ledger/index.ts';
 import {
@@ -215,6 +217,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...storageRoutes(storage, makeIpfsGateway({ queryable: database.pool, local: openLocalStorage(config, database) })),
     ...adapterRoutes(makeAdapterReport({ database, items, storage })),
     ...ledgerRoutes(ledger),
+    ...merkleTreeRoutes(makeMerkleTreesService({ database })),
     ...publicItemRoutes({
       publicItems: makePublicItems({ database, items, ledger }),
       publicUrl: config.PUBLIC_URL,

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import {
+  itemIdOf,
   lockMerging,
   normaliseIdentifier,
   type ItemActs,
@@ -12,8 +13,10 @@ import { releaseBatches } from '#domains/storage/index.ts';
 import type { Principal } from '#platform/route.ts';
 import {
   countWaiting,
+  deleteTreesOfItems,
   eraseBodies,
   eraseTables,
+  eraseTreeMetadata,
   findBatchesOfVersions,
   findEntriesOfItems,
   findMatching,
@@ -55,7 +58,15 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
     principal: Principal,
     entries: readonly (StoredEntryRow & { readonly rewritten: StoredRecord })[],
     target: ErasureTarget,
-    { isWhole, eraseContributions }: { isWhole: boolean; eraseContributions(): Promise<number> },
+    {
+      isWhole,
+      eraseContributions,
+      eraseTrees,
+    }: {
+      isWhole: boolean;
+      eraseContributions(): Promise<number>;
+      eraseTrees(): Promise<number>;
+    },
   ): Promise<ErasedTable[]> => {
     const waiting = await countWaiting(client, target.entryIds);
     if (waiting > 0)
@@ -79,6 +90,7 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
     if (roots.length > 0) await acts.decide(client, principal, 'erasure', { roots, withdrawn });
     if (isWhole) await rewrite();
     const contributions = await eraseContributions();
+    const trees = await eraseTrees();
     const batches = await findBatchesOfVersions(client, target);
     const tables = await eraseTables(client, target);
     await releaseBatches(client, batches, 0);
@@ -86,6 +98,7 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
       { table: 'entries', rows: entries.length },
       { table: 'receipt_bodies', rows: bodies },
       { table: 'contributions', rows: contributions },
+      { table: 'merkle_trees', rows: trees },
       ...tables,
       { table: 'storage_batches', rows: batches.length },
     ];
@@ -111,6 +124,12 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
           isWhole: true,
           eraseContributions: () =>
             rewriteContributions(client, principal.workspaceId, { itemNumbers }, () => emptyContribution),
+          eraseTrees: () =>
+            deleteTreesOfItems(
+              client,
+              principal.workspaceId,
+              itemNumbers.map((each) => itemIdOf(each)),
+            ),
         });
       });
       return { tables, itemNumbers };
@@ -140,6 +159,7 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
           isWhole: false,
           eraseContributions: () =>
             rewriteContributions(client, principal.workspaceId, { pattern }, (state) => withoutNumber(state, number)),
+          eraseTrees: () => eraseTreeMetadata(client, principal.workspaceId, pattern),
         });
         return { tables, itemNumbers: [...new Set(entries.flatMap((entry) => entry.item_number ?? []))] };
       });

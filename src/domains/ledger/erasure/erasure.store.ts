@@ -152,6 +152,8 @@ export const erasedTables: ReadonlySet<string> = new Set([
   ...steps.map(({ table }) => table),
   'entries',
   'receipt_bodies',
+  'merkle_trees',
+  'merkle_verifications',
   'contributions',
   'identifier_claims',
   'workspace_claims',
@@ -269,6 +271,30 @@ export async function rewriteContributions(
     ],
   );
   return rows.length;
+}
+
+/** Takes away what trees of a workspace say of themselves where it matches; hashes of leaves tell nothing by themselves. */
+export async function eraseTreeMetadata(queryable: Queryable, workspaceId: string, pattern: string): Promise<number> {
+  const { rowCount } = await queryable.query(
+    `update merkle_trees set metadata = null where workspace_id = $1 and ${plain('metadata')} ~* $2`,
+    [workspaceId, pattern],
+  );
+  return rowCount ?? 0;
+}
+
+/** Deletes the trees that a workspace made about items. */
+export async function deleteTreesOfItems(
+  queryable: Queryable,
+  workspaceId: string,
+  itemIds: readonly string[],
+): Promise<number> {
+  const { rowCount } = await queryable.query(
+    `with deleted as (delete from merkle_trees where workspace_id = $1 and resource_id = any($2::uuid[]) returning tree_id),
+          forgotten as (delete from merkle_verifications using deleted where merkle_verifications.tree_id = deleted.tree_id)
+     select tree_id from deleted`,
+    [workspaceId, uuidArray(itemIds)],
+  );
+  return rowCount ?? 0;
 }
 
 /** Whether entries wait in open cases: those have to be decided first. */
