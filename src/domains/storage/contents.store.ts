@@ -114,11 +114,15 @@ export async function findPublicContents(
 ): Promise<PublicContentRow[]> {
   const { rows } = await queryable.query<PublicContentRow>({
     name: 'find_public_contents',
-    text: `select distinct on (workspace_id) workspace_id, item_number, version, cid, bytes
-           from storage_contents as contents
-           join storage_settings on scope_kind = 'workspace' and scope_id = workspace_id and is_enabled
-           where item_number = any($1::int8[]) and kind = 'public' and bytes is not null
-           order by workspace_id, content_id desc limit $2::int4`,
+    text: `with newest as (
+             select distinct on (workspace_id) content_id
+             from storage_contents
+             join storage_settings on scope_kind = 'workspace' and scope_id = workspace_id and is_enabled
+             where item_number = any($1::int8[]) and kind = 'public' and bytes is not null
+             order by workspace_id, content_id desc limit $2::int4
+           )
+           select workspace_id, item_number, version, cid, bytes from newest join storage_contents using (content_id)
+           order by workspace_id`,
     values: [int8Array(itemNumbers), limit],
   });
   return rows;

@@ -1,6 +1,7 @@
 import { exporter } from 'ipfs-unixfs-exporter';
 import type { CID } from 'multiformats/cid';
 import type { Queryable } from '#platform/database.ts';
+import { Problem } from '#platform/errors.ts';
 import { carOf, directoryDag, fileDag, isContentOf, linksOf, parseAddress, type Block } from './content-address.ts';
 import type { LocalBlocks } from './adapters/local-adapter.ts';
 import { findBatchByRoot, findBatchContents } from './batches.store.ts';
@@ -22,7 +23,10 @@ export interface GatewayAnswer {
 }
 
 /** What one answer holds at most, in bytes. */
-const answerBytesMax = 67_108_864;
+const answerBytesMax = 33_554_432;
+/** Answers that are made at the same time, and requests that wait for one of them. Anybody may ask. */
+const answersAtOnce = 4;
+const waitingMax = 64;
 
 export type IpfsGateway = ReturnType<typeof makeIpfsGateway>;
 
@@ -98,20 +102,51 @@ export function makeIpfsGateway({ queryable, local }: GatewayOptions) {
     }
   };
 
+  const inTurn = makeTurns(answersAtOnce, waitingMax);
+
+  const answer = async (
+    cid: CID,
+    path: readonly string[],
+    format: GatewayFormat,
+  ): Promise<GatewayAnswer | undefined> => {
+    if (format === 'file') return readFile(cid, path);
+    if (path.length > 0) return undefined;
+    if (format === 'raw') {
+      const bytes = await openDag(cid)(cid);
+      return bytes && { root: cid, bytes: Buffer.from(bytes) };
+    }
+    const blocks = await readDag(cid);
+    return blocks && { root: cid, bytes: await carOf({ root: cid, blocks }) };
+  };
+
   return {
-    /** Undefined for what is not here. */
+    /** Undefined for what is not here. @throws Problem overloaded */
     async find(address: string, path: readonly string[], format: GatewayFormat): Promise<GatewayAnswer | undefined> {
       const cid = parseAddress(address);
-      if (!cid) return undefined;
-      if (format === 'file') return readFile(cid, path);
-      if (path.length > 0) return undefined;
-      if (format === 'raw') {
-        const bytes = await openDag(cid)(cid);
-        return bytes && { root: cid, bytes: Buffer.from(bytes) };
-      }
-      const blocks = await readDag(cid);
-      return blocks && { root: cid, bytes: await carOf({ root: cid, blocks }) };
+      return cid && inTurn(() => answer(cid, path, format));
     },
+  };
+}
+
+/** Lets so much work be done at a time, and refuses what would wait behind too much of it. */
+function makeTurns(atOnce: number, most: number): <Result>(work: () => Promise<Result>) => Promise<Result> {
+  let working = 0;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (working < atOnce) working += 1;
+    else {
+      if (waiting.length >= most)
+        throw new Problem('overloaded', 'too much stored content is asked for at this moment');
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
+    try {
+      return await work();
+    } finally {
+      // Whoever waits takes over the place as it is.
+      const next = waiting.shift();
+      if (next) next();
+      else working -= 1;
+    }
   };
 }
 

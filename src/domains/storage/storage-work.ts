@@ -50,8 +50,8 @@ export interface StorageLimits {
   readonly checkAfterMs: number;
 }
 
-/** Below the size at which Pinata takes no single upload (94,371,840 bytes), with room for the CAR around it. */
-const batchBytesMax = 83_886_080;
+/** A worker holds a batch several times while it is stored. Far below what Pinata takes in one upload (94,371,840 bytes). */
+const batchBytesMax = 16_777_216;
 /** Longer than any call of an adapter may take. */
 const leaseMs = 300_000;
 const movedAtOnce = 1000;
@@ -182,6 +182,11 @@ export function makeStorageWork({
   const work = async (): Promise<object | undefined> => {
     if (isNew) {
       await writeDefaultAdapter(pool, defaultAdapter);
+      if (defaultAdapter !== null && !byName.has(defaultAdapter))
+        logger.error(
+          { adapter: defaultAdapter },
+          'STORAGE_ADAPTER names an adapter that is not set up, so contents wait',
+        );
       isNew = false;
     }
     return (await resealNext()) ?? (await moveNext()) ?? (await pack()) ?? (await attemptNext()) ?? (await checkNext());

@@ -140,7 +140,7 @@ function gatewayRoute(gateway: IpfsGateway): Route {
       'Stored content by its CID; `?format=raw` gives the block, `?format=car` all blocks, to be checked by whoever asks',
     query: gatewayQuery,
     responses: { 200: { description: 'The content', contentType: 'application/octet-stream' } },
-    problems: ['not_found'],
+    problems: ['not_found', 'overloaded'],
     async handle({ parameters, query, headers }) {
       const [address = '', ...path] = parameters['address']!.split('/');
       const format = query.format ?? acceptedFormat(headers.accept);

@@ -136,7 +136,7 @@ export function makeStorageService(options: StorageServiceOptions) {
         storage_history: rows.map((row) => showHistory(row, dfids.get(row.item_number)!)),
         count: rows.length,
         next_cursor: contents.size === page.limit ? encodeCursor(rows.at(-1)!.content_id) : null,
-        state: inWords(settings, effectiveAdapter(settings)),
+        state: inWords(settings, effectiveAdapter(settings), adapters),
       };
     },
 
@@ -164,10 +164,19 @@ export function makeStorageService(options: StorageServiceOptions) {
   };
 }
 
-function inWords({ isEnabled }: ScopeSettings, adapter: AdapterName | null): string {
+/** What an adapter needs to be set up. */
+const needed: Readonly<Record<AdapterName, string>> = {
+  local: 'STORAGE_FOLDER',
+  pinata: 'PINATA_JWT',
+  kubo: 'KUBO_RPC_URL',
+};
+
+function inWords({ isEnabled }: ScopeSettings, adapter: AdapterName | null, available: readonly AdapterName[]): string {
   if (!isEnabled) return 'Nothing of the items of this workspace is stored outside of the database.';
   if (adapter === null)
     return 'This installation has no storage: contents have their addresses, and are kept for later.';
+  if (!available.includes(adapter))
+    return `Nothing is stored at the moment: the adapter ${adapter} needs ${needed[adapter]}, which is not set. Contents wait.`;
   return `New versions of items are stored with the adapter ${adapter}.`;
 }
 

@@ -242,6 +242,18 @@ describe('the gateway', () => {
     expect(answers).toEqual(paths.map(() => 404));
   });
 
+  test('answers a crowd in turn, and tells the rest to come again', async () => {
+    const key = await workspaceWith({ public_fields: ['peso'] });
+    const dfid = await send(key, { identifiers: [newSisbov()], metadata: { peso: 3 } });
+    const [stored] = await whenStored(key, dfid);
+
+    const crowd = await Promise.all(Array.from({ length: 300 }, () => gateway(stored!.path)));
+
+    expect(new Set(crowd.map(({ status }) => status)).isSubsetOf(new Set([200, 503]))).toBe(true);
+    expect(crowd.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(4);
+    expect((await gateway(stored!.path)).status).toBe(200);
+  });
+
   test('gives nothing whose bytes were changed on the disk; the check stores it again', async () => {
     const key = await workspaceWith({ public_fields: ['peso'] });
     const dfid = await send(key, { identifiers: [newSisbov()], metadata: { peso: 9 } });
@@ -259,6 +271,29 @@ describe('the gateway', () => {
     await expect.poll(() => readFileSync(file), { timeout: 10_000, interval: 20 }).toEqual(before);
     await whenStored(key, dfid);
   });
+});
+
+test('an adapter that is not set up stops nothing, and everybody is told what is missing', async () => {
+  const other = await startApplication({
+    backend: 'postgres',
+    environment: { STORAGE_ADAPTER: 'pinata', SWEEP_INTERVAL_MS: '100' },
+  });
+  const call = async (method: string, path: string, body?: object) => {
+    const headers = body ? { 'content-type': 'application/json' } : {};
+    const response = await other.fetch(path, { method, headers, ...(body ? { body: JSON.stringify(body) } : {}) });
+    return readJson<Record<string, unknown>>(response);
+  };
+  await call('PUT', '/api/storage/settings', { enabled: true });
+  const identifiers = [newSisbov()];
+  const { item } = await call('POST', '/api/items', { value_chain: 'BEEF', country: 'BR', year: 2025, identifiers });
+  const history = () => call('GET', `/api/items/${(item as { dfid: string }).dfid}/storage-history`);
+
+  await expect.poll(history, { timeout: 10_000, interval: 50 }).toMatchObject({
+    storage_history: [{ adapter: 'pinata', state: 'queued' }],
+    state: 'Nothing is stored at the moment: the adapter pinata needs PINATA_JWT, which is not set. Contents wait.',
+  });
+  expect((await fetch(`${other.url}/health/ready`)).status).toBe(200);
+  await other.close();
 });
 
 test('local storage is refused in a second folder', async () => {
