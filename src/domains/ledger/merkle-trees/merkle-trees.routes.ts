@@ -91,7 +91,7 @@ function verificationRoutes(trees: MerkleTreesService): Route[] {
     defineRoute({
       method: 'post',
       path: `${path}/{id}/generate-proof`,
-      access: 'read',
+      access: 'write',
       tag,
       summary: 'The proof that data is a leaf of a tree',
       body: generateProofBody,
@@ -107,7 +107,7 @@ function verificationRoutes(trees: MerkleTreesService): Route[] {
     defineRoute({
       method: 'post',
       path: `${path}/{id}/verify`,
-      access: 'read',
+      access: 'write',
       tag,
       summary: 'Compute the root of a tree again from its leaves',
       responses: { 200: { description: 'What was found', schema: verificationSchema } },
@@ -120,7 +120,7 @@ function verificationRoutes(trees: MerkleTreesService): Route[] {
     defineRoute({
       method: 'post',
       path: `${path}/{id}/verify-proof`,
-      access: 'read',
+      access: 'write',
       tag,
       summary: 'Whether a path leads from a leaf to the root of a tree',
       body: verifyProofBody,
