@@ -48,7 +48,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
       logger,
       signing: readCheckpointSigning(config),
       anchoring: readAnchoring(config),
-      startContents: makeContentStart({ loadTypes, keys, adapter: readDefaultAdapter(config) }),
+      startContents: makeContentStart({ loadTypes, keys, adapter: readDefaultAdapter(config), logger }),
     }),
     storage: makeStorageWork({
       pool: database.pool,

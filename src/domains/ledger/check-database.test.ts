@@ -23,7 +23,13 @@ const items = 700;
 const workspaceId = makeId();
 const signer = readSigningKey(makeSigningKey('example.com/log'))!;
 const otherSigner = readSigningKey(makeSigningKey('example.com/log'))!;
-const startContents = makeContentStart({ loadTypes: async () => seedTypes, keys: undefined, adapter: 'pinata' });
+const logger = makeLogger({ level: 'silent', name: 'test' });
+const startContents = makeContentStart({
+  loadTypes: async () => seedTypes,
+  keys: undefined,
+  adapter: 'pinata',
+  logger,
+});
 
 let testDatabase: TestDatabase;
 let database: Database;
@@ -85,7 +91,7 @@ async function fill(): Promise<void> {
   });
   const storage = makeStorageWork({
     pool,
-    logger: makeLogger({ level: 'silent', name: 'test' }),
+    logger,
     keys: undefined,
     adapters: [adapter],
     defaultAdapter: 'pinata',

@@ -1,6 +1,7 @@
 import type { TypeRegistry, VersionContent } from '#domains/items/index.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
+import type { Logger } from '#platform/logger.ts';
 import { makeId } from '#platform/ids.ts';
 import { addressOf } from './content-address.ts';
 import { publicContent, wholeContent } from './public-content.ts';
@@ -39,12 +40,19 @@ interface ContentOptions {
   keys: KeyEncryption | undefined;
   /** Null: the installation stores nothing outside. */
   adapter: AdapterName | null;
+  logger: Logger;
 }
 
 export type StartContents = (queryable: Queryable) => Promise<ContentMaker>;
 
 /** For whoever takes versions in: what of them leaves is decided by the settings of the moment, in the same transaction. */
-export function makeContentStart({ loadTypes, keys, adapter }: ContentOptions): StartContents {
+export function makeContentStart({ loadTypes, keys, adapter, logger }: ContentOptions): StartContents {
+  let isKeyMissed = false;
+  const missKey = () => {
+    if (!isKeyMissed)
+      logger.error('workspaces want encrypted contents, and this worker has no ENCRYPTION_KEY: none are made');
+    isKeyMissed = true;
+  };
   return async (queryable) => {
     const scopes = await findEnabledScopes(queryable);
     const types = scopes.size === 0 ? undefined : await loadTypes();
@@ -76,7 +84,11 @@ export function makeContentStart({ loadTypes, keys, adapter }: ContentOptions): 
         if (!settings) return undefined;
         const open = publicContent(version, version.content, settings, isPartyType);
         const cid = await keep(version, settings, 'public', open);
-        if (!settings.storesEncrypted || !keys) return { cid };
+        if (!settings.storesEncrypted) return { cid };
+        if (!keys) {
+          missKey();
+          return { cid };
+        }
         return {
           cid,
           encrypted_cid: await keep(version, settings, 'encrypted', wholeContent(version, version.content)),

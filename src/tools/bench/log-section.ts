@@ -6,6 +6,7 @@ import { sequenceEvents } from '#domains/ledger/sequence-events.ts';
 import { signCheckpoint } from '#domains/ledger/sign-checkpoint.ts';
 import { makeSigningKey, readSigningKey } from '#domains/ledger/signed-note.ts';
 import { makeContentStart } from '#domains/storage/index.ts';
+import { makeLogger } from '#platform/logger.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import type { BenchContext } from './context.ts';
 import { createDatabase, dropDatabase, withConnection } from './databases.ts';
@@ -20,6 +21,7 @@ const startContents = makeContentStart({
   loadTypes: () => Promise.reject(new Error('no types here')),
   keys: undefined,
   adapter: null,
+  logger: makeLogger({ level: 'silent', name: 'bench' }),
 });
 const proofsInFlight = 8;
 const key = makeSigningKey('bench.example.com');

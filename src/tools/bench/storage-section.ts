@@ -107,7 +107,12 @@ async function makeContents(
   count: number,
 ): Promise<void> {
   const types = { find: () => undefined, fingerprintRules: [], singleClaimTypes: new Set<string>() };
-  const maker = await makeContentStart({ loadTypes: async () => types, keys: undefined, adapter: 'local' })(pool);
+  const maker = await makeContentStart({
+    loadTypes: async () => types,
+    keys: undefined,
+    adapter: 'local',
+    logger: makeLogger({ level: 'silent', name: 'bench' }),
+  })(pool);
   for (let at = 0; at < count; at += 1) {
     const dfid = `DFID-BEEF-BR-2025-${String(at + 1).padStart(6, '0')}-000000`;
     await maker.make({ workspaceId, itemNumber: at + 1, version: 1, dfid, content: animal(at) });
