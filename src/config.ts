@@ -241,11 +241,10 @@ export const settings = {
     description: 'Entries that a checkpoint has more than the one anchored before it, at least.',
   }),
   STORAGE_ADAPTER: setting({
-    schema: z.enum(['none', 'local', 'pinata', 'kubo']).default('none'),
+    schema: z.enum(['none', 'local', 'pinata', 'kubo']).optional(),
     expected: 'one of none, local, pinata, kubo',
     description:
-      'Where contents of items are stored for workspaces that switched it on and name no adapter. `npm start` takes local.',
-    defaultText: 'none',
+      'Where contents of items are stored for workspaces that switched it on and name no adapter. Without it nowhere; `npm start` takes local.',
   }),
   STORAGE_FOLDER: setting({
     schema: z.string().max(4096).optional(),

@@ -54,7 +54,7 @@ export function readAdapterNames(config: Config): AdapterName[] {
 
 /** The adapter of workspaces that name none; null when there is none. */
 export function readDefaultAdapter({ STORAGE_ADAPTER: adapter }: Config): AdapterName | null {
-  return adapter === 'none' ? null : adapter;
+  return adapter === undefined || adapter === 'none' ? null : adapter;
 }
 
 /** The folder of this machine in which contents are stored; undefined where there is none. */

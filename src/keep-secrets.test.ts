@@ -14,12 +14,12 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 test('an embedded installation makes its keys once, readable by its owner only, also by two starts at once', async () => {
-  const starts = await Promise.all([keepSecrets(folder, unset, () => false), keepSecrets(folder, unset, () => false)]);
+  const starts = await Promise.all([keepSecrets(folder, unset), keepSecrets(folder, unset)]);
   const read = () =>
     ['LOG_SIGNING_KEY_FILE', 'ENCRYPTION_KEY_FILE'].map((key) => readFileSync(starts[0][key]!, 'utf8'));
   const kept = read();
 
-  await keepSecrets(folder, unset, () => false);
+  await keepSecrets(folder, unset);
 
   expect(starts[1]).toEqual(starts[0]);
   expect(read()).toEqual(kept);
@@ -31,7 +31,7 @@ test('an embedded installation makes its keys once, readable by its owner only, 
 });
 
 test('an embedded installation stores in a folder of its own', async () => {
-  const settings = await keepSecrets(folder, unset, () => false);
+  const settings = await keepSecrets(folder, unset);
   expect(settings).toMatchObject({
     STORAGE_ADAPTER: 'local',
     STORAGE_FOLDER: join(folder, 'storage'),
@@ -47,8 +47,9 @@ test('what is set already stays', async () => {
     STORAGE_FOLDER: '/elsewhere',
     LOG_CHECKPOINT_FILE: '/elsewhere/checkpoint',
   });
-  expect(await keepSecrets(folder, given, () => true)).toEqual({
+  expect(await keepSecrets(folder, given)).toEqual({
     LOG_CHECKPOINT_FILE: '/elsewhere/checkpoint',
+    STORAGE_ADAPTER: 'none',
     STORAGE_FOLDER: '/elsewhere',
   });
 });

@@ -13,17 +13,12 @@ type GivenSecrets = Pick<
  * The settings that make an embedded installation whole: it signs its log and encrypts with keys of its own, which are made
  * at the first start and which only its owner can read, and keeps the last checkpoint and stored contents beside the
  * database. What is set already stays.
- * @param isSet whether the environment has a value for a key that has a default.
  */
-export async function keepSecrets(
-  directory: string,
-  config: GivenSecrets,
-  isSet: (key: keyof GivenSecrets) => boolean,
-): Promise<Record<string, string>> {
+export async function keepSecrets(directory: string, config: GivenSecrets): Promise<Record<string, string>> {
   const settings: Record<string, string> = {
     LOG_CHECKPOINT_FILE: config.LOG_CHECKPOINT_FILE ?? join(directory, 'log-checkpoint'),
     STORAGE_FOLDER: config.STORAGE_FOLDER ?? join(directory, 'storage'),
-    ...(isSet('STORAGE_ADAPTER') ? {} : { STORAGE_ADAPTER: 'local' }),
+    STORAGE_ADAPTER: config.STORAGE_ADAPTER ?? 'local',
   };
   const keep = async (key: string, name: string, make: () => string) => {
     const path = join(directory, name);

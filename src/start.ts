@@ -311,8 +311,7 @@ async function start(installation: Installation, directory: string): Promise<voi
   for (const line of await prepareDatabase(config, databaseUrl)) say(line);
   const isEmbedded = config.DATABASE_URL === undefined;
   if (isEmbedded) await keepCredentials(databaseUrl, directory, baseUrl);
-  const isSet = (key: string) => Boolean(process.env[key] || process.env[`${key}_FILE`]);
-  const kept = isEmbedded ? await keepSecrets(directory, config, isSet) : {};
+  const kept = isEmbedded ? await keepSecrets(directory, config) : {};
   if (installation.signal.aborted) return;
   for (const line of lines) {
     installation.run(line, { ...process.env, ...kept, DATABASE_URL: databaseUrl, PORT: String(port) });

@@ -4,6 +4,7 @@ import type pg from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
+import { killedAt, KilledError } from '../../testing/killed-pool.ts';
 import { startStellarNetwork, type Misbehaviour, type StellarNetwork } from '../../testing/stellar-network.ts';
 import { anchorNext, type Anchoring } from './anchor-checkpoints.ts';
 import { checkpointBody } from './checkpoint.ts';
@@ -258,19 +259,6 @@ describe('whatever goes wrong', () => {
     'forget what was queued',
   ];
 
-  /** Connections of a process that is killed before or after some statement: what it did not send never happened. */
-  function killedAt(countdown: number, isAfter: boolean): pg.Pool {
-    let left = countdown;
-    const run = async (...parameters: unknown[]) => {
-      left -= 1;
-      if (left === 0 && !isAfter) throw new Error('killed');
-      const result = await (database.pool.query as (...all: unknown[]) => Promise<unknown>)(...parameters);
-      if (left === 0) throw new Error('killed');
-      return result;
-    };
-    return { query: run } as unknown as pg.Pool;
-  }
-
   test('each checkpoint is anchored by exactly one applied transaction', async () => {
     const acts = fc.oneof(
       { weight: 5, arbitrary: fc.record({ kind: fc.constant('step' as const) }) },
@@ -303,8 +291,8 @@ describe('whatever goes wrong', () => {
             else if (act.kind === 'step') await step();
             else {
               await makeDue();
-              await anchorNext(killedAt(act.at, act.isAfter), anchoring).catch((error: Error) => {
-                if (error.message !== 'killed') throw error;
+              await anchorNext(killedAt(database.pool, act.at, act.isAfter), anchoring).catch((error: unknown) => {
+                if (!(error instanceof KilledError)) throw error;
               });
             }
           }

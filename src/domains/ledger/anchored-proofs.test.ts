@@ -1,38 +1,22 @@
-import { Keypair } from '@stellar/stellar-sdk/base';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { readJson, startApplication, type TestApplication } from '../../testing/application.ts';
-import { startStellarNetwork, type StellarNetwork } from '../../testing/stellar-network.ts';
+import { readJson, type TestApplication } from '../../testing/application.ts';
+import { startAnchoredApplication, type AnchoredApplication } from '../../testing/anchored-application.ts';
+import type { StellarNetwork } from '../../testing/stellar-network.ts';
 import type { ProofBundle } from './ledger.schema.ts';
-import { makeSigningKey, readVerifierKey } from './signed-note.ts';
+import { readVerifierKey } from './signed-note.ts';
 import { makeStellarRpc } from './stellar-rpc.ts';
 import { verifyBundle } from './verify-bundle.ts';
 
-const keypair = Keypair.random();
+let anchored: AnchoredApplication;
 let network: StellarNetwork;
 let application: TestApplication;
-let ledgers: NodeJS.Timeout;
 
 beforeAll(async () => {
-  network = await startStellarNetwork();
-  network.createAccount(keypair.publicKey(), 100_000_000n);
-  ledgers = setInterval(() => network.closeLedger(), 50);
-  application = await startApplication({
-    backend: 'postgres',
-    environment: {
-      LOG_SIGNING_KEY: makeSigningKey('example.com/log'),
-      STELLAR_NETWORK: 'custom',
-      STELLAR_NETWORK_PASSPHRASE: network.passphrase,
-      STELLAR_RPC_URLS: network.url,
-      STELLAR_SECRET_KEY: keypair.secret(),
-      ANCHOR_INTERVAL_MS: '1000',
-      SWEEP_INTERVAL_MS: '100',
-    },
-  });
+  anchored = await startAnchoredApplication();
+  ({ application, network } = anchored);
 });
 afterAll(async () => {
-  await application.close();
-  clearInterval(ledgers);
-  await network.close();
+  await anchored.close();
 });
 
 async function ask<Body>(path: string, body?: object): Promise<Body> {
@@ -61,7 +45,7 @@ test('what is told of an item is anchored by the workers, and its proof holds by
   const key = readVerifierKey((await (await application.fetch('/log/key')).text()).trim())!;
   const { authenticated, steps } = await verifyBundle(JSON.stringify(bundle), {
     keys: [key],
-    accounts: [keypair.publicKey()],
+    accounts: [anchored.account],
     ledger: { name: 'the double', ...makeStellarRpc({ urls: [network.url], timeoutMs: 1000 }) },
   });
   expect({ authenticated, steps: steps.filter(({ result }) => result !== 'holds') }).toEqual({

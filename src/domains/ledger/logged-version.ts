@@ -11,27 +11,29 @@ export interface LoggedContent extends VersionContent {
   readonly stored?: ContentAddresses;
 }
 
-/** What the log commits to of an item, from the columns `status` and `state` of a contribution. */
+/** What the log commits to of an item, from the columns `status` and `state` of a contribution, and its canonical text. */
 export async function loggedContent(
   row: Omit<LoggedVersionRow, 'content'>,
   status: string,
   state: string,
   contents: ContentMaker,
-): Promise<LoggedContent> {
-  const content = readContent(status, state);
+): Promise<{ content: LoggedContent; text: string }> {
+  const read = readContent(status, state);
   const { workspace_id: workspaceId, item_number: itemNumber, version } = row;
-  const stored = await contents.make({ workspaceId, itemNumber, version, dfid: dfidOfRow(row), content });
-  return stored ? { ...content, stored } : content;
+  const stored = await contents.make({ workspaceId, itemNumber, version, dfid: dfidOfRow(row), content: read.content });
+  if (!stored) return read;
+  const content = { ...read.content, stored };
+  return { content, text: canonicalJson(content) };
 }
 
-function readContent(status: string, state: string): VersionContent {
+function readContent(status: string, state: string): { content: VersionContent; text: string } {
   try {
     const content = contentOfContribution(status, state);
-    canonicalJson(content);
-    return content;
+    return { content, text: canonicalJson(content) };
   } catch {
     // A state without a canonical form, which nothing lets in, must not stop the log: its text stands for it then.
-    return { identifiers: [], metadata: { state }, status };
+    const content = { identifiers: [], metadata: { state }, status };
+    return { content, text: canonicalJson(content) };
   }
 }
 

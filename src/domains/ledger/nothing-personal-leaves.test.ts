@@ -1,47 +1,29 @@
-import { Keypair } from '@stellar/stellar-sdk/base';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startPinata, type PinningService } from '../../testing/pinning-services.ts';
-import { readJson, startApplication, type TestApplication } from '../../testing/application.ts';
-import { startStellarNetwork, type StellarNetwork } from '../../testing/stellar-network.ts';
-import { makeSigningKey } from './signed-note.ts';
+import { readJson, type TestApplication } from '../../testing/application.ts';
+import { startAnchoredApplication, type AnchoredApplication } from '../../testing/anchored-application.ts';
 
-const keypair = Keypair.random();
 const jwt = 'header.payload.signature';
-let network: StellarNetwork;
+let anchored: AnchoredApplication;
 let pinata: PinningService;
 let application: TestApplication;
-let ledgers: NodeJS.Timeout;
 
 beforeAll(async () => {
-  network = await startStellarNetwork();
-  network.createAccount(keypair.publicKey(), 100_000_000n);
-  ledgers = setInterval(() => network.closeLedger(), 50);
   pinata = await startPinata(jwt);
-  application = await startApplication({
-    backend: 'postgres',
-    environment: {
-      LOG_SIGNING_KEY: makeSigningKey('example.com/log'),
-      STELLAR_NETWORK: 'custom',
-      STELLAR_NETWORK_PASSPHRASE: network.passphrase,
-      STELLAR_RPC_URLS: network.url,
-      STELLAR_SECRET_KEY: keypair.secret(),
-      ANCHOR_INTERVAL_MS: '1000',
-      SWEEP_INTERVAL_MS: '100',
-      STORAGE_ADAPTER: 'pinata',
-      STORAGE_BATCH_MAX_AGE_MS: '0',
-      PINATA_JWT: jwt,
-      PINATA_API_URL: pinata.url,
-      PINATA_UPLOAD_URL: pinata.url,
-      PINATA_REQUESTS_PER_MINUTE: '100000',
-      ENCRYPTION_KEY: Buffer.alloc(32, 3).toString('base64'),
-    },
+  anchored = await startAnchoredApplication({
+    STORAGE_ADAPTER: 'pinata',
+    STORAGE_BATCH_MAX_AGE_MS: '0',
+    PINATA_JWT: jwt,
+    PINATA_API_URL: pinata.url,
+    PINATA_UPLOAD_URL: pinata.url,
+    PINATA_REQUESTS_PER_MINUTE: '100000',
+    ENCRYPTION_KEY: Buffer.alloc(32, 3).toString('base64'),
   });
+  ({ application } = anchored);
 });
 afterAll(async () => {
-  await application.close();
-  clearInterval(ledgers);
+  await anchored.close();
   await pinata.close();
-  await network.close();
 });
 
 const cpfs = ['529.982.247-25', '52998224725', '529 982 247 25', '５２９.９８２.２４７-２５'];

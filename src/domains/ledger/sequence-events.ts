@@ -3,7 +3,6 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type pg from 'pg';
 import type { ContentMaker, StartContents } from '#domains/storage/index.ts';
 import { withTransaction } from '#platform/database.ts';
-import { canonicalJson } from '#platform/json/canonical.ts';
 import { entryOf, seedBytes } from './entry-commitment.ts';
 import { leafHash } from './log-tree.ts';
 import { TileBuilder } from './log-tiles.ts';
@@ -97,10 +96,10 @@ async function entriesOf(rows: readonly FedRow[], size: number, logged: LoggedVe
     if (event) add(event, (seed) => commitToEvent(event, seed));
     if (version && isNewVersion(version, logged)) {
       const { status, state, ...row } = version;
-      const content = await loggedContent(row, status, state, contents);
+      const { content, text } = await loggedContent(row, status, state, contents);
       const { workspace_id, item_number } = row;
       const index = add({ workspace_id, item_number }, (seed) => commitToVersion(row, content, seed));
-      versions.push({ index, version: { ...row, content: canonicalJson(content) } });
+      versions.push({ index, version: { ...row, content: text } });
     }
   }
   return { entries, versions };

@@ -25,7 +25,7 @@ export interface GatewayAnswer {
 /** What one answer holds at most, in bytes. */
 const answerBytesMax = 33_554_432;
 /** Answers that are made at the same time, and requests that wait for one of them. Anybody may ask. */
-const answersAtOnce = 4;
+const answersAtOnce = 2;
 const waitingMax = 64;
 
 export type IpfsGateway = ReturnType<typeof makeIpfsGateway>;
@@ -51,7 +51,7 @@ export function makeIpfsGateway({ queryable, local }: GatewayOptions) {
   const openDag = (root: CID): ReadBlock => {
     let kept: Promise<ReadonlyMap<string, Uint8Array>> | undefined;
     const loadKept = async () => {
-      const blocks = await oneAfterTheOther(() => readKept(root));
+      const blocks = await readKept(root);
       return new Map((blocks ?? []).map((block) => [hashOf(block.cid), block.bytes]));
     };
     return async (cid) => {
@@ -154,13 +154,4 @@ type ReadBlock = (cid: CID) => Promise<Uint8Array | undefined>;
 
 function hashOf(cid: CID): string {
   return Buffer.from(cid.multihash.bytes).toString('hex');
-}
-
-let lastReading: Promise<unknown> = Promise.resolve();
-
-/** One batch at a time is in memory whole, however many ask. */
-function oneAfterTheOther<Result>(read: () => Promise<Result>): Promise<Result> {
-  const reading = lastReading.then(read);
-  lastReading = reading.catch(() => {});
-  return reading;
 }

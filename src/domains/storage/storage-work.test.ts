@@ -338,7 +338,7 @@ describe('whatever goes wrong', () => {
           expect(await expectEachStoredOnce(contents, 'pinata', pinata)).toBe(contents.length);
         },
       ),
-      { numRuns: 40 },
+      { numRuns: 80 },
     );
   }, 120_000);
 });

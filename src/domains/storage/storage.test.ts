@@ -250,7 +250,7 @@ describe('the gateway', () => {
     const crowd = await Promise.all(Array.from({ length: 300 }, () => gateway(stored!.path)));
 
     expect(new Set(crowd.map(({ status }) => status)).isSubsetOf(new Set([200, 503]))).toBe(true);
-    expect(crowd.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(4);
+    expect(crowd.filter(({ status }) => status === 200).length).toBeGreaterThanOrEqual(2);
     expect((await gateway(stored!.path)).status).toBe(200);
   });
 

@@ -1,37 +1,20 @@
-import { Keypair } from '@stellar/stellar-sdk/base';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { readJson, startApplication, waitFor, type TestApplication } from '../../../testing/application.ts';
-import { startStellarNetwork, type StellarNetwork } from '../../../testing/stellar-network.ts';
+import { readJson, waitFor, type TestApplication } from '../../../testing/application.ts';
+import { startAnchoredApplication, type AnchoredApplication } from '../../../testing/anchored-application.ts';
 import { addressOf } from '#domains/storage/content-address.ts';
 import type { ProofBundle } from '../ledger.schema.ts';
-import { makeSigningKey, readVerifierKey } from '../signed-note.ts';
+import { readVerifierKey } from '../signed-note.ts';
 import { verifyBundle } from '../verify-bundle.ts';
 import { wordsFor } from './page-words.ts';
 import { drawPublicItem } from './page.ts';
 
-const keypair = Keypair.random();
-let network: StellarNetwork;
+let anchored: AnchoredApplication;
 let application: TestApplication;
-let ledgers: NodeJS.Timeout;
 let openKey: string;
 let silentKey: string;
 beforeAll(async () => {
-  network = await startStellarNetwork();
-  network.createAccount(keypair.publicKey(), 100_000_000n);
-  ledgers = setInterval(() => network.closeLedger(), 50);
-  application = await startApplication({
-    backend: 'postgres',
-    environment: {
-      PUBLIC_URL: 'https://trace.example.com/',
-      LOG_SIGNING_KEY: makeSigningKey('example.com/log'),
-      STELLAR_NETWORK: 'custom',
-      STELLAR_NETWORK_PASSPHRASE: network.passphrase,
-      STELLAR_RPC_URLS: network.url,
-      STELLAR_SECRET_KEY: keypair.secret(),
-      ANCHOR_INTERVAL_MS: '1000',
-      SWEEP_INTERVAL_MS: '100',
-    },
-  });
+  anchored = await startAnchoredApplication({ PUBLIC_URL: 'https://trace.example.com/' });
+  ({ application } = anchored);
   openKey = await application.createKey({ scope: 'write', workspace: 'Open' });
   silentKey = await application.createKey({ scope: 'write', workspace: 'Silent' });
   await ask('PUT', '/api/storage/settings', openKey, {
@@ -41,9 +24,7 @@ beforeAll(async () => {
   });
 });
 afterAll(async () => {
-  await application.close();
-  clearInterval(ledgers);
-  await network.close();
+  await anchored.close();
 });
 
 let nextNumber = 440_000_000_000;
@@ -112,7 +93,7 @@ describe('the public page of an item', () => {
     const bundle = JSON.parse(text) as ProofBundle;
 
     const key = readVerifierKey((await read('/log/key')).text.trim())!;
-    const verdict = await verifyBundle(text, { keys: [key], accounts: [keypair.publicKey()] });
+    const verdict = await verifyBundle(text, { keys: [key], accounts: [anchored.account] });
     expect([verdict.authenticated, verdict.summary]).toEqual([true, 'consistent; signed by who is trusted']);
     expect(text).not.toMatch(/segredo/i);
     const shown = Object.entries(bundle.fields!).flatMap(([name, field]) => ('value' in field ? [name] : []));

@@ -5,11 +5,9 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Keypair } from '@stellar/stellar-sdk/base';
-import { readJson, startApplication, waitFor, type TestApplication } from '../../../testing/application.ts';
-import { startStellarNetwork, type StellarNetwork } from '../../../testing/stellar-network.ts';
+import { readJson, waitFor, type TestApplication } from '../../../testing/application.ts';
+import { startAnchoredApplication, type AnchoredApplication } from '../../../testing/anchored-application.ts';
 import type { ProofBundle } from '../ledger.schema.ts';
-import { makeSigningKey } from '../signed-note.ts';
 import * as browserCrypto from './browser-crypto.ts';
 
 describe('the crypto of the page', () => {
@@ -41,10 +39,8 @@ describe('the crypto of the page', () => {
 const executablePath = '/usr/bin/chromium';
 
 describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
-  const keypair = Keypair.random();
-  let network: StellarNetwork;
+  let anchored: AnchoredApplication;
   let application: TestApplication;
-  let ledgers: NodeJS.Timeout;
   let browser: Browser;
   let folder: string;
   let bundle: ProofBundle;
@@ -52,21 +48,8 @@ describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'defarm-verify-'));
-    network = await startStellarNetwork();
-    network.createAccount(keypair.publicKey(), 100_000_000n);
-    ledgers = setInterval(() => network.closeLedger(), 50);
-    application = await startApplication({
-      backend: 'postgres',
-      environment: {
-        LOG_SIGNING_KEY: makeSigningKey('example.com/log'),
-        STELLAR_NETWORK: 'custom',
-        STELLAR_NETWORK_PASSPHRASE: network.passphrase,
-        STELLAR_RPC_URLS: network.url,
-        STELLAR_SECRET_KEY: keypair.secret(),
-        ANCHOR_INTERVAL_MS: '1000',
-        SWEEP_INTERVAL_MS: '100',
-      },
-    });
+    anchored = await startAnchoredApplication();
+    ({ application } = anchored);
     const response = await application.fetch('/api/items', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
@@ -89,9 +72,7 @@ describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
   }, 60_000);
   afterAll(async () => {
     await browser.close();
-    await application.close();
-    clearInterval(ledgers);
-    await network.close();
+    await anchored.close();
     rmSync(folder, { recursive: true });
   });
 
@@ -121,7 +102,7 @@ describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
     await drop(page, bundle);
     await expect.poll(() => verdictOf(page)).toBe('proof.json: consistent; signer not authenticated');
     await page.fill('#keys', key);
-    await page.fill('#accounts', keypair.publicKey());
+    await page.fill('#accounts', anchored.account);
 
     await expect.poll(() => verdictOf(page)).toBe('proof.json: consistent; signed by who is trusted');
     expect(await resultsOf(page)).toEqual({
