@@ -1,5 +1,6 @@
 import { byteaArray, int2Array, int8Array } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
+import type { ConfirmedAnchorRow } from './anchors.store.ts';
 import { eventColumns, timeText, type LoggedEventRow, type LogTile } from './log.store.ts';
 
 /** An entry of the log with all that explains it, as far as it is there. */
@@ -64,16 +65,8 @@ export async function replaceTiles(queryable: Queryable, tiles: readonly LogTile
   });
 }
 
-/** An anchor with its last transaction, confirmed or not. */
-export interface CheckedAnchorRow {
-  size: number;
-  root: Buffer;
-  note: string;
-  network_passphrase: string;
-  source: string;
-  envelope_xdr: string;
-  hash: string;
-}
+/** An anchor with one of its transactions, confirmed or not. */
+export type CheckedAnchorRow = Omit<ConfirmedAnchorRow, 'ledger' | 'closed_at'>;
 
 /** Anchors with each of their transactions, the smallest first. */
 export async function listCheckedAnchors(
