@@ -87,7 +87,7 @@ describe('the public page of an item', () => {
       identifiers: [newSisbov()],
       metadata: { raca: 'Gir', segredo: 'Fazenda Segredo' },
     });
-    await whenPageSays(dfid, 'anchored');
+    await whenPageSays(dfid, 'and anchored on');
 
     const { text } = await read(`/public/items/${dfid}/proofs/0`);
     const bundle = JSON.parse(text) as ProofBundle;
