@@ -58,6 +58,8 @@ import {
   makeLedgerService,
   makeMerkleTreesService,
   makePublicItems,
+  itemTreeRoutes,
+  makeItemTreesService,
   merkleTreeRoutes,
   publicItemRoutes,
 } from '#domains/ledger/index.ts';
@@ -217,6 +219,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...storageRoutes(storage, makeIpfsGateway({ queryable: database.pool, local: openLocalStorage(config, database) })),
     ...adapterRoutes(makeAdapterReport({ database, items, storage })),
     ...ledgerRoutes(ledger),
+    ...itemTreeRoutes(makeItemTreesService({ database, items })),
     ...merkleTreeRoutes(makeMerkleTreesService({ database })),
     ...publicItemRoutes({
       publicItems: makePublicItems({ database, items, ledger }),

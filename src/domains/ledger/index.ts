@@ -4,6 +4,8 @@ export { checkDatabase, type DatabaseReport } from './check-database.ts';
 export { makeErasure } from './erasure/erase.ts';
 export { makePublicItems } from './public-item/public-item.ts';
 export { publicItemRoutes } from './public-item/public-item.routes.ts';
+export { itemTreeRoutes } from './item-trees/item-trees.routes.ts';
+export { makeItemTreesService } from './item-trees/item-trees.service.ts';
 export { merkleTreeRoutes } from './merkle-trees/merkle-trees.routes.ts';
 export { makeMerkleTreesService } from './merkle-trees/merkle-trees.service.ts';
 export { ledgerRoutes } from './ledger.routes.ts';

@@ -6,6 +6,8 @@ import { anchorNext, type Anchoring } from './anchor-checkpoints.ts';
 import { alarmInWords, balanceOf } from './anchor-balance.ts';
 import { anchoringQueue } from './anchoring.jobs.ts';
 import { isAnchorDue, writeAnchorRefusal } from './anchors.store.ts';
+import { growItemTrees } from './item-trees/grow-item-trees.ts';
+import { areTreesBehind } from './item-trees/item-trees.store.ts';
 import { findCheckpoint, hasFeed, readLogState, writeRefusal } from './log.store.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
@@ -23,6 +25,8 @@ interface LedgerWorkOptions {
 
 /** One transaction lasts a second or two at most. */
 export const sequencingLimits = { steps: 8, rows: 4000, bytes: 8_388_608 };
+/** Entries of the log that one transaction takes into the trees of items. */
+const treeEntriesMax = 20_000;
 /** Transactions of one job; the next job goes on. */
 const transactionsMax = 4;
 
@@ -46,10 +50,17 @@ export function makeLedgerWork({
       entries += step?.entries ?? 0;
       hasMore = step?.hasMore ?? false;
     }
+    await growTrees();
     if (isNew) await saySettings();
     const signedSize = typeof signing === 'object' ? await signCheckpoint(pool, signing) : undefined;
     const anchored = await anchorIfDue();
     return { entries, signed_size: signedSize ?? null, ...(anchored === undefined ? {} : { anchored }) };
+  };
+
+  const growTrees = async () => {
+    let hasMore = true;
+    for (let transactions = 0; hasMore && transactions < transactionsMax; transactions += 1)
+      hasMore = (await growItemTrees(pool, treeEntriesMax))?.hasMore ?? false;
   };
 
   const saySettings = async () => {
@@ -93,7 +104,9 @@ export function makeLedgerWork({
     concurrency: 2,
     process: work,
     findOverdue: async () =>
-      isNew || (await hasFeed(pool)) || !(await isSigned()) || (await isAnchoringDue()) ? [{}] : [],
+      isNew || (await hasFeed(pool)) || (await areTreesBehind(pool)) || !(await isSigned()) || (await isAnchoringDue())
+        ? [{}]
+        : [],
     workDirectly: async () => (await work()).entries > 0,
   };
 }

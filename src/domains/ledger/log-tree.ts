@@ -77,6 +77,30 @@ export function rootOfSubtrees(hashes: readonly Buffer[]): Buffer {
   return hashes.length === 0 ? emptyRoot : hashes.reduceRight((right, left) => nodeHash(left, right));
 }
 
+/** The hash over a range of leaves, whose hashes stand one behind the other from the first leaf on. */
+export function rootOfRange(leaves: Buffer, range: LeafRange): Buffer {
+  return rootOfSubtrees(
+    subtreesOf(range).map(({ level, index }) => {
+      const bytes = 2 ** level * hashBytes;
+      return rootOfPerfect(leaves.subarray(index * bytes, (index + 1) * bytes));
+    }),
+  );
+}
+
+/** Where a sibling stands: 0 on the left, 1 on the right. */
+export type SiblingPosition = 0 | 1;
+
+/** The root that a path leads to which says itself on which side each sibling stands. */
+export function rootFromSiblings(
+  leaf: Buffer,
+  path: readonly { readonly hash: Uint8Array; readonly position: SiblingPosition }[],
+): Buffer {
+  return path.reduce(
+    (node, { hash: sibling, position }) => (position === 1 ? nodeHash(node, sibling) : nodeHash(sibling, node)),
+    leaf,
+  );
+}
+
 /** The ranges whose hashes prove that the leaf `index` is in the tree of `size` leaves, from the leaf to the root. */
 export function inclusionRanges(index: number, size: number): LeafRange[] {
   const ranges: LeafRange[] = [];

@@ -5,16 +5,7 @@ import { isUuid, makeId } from '#platform/ids.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { decodeCursor } from '#platform/page.ts';
 import type { Principal } from '#platform/route.ts';
-import {
-  hashBytes,
-  inclusionRanges,
-  leafHash,
-  nodeHash,
-  rootOfPerfect,
-  rootOfSubtrees,
-  subtreesOf,
-  type LeafRange,
-} from '../log-tree.ts';
+import { hashBytes, inclusionRanges, leafHash, rootFromSiblings, rootOfRange } from '../log-tree.ts';
 import type { createTreeBody, verifyProofBody } from './merkle-trees.schema.ts';
 import {
   deleteTree,
@@ -95,7 +86,7 @@ export function makeMerkleTreesService({ database: { pool, knex } }: { database:
         proof_path: path.map((hash) => hash.toString('hex')),
         proof_positions: positions,
         root_hash: tree.root.toString('hex'),
-        is_valid: rootFrom(leaf, path, positions).equals(tree.root),
+        is_valid: rootFromSiblings(leaf, siblingsOf(path, positions)).equals(tree.root),
         verified_at: now,
         created_at: now,
       };
@@ -115,7 +106,7 @@ export function makeMerkleTreesService({ database: { pool, knex } }: { database:
       const tree = await find(workspaceId, id);
       const leaf = Buffer.from(body.leaf_hash, 'hex');
       const path = body.proof_path.map((text) => Buffer.from(text, 'hex'));
-      const computed = rootFrom(leaf, path, body.proof_positions);
+      const computed = rootFromSiblings(leaf, siblingsOf(path, body.proof_positions));
       const expected = Buffer.from(body.expected_root, 'hex');
       return conclude(tree, credentialId, startedAt, { type: 'proof', leaf, computed, expected });
     },
@@ -183,20 +174,8 @@ function rootOf(leaves: Buffer): Buffer {
   return rootOfRange(leaves, [0, leaves.length / hashBytes]);
 }
 
-function rootOfRange(leaves: Buffer, range: LeafRange): Buffer {
-  return rootOfSubtrees(
-    subtreesOf(range).map(({ level, index }) => {
-      const count = 2 ** level;
-      return rootOfPerfect(leaves.subarray(index * count * hashBytes, (index + 1) * count * hashBytes));
-    }),
-  );
-}
-
-function rootFrom(leaf: Buffer, path: readonly Buffer[], positions: readonly number[]): Buffer {
-  return path.reduce(
-    (node, sibling, at) => (positions[at] === 1 ? nodeHash(node, sibling) : nodeHash(sibling, node)),
-    leaf,
-  );
+function siblingsOf(path: readonly Buffer[], positions: readonly number[]) {
+  return path.map((hash, at) => ({ hash, position: positions[at] === 1 ? (1 as const) : (0 as const) }));
 }
 
 function showTree(row: Omit<MerkleTreeRow, 'leaves'>) {
