@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Keypair, TransactionBuilder, xdr, type Transaction } from '@stellar/stellar-sdk/base';
+import { FeeBumpTransaction, Keypair, TransactionBuilder, xdr, type Transaction } from '@stellar/stellar-sdk/base';
 
 /** What goes wrong with one call. */
 export type Misbehaviour =
@@ -14,7 +14,9 @@ export type Misbehaviour =
   | 'forget what was queued';
 
 export interface AppliedTransaction {
+  /** Of the transaction itself, also when a fee bump brought it. */
   readonly hash: string;
+  readonly bumpHash: string | undefined;
   readonly source: string;
   readonly memoHash: string;
   readonly ledger: number;
@@ -32,6 +34,8 @@ export interface StellarNetwork {
   misbehave: (method: string) => Misbehaviour | undefined;
   /** The fee that most transactions bid. */
   feeStroops: number;
+  /** What a transaction must bid for each operation to be in a ledger; one that bids less waits, and is dropped. */
+  clearingFeeStroops: number;
   createAccount(address: string, balanceStroops: bigint): void;
   /** Uses up sequences of an account, as another program with its key does. */
   bumpSequence(address: string): void;
@@ -47,7 +51,15 @@ interface Account {
   balanceStroops: bigint;
 }
 
+/** A transaction as it was sent, alone or in a fee bump. */
+interface Sent {
+  readonly transaction: Transaction;
+  readonly bump: FeeBumpTransaction | undefined;
+}
+
 const baseFeeStroops = 100n;
+/** By so much must a bid be higher to take the place of one that waits. */
+const replacingFactor = 10n;
 
 /** A TransactionResult: what was charged, the code, and of success the result of the one operation. */
 function resultXdr(isSuccessful: boolean): string {
@@ -63,12 +75,28 @@ function resultXdr(isSuccessful: boolean): string {
 export async function startStellarNetwork(): Promise<StellarNetwork> {
   const passphrase = 'Test network of one node';
   const accounts = new Map<string, Account>();
-  const queued = new Map<string, Transaction>();
+  const queued = new Map<string, Sent>();
   const applied: AppliedTransaction[] = [];
   let [ledger, closeSeconds, oldestSeconds] = [1000, 1_800_000_000, 1_799_000_000];
-  const hashOf = (transaction: Transaction) => Buffer.from(transaction.hash()).toString('hex');
+  const hashOf = (transaction: Transaction | FeeBumpTransaction) => Buffer.from(transaction.hash()).toString('hex');
+  const bidOf = ({ transaction, bump }: Sent) =>
+    bump ? BigInt(bump.fee) / BigInt(transaction.operations.length + 1) : BigInt(transaction.fee);
 
-  const fault = (transaction: Transaction): string | undefined => {
+  const faultOfBump = (bump: FeeBumpTransaction): string | undefined => {
+    const account = accounts.get(bump.feeSource);
+    if (!account) return 'txNoAccount';
+    const isSigned = bump.signatures.some((each) =>
+      Keypair.fromPublicKey(bump.feeSource).verify(bump.hash(), each.signature),
+    );
+    if (!isSigned) return 'txBadAuth';
+    const { innerTransaction: transaction } = bump;
+    if (bidOf({ transaction, bump }) < BigInt(transaction.fee)) return 'txInsufficientFee';
+    return account.balanceStroops < BigInt(bump.fee) ? 'txInsufficientBalance' : undefined;
+  };
+
+  const fault = ({ transaction, bump }: Sent): string | undefined => {
+    const refused = bump && faultOfBump(bump);
+    if (refused !== undefined) return refused;
     const account = accounts.get(transaction.source);
     if (!account) return 'txNoAccount';
     const isSigned = transaction.signatures.some((each) =>
@@ -78,21 +106,29 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     if (Number(transaction.timeBounds?.maxTime ?? 0) < closeSeconds) return 'txTooLate';
     if (BigInt(transaction.sequence) !== account.sequence + 1n) return 'txBadSeq';
     if (BigInt(transaction.fee) < baseFeeStroops) return 'txInsufficientFee';
-    return account.balanceStroops < BigInt(transaction.fee) ? 'txInsufficientBalance' : undefined;
+    return !bump && account.balanceStroops < BigInt(transaction.fee) ? 'txInsufficientBalance' : undefined;
   };
 
   const send = ({ transaction: envelope }: { transaction: string }, wrong: Misbehaviour | undefined) => {
-    const transaction = TransactionBuilder.fromXdr(envelope, passphrase) as Transaction;
-    const hash = hashOf(transaction);
+    const read = TransactionBuilder.fromXdr(envelope, passphrase);
+    const sent =
+      read instanceof FeeBumpTransaction
+        ? { transaction: read.innerTransaction, bump: read }
+        : { transaction: read, bump: undefined };
+    const { source } = sent.transaction;
+    const hash = hashOf(read);
     const common = { hash, latestLedger: ledger, latestLedgerCloseTime: String(closeSeconds) };
-    const waiting = queued.get(transaction.source);
-    if (waiting && hashOf(waiting) === hash) return { status: 'DUPLICATE', ...common };
+    const waiting = queued.get(source);
+    if (waiting && hashOf(waiting.bump ?? waiting.transaction) === hash) return { status: 'DUPLICATE', ...common };
     if (wrong === 'bad sequence') return { status: 'ERROR', ...common, errorResultXdr: 'txBadSeq' };
-    if (wrong === 'try again later' || waiting) return { status: 'TRY_AGAIN_LATER', ...common };
-    const refused = fault(transaction);
+    if (wrong === 'try again later') return { status: 'TRY_AGAIN_LATER', ...common };
+    const refused = fault(sent);
     if (refused !== undefined) return { status: 'ERROR', ...common, errorResultXdr: refused };
-    queued.set(transaction.source, transaction);
-    if (wrong === 'forget what was queued') queued.delete(transaction.source);
+    if (waiting && !sent.bump) return { status: 'TRY_AGAIN_LATER', ...common };
+    if (waiting && bidOf(sent) < bidOf(waiting) * replacingFactor)
+      return { status: 'ERROR', ...common, errorResultXdr: 'txInsufficientFee' };
+    queued.set(source, sent);
+    if (wrong === 'forget what was queued') queued.delete(source);
     return { status: 'PENDING', ...common };
   };
 
@@ -103,7 +139,9 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
       oldestLedger: 1,
       oldestLedgerCloseTime: String(oldestSeconds),
     };
-    const found = applied.find((each) => each.hash === hash && each.closedAtSeconds >= oldestSeconds);
+    const found = applied.find(
+      (each) => [each.hash, each.bumpHash].includes(hash) && each.closedAtSeconds >= oldestSeconds,
+    );
     if (!found) return { status: 'NOT_FOUND', ...range };
     return {
       status: found.isSuccessful ? 'SUCCESS' : 'FAILED',
@@ -173,6 +211,7 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     applied,
     misbehave: () => undefined,
     feeStroops: 100,
+    clearingFeeStroops: 100,
     createAccount: (address, balanceStroops) => accounts.set(address, { sequence: 4_294_967_296n, balanceStroops }),
     bumpSequence: (address) => {
       accounts.get(address)!.sequence += 1n;
@@ -180,13 +219,15 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     closeLedger(seconds = 5) {
       ledger += 1;
       closeSeconds += seconds;
-      for (const [source, transaction] of queued) {
-        if (fault(transaction) !== undefined) continue;
+      for (const [source, sent] of queued) {
+        if (fault(sent) !== undefined || bidOf(sent) < BigInt(network.clearingFeeStroops)) continue;
+        const { transaction, bump } = sent;
         const account = accounts.get(source)!;
         account.sequence += 1n;
         account.balanceStroops -= baseFeeStroops;
         applied.push({
           hash: hashOf(transaction),
+          bumpHash: bump && hashOf(bump),
           source,
           memoHash: Buffer.from((transaction.memo.value ?? []) as Uint8Array).toString('hex'),
           ledger,

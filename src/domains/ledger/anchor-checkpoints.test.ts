@@ -146,9 +146,82 @@ describe('a signed checkpoint', () => {
     );
     expect(attempts.map(({ state, fee_stroops: fee }) => [state, fee])).toEqual([
       ['expired', 1000],
-      ['confirmed', 2000],
+      ['confirmed', 20_000],
     ]);
     await expectEachAnchoredOnce();
+  });
+
+  test('bids ten times as much, by a fee bump around the same transaction, when the ledger passes it by', async () => {
+    network.clearingFeeStroops = 4000;
+    await signed(10);
+    await step();
+    network.closeLedger(25);
+    expect(await step()).toBe('sent');
+    network.closeLedger(10);
+
+    expect(await step()).toBe('sent with a higher bid');
+    network.closeLedger();
+    await step();
+
+    const [attempt, ...others] = await query<{
+      state: string;
+      hash: string;
+      bump_hash: string;
+      bump_fee_stroops: number;
+    }>('select state, hash, bump_hash, bump_fee_stroops from log_anchor_attempts');
+    expect(others).toEqual([]);
+    expect(attempt).toMatchObject({ state: 'confirmed', bump_fee_stroops: 20_000 });
+    expect(network.applied).toMatchObject([{ hash: attempt!.hash, bumpHash: attempt!.bump_hash }]);
+    await expectEachAnchoredOnce();
+  });
+
+  test('is kept with its fee bump before that is sent, and is anchored once whatever gets lost', async () => {
+    network.clearingFeeStroops = 4000;
+    await signed(10);
+    await step();
+    network.closeLedger(30);
+    network.misbehave = (method) => (method === 'sendTransaction' ? 'lose the answer' : undefined);
+    await step();
+    const bumps = await query<{ bump_hash: string }>('select bump_hash from log_anchor_attempts');
+    network.closeLedger();
+    network.misbehave = () => undefined;
+
+    await anchorAll();
+
+    expect(network.applied.map(({ bumpHash }) => bumpHash)).toEqual([bumps[0]!.bump_hash]);
+    await expectEachAnchoredOnce();
+  });
+
+  test('keeps its own bid where a higher one would be above what an anchor may cost', async () => {
+    anchoring = { ...anchoring, maxFeeStroops: 2000 };
+    network.clearingFeeStroops = 4000;
+    await signed(10);
+    await step();
+    network.closeLedger(30);
+
+    expect(await step()).toBe('sent');
+
+    expect(await query('select bump_hash from log_anchor_attempts')).toEqual([{ bump_hash: null }]);
+  });
+
+  test('keeps its own bid where the account cannot pay a higher one', async () => {
+    const poor = Keypair.random();
+    network.createAccount(poor.publicKey(), 2000n);
+    anchoring = { ...anchoring, secretKey: poor.secret() };
+    network.misbehave = (method) => (method === 'sendTransaction' ? 'forget what was queued' : undefined);
+    await signed(10);
+    await step();
+    network.closeLedger(30);
+    network.misbehave = () => undefined;
+
+    await step();
+    network.closeLedger();
+    await step();
+
+    expect(await query('select bump_fee_stroops, state from log_anchor_attempts')).toEqual([
+      { bump_fee_stroops: 20_000, state: 'confirmed' },
+    ]);
+    expect(network.applied).toMatchObject([{ source: poor.publicKey(), bumpHash: undefined }]);
   });
 
   test('that nobody can tell of any longer does not stop those after it', async () => {
@@ -281,10 +354,12 @@ describe('whatever goes wrong', () => {
       fc.asyncProperty(
         fc.array(acts, { minLength: 20, maxLength: 60 }),
         fc.array(fc.constantFrom(...wrongs), { minLength: 50, maxLength: 200 }),
-        async (script, faults) => {
+        fc.constantFrom(100, 100, 4000),
+        async (script, faults, clearingFeeStroops) => {
           let calls = 0;
           await signed((size += 1));
           network.misbehave = () => faults[calls++ % faults.length];
+          network.clearingFeeStroops = clearingFeeStroops;
           for (const act of script) {
             if (act.kind === 'ledger') network.closeLedger(act.seconds);
             else if (act.kind === 'sign') await signed((size += 1));
@@ -297,6 +372,7 @@ describe('whatever goes wrong', () => {
             }
           }
           network.misbehave = () => undefined;
+          network.clearingFeeStroops = 100;
           await anchorAll();
           expect(network.applied.length).toBeGreaterThan(0);
           await expectEachAnchoredOnce();

@@ -8,6 +8,7 @@ import {
   findOpenAnchor,
   findOpenAttempt,
   insertAttempt,
+  insertFeeBump,
   noteAnswer,
   writeAnchorBalance,
   writeAnchorRefusal,
@@ -31,6 +32,10 @@ export interface Anchoring {
 /** Until then, by the clock of the ledger, a transaction can be applied. */
 const lifetimeSeconds = 120;
 const leastFeeStroops = 1000;
+/** What was sent and not applied for so long, by the clock of the ledger, bids more: six ledgers passed it by. */
+const stuckSeconds = 30;
+/** With less the network does not let one transaction take the place of another that waits. */
+const replacingFactor = 10;
 /** A ledger closes every five seconds or so. */
 const lookAgainMs = 3000;
 /** When nothing can be done, it is tried again after so long. */
@@ -119,8 +124,9 @@ async function build(
 }
 
 /** Looks what became of a transaction, and sends it, again or for the first time, while it can still be applied. */
-async function pursue(pool: pg.Pool, { rpc, maxFeeStroops }: Anchoring, attempt: AttemptRow): Promise<Outcome> {
-  const found = await rpc.findTransaction(attempt.hash);
+async function pursue(pool: pg.Pool, anchoring: Anchoring, attempt: AttemptRow): Promise<Outcome> {
+  const { rpc, maxFeeStroops } = anchoring;
+  const found = await findTransaction(rpc, attempt);
   if (found.status === 'SUCCESS') {
     const { ledger, closedAtSeconds = 0 } = found;
     const chargedStroops = readCharge(found.resultXdr);
@@ -132,13 +138,44 @@ async function pursue(pool: pg.Pool, { rpc, maxFeeStroops }: Anchoring, attempt:
     return 'the transaction was applied without success; another one follows';
   }
   if (found.latestCloseSeconds > attempt.max_time_seconds) return giveUp(pool, rpc, attempt, found);
-  const { status, detail } = await rpc.send(attempt.envelope_xdr);
+  const bump = attempt.bump_envelope_xdr ?? (await bumpIfStuck(pool, anchoring, attempt, found));
+  const { status, detail } = await sendEither(rpc, attempt, bump);
   // Whatever the answer is, the transaction may have been applied: only the next look, or its end, tells.
   await noteAnswer(pool, attempt, { answer: `${status} ${detail}`.trim(), isSent: true, delayMs: lookAgainMs });
-  if (status !== 'ERROR') return 'sent';
+  if (status !== 'ERROR') return bump === undefined ? 'sent' : 'sent with a higher bid';
   return attempt.fee_stroops >= maxFeeStroops
     ? { refusal: `the network refuses a transaction that bids all that it may (${detail})` }
     : `sent, and refused (${detail})`;
+}
+
+/** Under its own hash, and under that of the fee bump, for endpoints that know only the one of them. */
+async function findTransaction(rpc: StellarRpc, { hash, bump_hash: bumpHash }: AttemptRow): Promise<TransactionState> {
+  const found = await rpc.findTransaction(hash);
+  if (found.status !== 'NOT_FOUND' || bumpHash === null) return found;
+  const bumped = await rpc.findTransaction(bumpHash);
+  return bumped.status === 'SUCCESS' ? bumped : found;
+}
+
+/** Makes and keeps a fee bump for what the ledger passes by; gives its envelope, undefined when there is none to be made. */
+async function bumpIfStuck(
+  pool: pg.Pool,
+  { secretKey, networkPassphrase, maxFeeStroops }: Anchoring,
+  attempt: AttemptRow,
+  { latestCloseSeconds }: TransactionState,
+): Promise<string | undefined> {
+  if (attempt.state !== 'submitted' || latestCloseSeconds < attempt.built_at_seconds + stuckSeconds) return undefined;
+  // The bump itself is paid for as an operation, too.
+  const baseFeeStroops = Math.min(attempt.fee_stroops * replacingFactor, Math.floor(maxFeeStroops / 2));
+  if (baseFeeStroops <= attempt.fee_stroops) return undefined;
+  const { buildFeeBump } = await import('./stellar-xdr.ts');
+  const bump = buildFeeBump(attempt.envelope_xdr, { secretKey, networkPassphrase, baseFeeStroops });
+  return (await insertFeeBump(pool, attempt, bump)) ? bump.envelopeXdr : undefined;
+}
+
+/** The bump if there is one, and the transaction alone where it is refused: both together are applied once at most. */
+async function sendEither(rpc: StellarRpc, attempt: AttemptRow, bump: string | undefined) {
+  const answer = bump === undefined ? undefined : await rpc.send(bump);
+  return answer && answer.status !== 'ERROR' ? answer : rpc.send(attempt.envelope_xdr);
 }
 
 /** A transaction whose time is over and that the ledger does not know: never applied, or before all that is remembered. */

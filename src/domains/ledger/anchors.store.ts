@@ -12,6 +12,9 @@ export interface AttemptRow {
   fee_stroops: number;
   built_at_seconds: number;
   max_time_seconds: number;
+  /** A fee bump around it, once there is one. */
+  bump_envelope_xdr: string | null;
+  bump_hash: string | null;
   state: 'signed' | 'submitted';
   is_due: boolean;
 }
@@ -24,8 +27,8 @@ export async function findOpenAttempt(
 ): Promise<AttemptRow | undefined> {
   const { rows } = await queryable.query<AttemptRow>({
     name: 'find_open_attempt',
-    text: `select anchor_id, attempt, source, envelope_xdr, hash, sequence::text, fee_stroops, built_at_seconds, max_time_seconds, state,
-                  due_at <= now() as is_due
+    text: `select anchor_id, attempt, source, envelope_xdr, hash, sequence::text, fee_stroops, built_at_seconds, max_time_seconds,
+                  bump_envelope_xdr, bump_hash, state, due_at <= now() as is_due
            from log_anchor_attempts where network_passphrase = $1 and source = $2 and state in ('signed', 'submitted')`,
     values: [networkPassphrase, source],
   });
@@ -38,7 +41,7 @@ export interface OpenAnchorRow {
   note: string;
   /** Transactions for it so far. */
   attempts: number;
-  /** What the last of them bid. */
+  /** What the last of them bid for its operation. */
   last_fee_stroops: number | null;
 }
 
@@ -50,7 +53,7 @@ export async function findOpenAnchor(
   const { rows } = await queryable.query<OpenAnchorRow>({
     name: 'find_open_anchor',
     text: `select anchors.anchor_id, note, count(attempts.attempt)::int4 as attempts,
-                  (array_agg(attempts.fee_stroops order by attempts.attempt desc))[1] as last_fee_stroops
+                  (array_agg(greatest(attempts.fee_stroops, attempts.bump_fee_stroops / 2) order by attempts.attempt desc))[1] as last_fee_stroops
            from log_anchors as anchors left join log_anchor_attempts as attempts using (anchor_id)
            where anchors.network_passphrase = $1 and confirmed_attempt is null
            group by anchors.anchor_id order by anchors.size limit 1`,
@@ -128,6 +131,28 @@ export async function insertAttempt(queryable: Queryable, attempt: NewAttempt): 
       attempt.builtAtSeconds,
       attempt.maxTimeSeconds,
     ],
+  });
+  return rowCount === 1;
+}
+
+/** A fee bump around a transaction. */
+export interface FeeBump {
+  readonly envelopeXdr: string;
+  readonly hash: string;
+  readonly feeStroops: number;
+}
+
+/** Keeps a fee bump before it is sent; false when the transaction has one, or has ended. */
+export async function insertFeeBump(
+  queryable: Queryable,
+  { anchor_id: anchorId, attempt }: Pick<AttemptRow, 'anchor_id' | 'attempt'>,
+  bump: FeeBump,
+): Promise<boolean> {
+  const { rowCount } = await queryable.query({
+    name: 'insert_fee_bump',
+    text: `update log_anchor_attempts set bump_envelope_xdr = $3, bump_hash = $4, bump_fee_stroops = $5
+           where anchor_id = $1 and attempt = $2 and state = 'submitted' and bump_envelope_xdr is null`,
+    values: [anchorId, attempt, bump.envelopeXdr, bump.hash, bump.feeStroops],
   });
   return rowCount === 1;
 }

@@ -48,6 +48,30 @@ export function buildAnchorEnvelope(draft: AnchorDraft): AnchorEnvelope {
   return { envelopeXdr: transaction.toXdr(), hash: Buffer.from(transaction.hash()).toString('hex'), source };
 }
 
+/**
+ * Builds and signs a fee bump (CAP-0015) around an envelope, by which the same transaction bids more.
+ * @param baseFeeStroops for each operation, of which the bump counts as one.
+ */
+export function buildFeeBump(
+  envelopeXdr: string,
+  {
+    secretKey,
+    networkPassphrase,
+    baseFeeStroops,
+  }: { secretKey: string; networkPassphrase: string; baseFeeStroops: number },
+): { envelopeXdr: string; hash: string; feeStroops: number } {
+  const keypair = Keypair.fromSecret(secretKey);
+  const inner = TransactionBuilder.fromXdr(envelopeXdr, networkPassphrase);
+  if (!(inner instanceof Transaction)) throw new Error('a fee bump cannot be bumped');
+  const bump = TransactionBuilder.buildFeeBumpTransaction(keypair, String(baseFeeStroops), inner, networkPassphrase);
+  bump.sign(keypair);
+  return {
+    envelopeXdr: bump.toXdr(),
+    hash: Buffer.from(bump.hash()).toString('hex'),
+    feeStroops: Number(bump.fee),
+  };
+}
+
 /** What an envelope says, and whether its source account's own key signed it. */
 export interface ReadEnvelope {
   readonly hash: string;
