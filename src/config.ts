@@ -192,6 +192,17 @@ export const settings = {
     expected: '1 to 255 characters without blanks and plus signs',
     description: 'The name of the log, which no other log has; without it, the name of the signing key.',
   }),
+  LOG_WITNESSES: setting({
+    schema: z
+      .string()
+      .transform((text) => text.split(',').map((each) => each.trim()))
+      .refine((witnesses) =>
+        witnesses.every((each) => /^[^\s+]{1,255}\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=* +https?:\/\/\S+$/.test(each)),
+      )
+      .optional(),
+    expected: 'the verifier key of each witness, a blank and its URL, with commas between witnesses',
+    description: 'Who is asked to sign checkpoints besides the log itself (C2SP tlog-witness).',
+  }),
   LOG_CHECKPOINT_FILE: setting({
     schema: z.string().max(4096).optional(),
     expected: 'the path of a file in a folder that can be written',

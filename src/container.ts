@@ -1,6 +1,6 @@
 import type { Config } from './config.ts';
 import type { Verdict } from '#domains/items/index.ts';
-import { readSigningKey, type CheckpointSigning } from '#domains/ledger/index.ts';
+import { readSigningKey, readVerifierKey, type CheckpointSigning, type Witness } from '#domains/ledger/index.ts';
 import { claimLocalFolder, makeLocalAdapter, type AdapterName } from '#domains/storage/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { makeKeyEncryption, type KeyEncryption } from '#platform/key-encryption.ts';
@@ -35,6 +35,16 @@ export function readCheckpointSigning(config: Config): CheckpointSigning | strin
     origin: config.LOG_ORIGIN ?? (previous ?? signer).verifier.name,
     lastCheckpointFile: config.LOG_CHECKPOINT_FILE,
   };
+}
+
+/** Who is asked to sign checkpoints, too. @throws Error for a key that is none of a witness */
+export function readWitnesses({ LOG_WITNESSES: witnesses = [] }: Config): Witness[] {
+  return witnesses.map((text) => {
+    const [key = '', url = ''] = text.split(/ +/);
+    const verifier = readVerifierKey(key);
+    if (verifier?.kind !== 'cosignature') throw new Error(`LOG_WITNESSES: ${key} is no verifier key of a witness`);
+    return { verifier, url };
+  });
 }
 
 /** What seals secrets that are kept in the database; undefined without a key. */

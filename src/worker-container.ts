@@ -4,6 +4,7 @@ import {
   makeEssentials,
   openLocalStorage,
   readCheckpointSigning,
+  readWitnesses,
   readDefaultAdapter,
   readKeyEncryption,
 } from './container.ts';
@@ -47,6 +48,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
       pool: database.pool,
       logger,
       signing: readCheckpointSigning(config),
+      witnesses: readWitnesses(config),
       anchoring: readAnchoring(config),
       startContents: makeContentStart({ loadTypes, keys, adapter: readDefaultAdapter(config), logger }),
     }),

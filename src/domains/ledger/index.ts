@@ -16,6 +16,7 @@ export { LogFault, mirrorLog, type LogReader } from './mirror-log.ts';
 export { isKeyName, makeSigningKey, readSigningKey, readVerifierKey, type NoteVerifier } from './signed-note.ts';
 export type { Anchoring } from './anchor-checkpoints.ts';
 export { type CheckpointSigning } from './sign-checkpoint.ts';
+export type { Witness } from './witnesses/ask-witnesses.ts';
 export { stellarNetworks } from './stellar-networks.ts';
 export { makeStellarRpc } from './stellar-rpc.ts';
 export { verifyBundle } from './verify-bundle.ts';

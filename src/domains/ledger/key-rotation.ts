@@ -29,6 +29,7 @@ export function readRotation(statement: string): KeyRotation | undefined {
   const [found, origin = '', size = '', root = '', from = '', to = '', end, ...rest] = note?.text.split('\n') ?? [];
   const [before, after] = [readVerifierKey(from), readVerifierKey(to)];
   if (!note || found !== heading || end !== '' || rest.length > 0 || !before || !after) return undefined;
+  if ([before, after].some(({ kind }) => kind !== 'note')) return undefined;
   if (!/^(?:0|[1-9]\d{0,15})$/.test(size) || !isSignedBy(note, before) || !isSignedBy(note, after)) return undefined;
   return { origin, size: Number(size), root: Buffer.from(root, 'base64'), from: before, to: after };
 }

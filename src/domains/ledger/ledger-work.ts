@@ -8,6 +8,8 @@ import { anchoringQueue } from './anchoring.jobs.ts';
 import { isAnchorDue, writeAnchorRefusal } from './anchors.store.ts';
 import { growItemTrees } from './item-trees/grow-item-trees.ts';
 import { areTreesBehind } from './item-trees/item-trees.store.ts';
+import { askWitnesses, type Witness } from './witnesses/ask-witnesses.ts';
+import { isWitnessDue } from './witnesses/witnesses.store.ts';
 import { findCheckpoint, hasFeed, readLogState, writeRefusal } from './log.store.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
@@ -19,6 +21,8 @@ interface LedgerWorkOptions {
   startContents: StartContents;
   /** Undefined without a signing key, a text for one that is none: then entries are made, and nothing is signed. */
   signing: CheckpointSigning | string | undefined;
+  /** Asked for their signatures under what is signed. */
+  witnesses: readonly Witness[];
   /** Undefined where checkpoints are not to be anchored; a text says why they cannot be. */
   anchoring: Anchoring | string | undefined;
 }
@@ -36,11 +40,14 @@ export function makeLedgerWork({
   logger,
   startContents,
   signing,
+  witnesses,
   anchoring,
 }: LedgerWorkOptions): QueueWork<object> {
   /** Until the settings of this process are told, which may not be those of the one before. */
   let isNew = true;
   let isAnchoring = false;
+  let isAsking = false;
+  const witnessKeys = witnesses.map(({ verifier }) => verifier.text);
   let lastAlarm: string | undefined;
 
   const work = async () => {
@@ -53,8 +60,14 @@ export function makeLedgerWork({
     await growTrees();
     if (isNew) await saySettings();
     const signedSize = typeof signing === 'object' ? await signCheckpoint(pool, signing) : undefined;
+    const cosigned = await askIfDue();
     const anchored = await anchorIfDue();
-    return { entries, signed_size: signedSize ?? null, ...(anchored === undefined ? {} : { anchored }) };
+    return {
+      entries,
+      signed_size: signedSize ?? null,
+      ...(cosigned === 0 ? {} : { cosigned }),
+      ...(anchored === undefined ? {} : { anchored }),
+    };
   };
 
   const growTrees = async () => {
@@ -67,6 +80,17 @@ export function makeLedgerWork({
     isNew = false;
     if (typeof signing === 'string') await writeRefusal(pool, signing);
     await writeAnchorRefusal(pool, typeof anchoring === 'string' ? anchoring : null, 0);
+  };
+
+  /** As for the network of anchors, one job of this process asks. */
+  const askIfDue = async () => {
+    if (isAsking || !(await isWitnessDue(pool, witnessKeys))) return 0;
+    isAsking = true;
+    try {
+      return await askWitnesses(pool, witnesses);
+    } finally {
+      isAsking = false;
+    }
   };
 
   /** One job of this process asks the network, which may take long; the others go on with the log meanwhile. */
@@ -96,6 +120,8 @@ export function makeLedgerWork({
     return refusal !== null || (await findCheckpoint(pool))?.size === size;
   };
 
+  const isAskingDue = async () => !isAsking && (await isWitnessDue(pool, witnessKeys));
+
   const isAnchoringDue = async () =>
     typeof anchoring === 'object' && !isAnchoring && (await isAnchorDue(pool, anchoring));
 
@@ -104,7 +130,12 @@ export function makeLedgerWork({
     concurrency: 2,
     process: work,
     findOverdue: async () =>
-      isNew || (await hasFeed(pool)) || (await areTreesBehind(pool)) || !(await isSigned()) || (await isAnchoringDue())
+      isNew ||
+      (await hasFeed(pool)) ||
+      (await areTreesBehind(pool)) ||
+      !(await isSigned()) ||
+      (await isAskingDue()) ||
+      (await isAnchoringDue())
         ? [{}]
         : [],
     workDirectly: async () => (await work()).entries > 0,

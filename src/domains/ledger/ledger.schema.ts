@@ -118,6 +118,15 @@ export const logStateSchema = z
       })
       .nullable()
       .meta({ description: 'The account that pays for anchors, as it was when the last one was made' }),
+    witnesses: z
+      .array(
+        z.object({
+          name: z.string(),
+          size: wholeNumber.meta({ description: 'Entries of the last checkpoint that it signed' }),
+          refusal: z.string().nullable().meta({ description: 'Why it did not sign the next one' }),
+        }),
+      )
+      .meta({ description: 'Who signs checkpoints besides the log' }),
     state: z.string().meta({ description: 'How the log is, in words' }),
   })
   .meta({ id: 'LogState' });

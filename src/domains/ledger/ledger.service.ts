@@ -27,6 +27,7 @@ import { discloseEvent } from './logged-event.ts';
 import { discloseVersion } from './logged-version.ts';
 import { networkInWords } from './stellar-networks.ts';
 import type { TilePath } from './tile-path.ts';
+import { listWitnesses } from './witnesses/witnesses.store.ts';
 
 /** An entry with what it is about. */
 type ProvenRow = ProvenEventRow | ProvenVersionRow;
@@ -148,6 +149,11 @@ export function makeLedgerService({ database: { pool }, items, maxFeeStroops, ve
         anchor_account: balance
           ? { address: balance.account, balance_xlm: balance.lumens, anchors_left: balance.anchorsLeft }
           : null,
+        witnesses: (await listWitnesses(pool)).map(({ verifier_key: key, size: signedSize, refusal }) => ({
+          name: key.slice(0, key.indexOf('+')),
+          size: signedSize,
+          refusal,
+        })),
         state: [signatureInWords(checkpoint?.size, state), anchorInWords(anchor, state), alarmInWords(balance) ?? []]
           .flat()
           .join(' '),

@@ -353,6 +353,7 @@ describe('a checkpoint', () => {
       send: () => answer,
     };
     const work = makeLedgerWork({
+      witnesses: [],
       logger,
       startContents: storeNothing,
       pool: database.pool,
@@ -379,6 +380,7 @@ describe('a checkpoint', () => {
   test('is not made with a key that is none, and the log says why', async () => {
     await tell(1);
     const work = makeLedgerWork({
+      witnesses: [],
       logger,
       startContents: storeNothing,
       pool: database.pool,
@@ -397,6 +399,7 @@ describe('a checkpoint', () => {
   test('is not made without a key, and the log grows all the same', async () => {
     await tell(5);
     const work = makeLedgerWork({
+      witnesses: [],
       logger,
       startContents: storeNothing,
       pool: database.pool,

@@ -67,7 +67,8 @@ class GrowingTree {
  * @throws LogFault naming what does not fit.
  */
 export async function mirrorLog(options: MirrorOptions): Promise<MirrorReport> {
-  const { read, keys, accounts, seen, onProgress } = options;
+  const { read, accounts, seen, onProgress } = options;
+  const { note: keys = [], cosignature: witnesses = [] } = Object.groupBy(options.keys, ({ kind }) => kind);
   const note = (await read('/log/checkpoint')).toString('utf8');
   const newest = readCheckpoint(note);
   if (!newest) throw new LogFault('the checkpoint cannot be read');
@@ -75,6 +76,11 @@ export async function mirrorLog(options: MirrorOptions): Promise<MirrorReport> {
   const verdicts = new Set([...keys, ...successors.keys].map((key) => isSignedBy(newest.note, key)));
   if (verdicts.has(false)) throw new LogFault('the signature of the checkpoint is wrong');
   if (keys.length > 0 && !verdicts.has(true)) throw new LogFault('none of the given keys signed the checkpoint');
+  for (const witness of witnesses) {
+    const isSigned = isSignedBy(newest.note, witness);
+    if (isSigned === false) throw new LogFault(`the signature in the name of ${witness.name} is wrong`);
+    if (isSigned === undefined) throw new LogFault(`${witness.name} did not sign the newest checkpoint`);
+  }
   const anchors = await readAnchors(read, newest.size);
   const wanted: Expected[] = [...anchors, { ...newest, what: 'the newest checkpoint' }];
   if (seen) wanted.push({ ...seen, what: 'the checkpoint that was seen before' });

@@ -5,7 +5,9 @@ import { sha256 } from './log-tree.ts';
  * Signed notes (C2SP signed-note): a text, a blank line, and a line for each signature. Keys are written as Go's
  * golang.org/x/mod/sumdb/note writes them, so that its tools read them.
  */
-const ed25519Algorithm = 1;
+/** What the first byte of a key says that it signs: notes (C2SP signed-note), or checkpoints as a witness (C2SP tlog-cosignature). */
+const algorithms = { note: 1, cosignature: 4 } as const;
+const timestampBytes = 8;
 const publicKeyHeader = Buffer.from('302a300506032b6570032100', 'hex');
 const privateKeyHeader = Buffer.from('302e020100300506032b657004220420', 'hex');
 const keyBytes = 32;
@@ -13,6 +15,7 @@ const signatureLine = /^\u2014 ([^\s+]+) ([A-Za-z0-9+/]+={0,2})$/;
 
 /** A key that checks signatures, with the name under which they stand. */
 export interface NoteVerifier {
+  readonly kind: keyof typeof algorithms;
   readonly name: string;
   /** Four bytes that tell the keys of one name apart. */
   readonly keyHash: Buffer;
@@ -32,12 +35,12 @@ export function isKeyName(name: string): boolean {
   return /^[^\s+]{1,255}$/u.test(name) && name.isWellFormed();
 }
 
-/** Reads `<name>+<8 hex digits>+<base64>`; undefined if it is none of an Ed25519 key. */
+/** Reads `<name>+<8 hex digits>+<base64>`; undefined if it is none of an Ed25519 key, of a log or a witness. */
 export function readVerifierKey(text: string): NoteVerifier | undefined {
   const [name, hash, encoded, ...rest] = splitKey(text);
-  const key = readKeyMaterial(encoded);
+  const key = readKeyMaterial(encoded, 'note') ?? readKeyMaterial(encoded, 'cosignature');
   if (name === undefined || hash === undefined || !key || rest.length > 0) return undefined;
-  const verifier = verifierOf(name, key);
+  const verifier = verifierOf(name, key, readKeyMaterial(encoded, 'note') ? 'note' : 'cosignature');
   return verifier.keyHash.toString('hex') === hash ? verifier : undefined;
 }
 
@@ -46,7 +49,7 @@ export function readSigningKey(text: string): NoteSigner | undefined {
   const prefix = 'PRIVATE+KEY+';
   if (!text.startsWith(prefix)) return undefined;
   const [name, hash, encoded, ...rest] = splitKey(text.slice(prefix.length));
-  const seed = readKeyMaterial(encoded);
+  const seed = readKeyMaterial(encoded, 'note');
   if (name === undefined || hash === undefined || !seed || rest.length > 0) return undefined;
   const privateKey = createPrivateKey({ key: Buffer.concat([privateKeyHeader, seed]), format: 'der', type: 'pkcs8' });
   const signer = signerOf(name, privateKey);
@@ -58,7 +61,7 @@ export function makeSigningKey(name: string): string {
   const { privateKey } = generateKeyPairSync('ed25519');
   const seed = privateKey.export({ format: 'der', type: 'pkcs8' }).subarray(privateKeyHeader.length);
   const { keyHash } = signerOf(name, privateKey).verifier;
-  return `PRIVATE+KEY+${name}+${keyHash.toString('hex')}+${materialOf(seed).toString('base64')}`;
+  return `PRIVATE+KEY+${name}+${keyHash.toString('hex')}+${materialOf(seed, 'note').toString('base64')}`;
 }
 
 /** A note with one signature. The text ends with a newline and holds no control character but newlines. */
@@ -92,7 +95,23 @@ export function openNote(note: string): OpenedNote | undefined {
 export function isSignedBy({ text, signatures }: OpenedNote, verifier: NoteVerifier): boolean | undefined {
   const own = signatures.filter(({ name, keyHash }) => name === verifier.name && keyHash.equals(verifier.keyHash));
   if (own.length === 0) return undefined;
-  return own.every(({ signature }) => verify(null, Buffer.from(text), verifier.publicKey, signature));
+  return own.every(({ signature }) =>
+    verifier.kind === 'note'
+      ? verify(null, Buffer.from(text), verifier.publicKey, signature)
+      : isCosignature(text, signature, verifier),
+  );
+}
+
+/** A witness signs the time beside the text, and puts it before its signature. */
+function isCosignature(text: string, timed: Buffer, { publicKey }: NoteVerifier): boolean {
+  if (timed.length <= timestampBytes) return false;
+  const seconds = timed.readBigUInt64BE();
+  return verify(null, cosignedMessage(text, seconds), publicKey, timed.subarray(timestampBytes));
+}
+
+/** What a witness signs of a checkpoint at some time, in seconds since the Unix epoch. */
+export function cosignedMessage(text: string, seconds: bigint): Buffer {
+  return Buffer.from(`cosignature/v1\ntime ${seconds}\n${text}`);
 }
 
 function splitKey(text: string): string[] {
@@ -100,28 +119,28 @@ function splitKey(text: string): string[] {
   return isKeyName(name) ? [name, hash, encoded.join('+')] : [];
 }
 
-function readKeyMaterial(encoded: string | undefined): Buffer | undefined {
+function readKeyMaterial(encoded: string | undefined, kind: NoteVerifier['kind']): Buffer | undefined {
   const material = Buffer.from(encoded ?? '', 'base64');
   const isWhole = material.length === 1 + keyBytes && material.toString('base64') === encoded;
-  return isWhole && material[0] === ed25519Algorithm ? material.subarray(1) : undefined;
+  return isWhole && material[0] === algorithms[kind] ? material.subarray(1) : undefined;
 }
 
-function materialOf(key: Buffer): Buffer {
-  return Buffer.concat([Buffer.of(ed25519Algorithm), key]);
+function materialOf(key: Buffer, kind: NoteVerifier['kind']): Buffer {
+  return Buffer.concat([Buffer.of(algorithms[kind]), key]);
 }
 
-function verifierOf(name: string, key: Buffer): NoteVerifier {
-  const material = materialOf(key);
+function verifierOf(name: string, key: Buffer, kind: NoteVerifier['kind']): NoteVerifier {
+  const material = materialOf(key, kind);
   const keyHash = sha256(Buffer.concat([Buffer.from(`${name}\n`), material])).subarray(0, 4);
   const publicKey = createPublicKey({ key: Buffer.concat([publicKeyHeader, key]), format: 'der', type: 'spki' });
-  return { name, keyHash, publicKey, text: `${name}+${keyHash.toString('hex')}+${material.toString('base64')}` };
+  return { kind, name, keyHash, publicKey, text: `${name}+${keyHash.toString('hex')}+${material.toString('base64')}` };
 }
 
 function signerOf(name: string, privateKey: KeyObject): NoteSigner {
   const publicKey = createPublicKey(privateKey)
     .export({ format: 'der', type: 'spki' })
     .subarray(publicKeyHeader.length);
-  const verifier = verifierOf(name, publicKey);
+  const verifier = verifierOf(name, publicKey, 'note');
   return {
     verifier,
     sign: (text) => {

@@ -15,6 +15,7 @@ export interface VerificationStep {
     | 'checkpoint'
     | 'inclusion'
     | 'log_signature'
+    | 'witness_signature'
     | 'anchor'
     | 'account_signature'
     | 'ledger_inclusion';
@@ -44,6 +45,7 @@ const step = (
 
 /** What the caller trusts, and whom it asks. */
 export interface Trust {
+  /** Of logs, and of witnesses. */
   readonly keys: readonly NoteVerifier[];
   /** Accounts of Stellar that anchor for the log. */
   readonly accounts: readonly string[];
@@ -65,6 +67,7 @@ export async function verifyBundle(text: string, trust: Trust): Promise<Verifica
     checkpointStep(read, checkpoint),
     inclusionStep(read),
     signatureStepOnce(read, checkpoint, trust.keys),
+    ...witnessSteps(checkpoint, trust.keys),
     ...(await anchorSteps(read, checkpoint, trust)),
   ]);
 }
@@ -172,10 +175,8 @@ function signatureStepOnce(
   return found;
 }
 
-function signatureStep(
-  checkpoint: ReturnType<typeof readCheckpoint>,
-  trusted: readonly NoteVerifier[],
-): VerificationStep {
+function signatureStep(checkpoint: ReturnType<typeof readCheckpoint>, keys: readonly NoteVerifier[]): VerificationStep {
+  const trusted = keys.filter(({ kind }) => kind === 'note');
   if (!checkpoint) return step('log_signature', 'not checked', 'there is no checkpoint to be signed');
   if (trusted.length === 0)
     return step('log_signature', 'not checked', 'no key was given, and those inside of the file prove nothing');
@@ -186,6 +187,22 @@ function signatureStep(
   return signed
     ? step('log_signature', 'holds', `${signed.verifier.name} signed the checkpoint`)
     : step('log_signature', 'fails', 'none of the given keys signed the checkpoint');
+}
+
+/** One for each witness that the caller trusts: a log cannot show two stories to people whose witnesses saw both. */
+function witnessSteps(
+  checkpoint: ReturnType<typeof readCheckpoint>,
+  keys: readonly NoteVerifier[],
+): VerificationStep[] {
+  return keys
+    .filter(({ kind }) => kind === 'cosignature')
+    .map((witness) => {
+      const isSigned = checkpoint && isSignedBy(checkpoint.note, witness);
+      if (isSigned === true) return step('witness_signature', 'holds', `${witness.name} saw the checkpoint`);
+      return isSigned === undefined
+        ? step('witness_signature', 'not checked', `${witness.name} did not sign this checkpoint`)
+        : step('witness_signature', 'fails', `the signature in the name of ${witness.name} is wrong`);
+    });
 }
 
 /** What the transaction says that the checkpoint is anchored with, and what the ledger says of it. */
@@ -254,12 +271,14 @@ async function ledgerStep(
   }
 }
 
-const signatureSteps: ReadonlySet<string> = new Set(['log_signature', 'account_signature']);
+/** A witness says that a log goes on as it began, not whose it is. */
+const authenticating: ReadonlySet<string> = new Set(['log_signature', 'account_signature']);
+const signatureSteps: ReadonlySet<string> = new Set(['log_signature', 'witness_signature', 'account_signature']);
 
 function conclude(steps: readonly VerificationStep[]): Verification {
   const failed = steps.find(({ result }) => result === 'fails');
   const consistent = steps.filter((each) => !signatureSteps.has(each.step)).every(({ result }) => result !== 'fails');
-  const authenticated = !failed && steps.some((each) => signatureSteps.has(each.step) && each.result === 'holds');
+  const authenticated = !failed && steps.some((each) => authenticating.has(each.step) && each.result === 'holds');
   const summary = failed
     ? `refused at ${failed.step}: ${failed.detail}`
     : authenticated
