@@ -60,7 +60,9 @@ import {
   makePublicItems,
   itemTreeRoutes,
   makeItemTreesService,
+  makeSnapshotsService,
   merkleTreeRoutes,
+  snapshotRoutes,
   publicItemRoutes,
 } from '#domains/ledger/index.ts';
 import {
@@ -221,6 +223,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...ledgerRoutes(ledger),
     ...itemTreeRoutes(makeItemTreesService({ database, items })),
     ...merkleTreeRoutes(makeMerkleTreesService({ database })),
+    ...snapshotRoutes(makeSnapshotsService({ database, submitter })),
     ...publicItemRoutes({
       publicItems: makePublicItems({ database, items, ledger }),
       publicUrl: config.PUBLIC_URL,

@@ -9,7 +9,14 @@ import {
   readKeyEncryption,
 } from './container.ts';
 import { makeSuggestionsWork, makeTypeRegistryLoader } from '#domains/items/index.ts';
-import { makeLedgerWork, makeStellarRpc, stellarNetworks, type Anchoring } from '#domains/ledger/index.ts';
+import {
+  applyPolicies,
+  deleteExpiredSnapshots,
+  makeLedgerWork,
+  makeStellarRpc,
+  stellarNetworks,
+  type Anchoring,
+} from '#domains/ledger/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
 import {
   makeContentStart,
@@ -43,7 +50,14 @@ export function makeWorker(config: Config, databaseUrl: string) {
   return {
     ...essentials,
     reception,
-    maintenance: makeMaintenanceWork({ database, bodyRetentionDays: config.BODY_RETENTION_DAYS }),
+    maintenance: makeMaintenanceWork({
+      database,
+      bodyRetentionDays: config.BODY_RETENTION_DAYS,
+      further: {
+        snapshots_expired: deleteExpiredSnapshots,
+        snapshots_retired: (queryable, rowsMax) => applyPolicies(queryable, 'active', rowsMax),
+      },
+    }),
     ledger: makeLedgerWork({
       pool: database.pool,
       logger,

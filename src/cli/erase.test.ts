@@ -100,6 +100,21 @@ const storedFiles = () =>
     .map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'))
     .join('\n');
 
+/** Keeps what an item is, with an answer that is kept, too. */
+async function takeSnapshot(dfid: string): Promise<{ id: string }> {
+  const response = await application.fetch('/api/snapshots', {
+    method: 'POST',
+    headers: { 'x-api-key': ownKey, 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() },
+    body: JSON.stringify({
+      snapshot_type: 'full',
+      resource_type: 'item',
+      resource_id: dfid,
+      snapshot_name: 'Guardado',
+    }),
+  });
+  return readJson(response);
+}
+
 describe('erasing an item for one workspace', () => {
   test('leaves nothing of what the workspace said of it anywhere, and everything that others said', async () => {
     const sisbov = newSisbov();
@@ -125,6 +140,11 @@ describe('erasing an item for one workspace', () => {
         .join('\n'),
     });
     expect(receipt.status).toBe(200);
+    const before = await takeSnapshot(dfid);
+    await ask('PUT', `/api/items/${dfid}`, { metadata: { raca: 'Segredodepois' } });
+    const after = await takeSnapshot(dfid);
+    await ask('POST', `/api/snapshots/${before.id}/compare`, { snapshot_b_id: after.id, comparison_type: 'forward' });
+    await ask('POST', `/api/snapshots/${before.id}/restore`, { restoration_type: 'full' });
     await send({ identifiers: [sisbov], metadata: { sif: 'Doutro' } }, otherKey);
     await whenQuiet();
     expect(await dump()).toContain('Segredodestino');
@@ -195,6 +215,7 @@ describe('erasing a person for one workspace', () => {
       ],
     });
     const others = await send({ identifiers: [newSisbov(), cpf] }, otherKey);
+    await takeSnapshot(dfid);
     await whenQuiet();
 
     const { text } = await eraseFor(database, { workspace: 'fazenda', person: '52998224725' });
@@ -238,7 +259,7 @@ test('every table is erased or holds nothing of what workspaces say of items', a
     api_keys users workspaces quality_rules storage_settings storage_state
     canonical_identifiers fingerprint_rules identifier_types items
     case_retries conflict_entries conflict_participants contested_items event_feed receipt_chunks receipts work_attempts
-    local_item_decisions maintenance_tasks suggestion_states storage_request_limits storage_batches storage_history
+    local_item_decisions maintenance_tasks snapshot_retention_policies suggestion_states storage_request_limits storage_batches storage_history
     item_tree_pages item_tree_state log_anchor_attempts log_anchors log_checkpoints log_keys log_state log_tiles log_witnesses knex_migrations knex_migrations_lock`
     .trim()
     .split(/\s+/);

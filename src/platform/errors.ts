@@ -37,6 +37,8 @@ export const problemDefinitions = {
   local_master_among_merged: { status: 409, title: 'A local item cannot be merged into itself' },
   identifier_type_name_taken: { status: 409, title: 'Another type of identifiers has this name' },
   identifier_type_in_use: { status: 409, title: 'Items were told apart by this type of identifiers' },
+  snapshot_damaged: { status: 409, title: 'The snapshot is not what it was when it was made' },
+  restoration_completed: { status: 409, title: 'The restoration is completed, and changes no more' },
   not_pending: { status: 409, title: 'The record does not wait for a decision, or not any more' },
   name_in_use: { status: 409, title: 'There is one with this name already' },
   body_erased: { status: 410, title: 'The bytes were erased after their retention time' },

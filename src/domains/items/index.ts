@@ -7,6 +7,7 @@ export { changeOf, changeProblems, ifMatchHeader, itemAnswer, itemRoutes } from 
 export { makeItemChanges } from './item-changes.service.ts';
 export { editItem, readEditedFields } from './edit-item.ts';
 export { itemIdOf } from './item-id.ts';
+export { holdItemState, type HeldItemState } from './hold-item-state.ts';
 export { itemNumberOf } from './item-names.ts';
 export { formatDfid } from './dfid.ts';
 export { ignoredMembers, itemDetailsSchema, itemSchema, jsonObject, updateItemBody } from './items.schema.ts';

@@ -3,7 +3,7 @@ export { makeBulkIngestion } from './bulk-ingestion.service.ts';
 export { makeBulkPreview } from './bulk-preview.ts';
 export { itemSubmissionRoutes } from './item-submission.routes.ts';
 export { makeItemSubmissions } from './item-submission.service.ts';
-export { makeRecordSubmitter } from './submit-record.ts';
+export { makeRecordSubmitter, type RecordSubmitter } from './submit-record.ts';
 export { makeMaintenanceWork } from './maintenance.ts';
 export { makeReceiptsService } from './receipts.service.ts';
 export { makeReceptionWork } from './reception-work.ts';

@@ -56,7 +56,7 @@ describe('maintenance', () => {
        from generate_series(1, $1)`,
       [backlog],
     );
-    const work = makeMaintenanceWork({ database, bodyRetentionDays });
+    const work = makeMaintenanceWork({ database, bodyRetentionDays, further: {} });
 
     const first = await work.process({ task: 'retention' });
     const second = await work.process({ task: 'retention' });
@@ -76,7 +76,7 @@ describe('maintenance', () => {
        values (gen_random_uuid(), 0, 1, 'w', now() - interval '8 days'), (gen_random_uuid(), 0, 1, 'w', now())`,
     );
     await database.pool.query(`insert into maintenance_tasks values ('of another version', now() - interval '1 year')`);
-    const work = makeMaintenanceWork({ database, bodyRetentionDays });
+    const work = makeMaintenanceWork({ database, bodyRetentionDays, further: {} });
 
     const due = await work.findOverdue(10);
     const result = await work.process(due[0]!);

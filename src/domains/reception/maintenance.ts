@@ -1,4 +1,4 @@
-import { withTransaction, type Database } from '#platform/database.ts';
+import { withTransaction, type Database, type Queryable } from '#platform/database.ts';
 import { deleteExpiredIdempotencyKeys } from '#platform/idempotency.store.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
 import { maintenanceQueue } from './maintenance.jobs.ts';
@@ -8,6 +8,8 @@ import { deleteOldAttempts } from './work.store.ts';
 interface MaintenanceOptions {
   database: Database;
   bodyRetentionDays: number;
+  /** What others keep for a time only, by the name under which it is reported: each forgets so many rows at most, and says how many. */
+  further: Readonly<Record<string, (queryable: Queryable, rowsMax: number) => Promise<number>>>;
 }
 
 const rowsAtOnce = 500;
@@ -22,7 +24,11 @@ const retentionTask = 'retention';
  * Makes the work behind the queue `maintenance`. When a task is due stands in a row of Postgres, not in a schedule of the
  * queue, so that losing the queue loses no schedule.
  */
-export function makeMaintenanceWork({ database, bodyRetentionDays }: MaintenanceOptions): QueueWork<{ task: string }> {
+export function makeMaintenanceWork({
+  database,
+  bodyRetentionDays,
+  further,
+}: MaintenanceOptions): QueueWork<{ task: string }> {
   const { pool } = database;
 
   const runNext = () =>
@@ -33,16 +39,22 @@ export function makeMaintenanceWork({ database, bodyRetentionDays }: Maintenance
       );
       const task = due.rows[0]?.task;
       if (task === undefined) return undefined;
-      const erased = await repeat(() => eraseOldBodies(client, bodyRetentionDays, rowsAtOnce));
-      const deleted = await repeat(() => deleteExpiredIdempotencyKeys(client, rowsAtOnce));
-      const forgotten = await repeat(() => deleteOldAttempts(client, attemptsKeptDays, rowsAtOnce));
-      const isAllDone = erased.isAllDone && deleted.isAllDone && forgotten.isAllDone;
-      const result = {
-        bodies_erased: erased.rows,
-        idempotency_keys_deleted: deleted.rows,
-        attempts_deleted: forgotten.rows,
-        is_all_done: isAllDone,
+      const steps = {
+        bodies_erased: (rows: number) => eraseOldBodies(client, bodyRetentionDays, rows),
+        idempotency_keys_deleted: (rows: number) => deleteExpiredIdempotencyKeys(client, rows),
+        attempts_deleted: (rows: number) => deleteOldAttempts(client, attemptsKeptDays, rows),
+        ...Object.fromEntries(
+          Object.entries(further).map(([name, forget]) => [name, (rows: number) => forget(client, rows)]),
+        ),
       };
+      const result: Record<string, number | boolean> = {};
+      let isAllDone = true;
+      for (const [name, step] of Object.entries(steps)) {
+        const done = await repeat(() => step(rowsAtOnce));
+        result[name] = done.rows;
+        isAllDone &&= done.isAllDone;
+      }
+      result['is_all_done'] = isAllDone;
       await client.query(
         `update maintenance_tasks set next_run_at = now() + make_interval(hours => $3), last_run_at = now(), last_result = $2
          where task = $1`,

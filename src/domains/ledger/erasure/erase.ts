@@ -15,12 +15,15 @@ import {
   countWaiting,
   deleteTreesOfItems,
   eraseBodies,
+  eraseSnapshots,
   eraseTables,
   eraseTreeMetadata,
   findBatchesOfVersions,
   findEntriesOfItems,
   findMatching,
+  findMatchingSnapshots,
   findRestOfItems,
+  findSnapshotsOfItems,
   rewriteContributions,
   rewriteEntries,
   type ErasedTable,
@@ -62,10 +65,12 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
       isWhole,
       eraseContributions,
       eraseTrees,
+      findSnapshots,
     }: {
       isWhole: boolean;
       eraseContributions(): Promise<number>;
       eraseTrees(): Promise<number>;
+      findSnapshots(): Promise<string[]>;
     },
   ): Promise<ErasedTable[]> => {
     const waiting = await countWaiting(client, target.entryIds);
@@ -91,6 +96,7 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
     if (isWhole) await rewrite();
     const contributions = await eraseContributions();
     const trees = await eraseTrees();
+    const snapshots = await eraseSnapshots(client, principal.workspaceId, await findSnapshots());
     const batches = await findBatchesOfVersions(client, target);
     const tables = await eraseTables(client, target);
     await releaseBatches(client, batches, 0);
@@ -99,6 +105,7 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
       { table: 'receipt_bodies', rows: bodies },
       { table: 'contributions', rows: contributions },
       { table: 'merkle_trees', rows: trees },
+      { table: 'snapshots', rows: snapshots },
       ...tables,
       { table: 'storage_batches', rows: batches.length },
     ];
@@ -130,6 +137,7 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
               principal.workspaceId,
               itemNumbers.map((each) => itemIdOf(each)),
             ),
+          findSnapshots: () => findSnapshotsOfItems(client, principal.workspaceId, itemNumbers),
         });
       });
       return { tables, itemNumbers };
@@ -160,6 +168,7 @@ export function makeErasure({ acts, items, loadTypes }: ErasureOptions) {
           eraseContributions: () =>
             rewriteContributions(client, principal.workspaceId, { pattern }, (state) => withoutNumber(state, number)),
           eraseTrees: () => eraseTreeMetadata(client, principal.workspaceId, pattern),
+          findSnapshots: () => findMatchingSnapshots(client, principal.workspaceId, pattern),
         });
         return { tables, itemNumbers: [...new Set(entries.flatMap((entry) => entry.item_number ?? []))] };
       });

@@ -1,6 +1,7 @@
 import { int4Array, int8Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { StoredContributionState, StoredRecord } from '#domains/items/index.ts';
+import { deleteSnapshots } from '../snapshots/snapshots.store.ts';
 
 /** What of one workspace is to be erased. */
 export interface ErasureTarget {
@@ -154,6 +155,9 @@ export const erasedTables: ReadonlySet<string> = new Set([
   'receipt_bodies',
   'merkle_trees',
   'merkle_verifications',
+  'snapshots',
+  'snapshot_comparisons',
+  'snapshot_restorations',
   'contributions',
   'identifier_claims',
   'workspace_claims',
@@ -295,6 +299,53 @@ export async function deleteTreesOfItems(
     [workspaceId, uuidArray(itemIds)],
   );
   return rowCount ?? 0;
+}
+
+/** The snapshots that a workspace keeps of items. */
+export async function findSnapshotsOfItems(
+  queryable: Queryable,
+  workspaceId: string,
+  itemNumbers: readonly number[],
+): Promise<string[]> {
+  const { rows } = await queryable.query<{ snapshot_id: string }>(
+    'select snapshot_id from snapshots where workspace_id = $1 and item_number = any($2::int8[])',
+    [workspaceId, int8Array(itemNumbers)],
+  );
+  return rows.map((row) => row.snapshot_id);
+}
+
+/** The snapshots of a workspace of which anything matches, also what was said when they were restored. */
+export async function findMatchingSnapshots(
+  queryable: Queryable,
+  workspaceId: string,
+  pattern: string,
+): Promise<string[]> {
+  const texts = ['snapshot_data', 'metadata', 'snapshot_name', 'description'];
+  const { rows } = await queryable.query<{ snapshot_id: string }>(
+    `select snapshot_id from snapshots where workspace_id = $1 and (${texts.map((text) => `${plain(text)} ~* $2`).join(' or ')})
+     union
+     select snapshot_id from snapshot_restorations where workspace_id = $1 and ${plain('restore_metadata')} ~* $2`,
+    [workspaceId, pattern],
+  );
+  return rows.map((row) => row.snapshot_id);
+}
+
+/** Deletes snapshots with all that was made from them, and the answers that told of it; gives how many there were. */
+export async function eraseSnapshots(
+  queryable: Queryable,
+  workspaceId: string,
+  snapshotIds: readonly string[],
+): Promise<number> {
+  await queryable.query(
+    `delete from idempotency_keys where workspace_id = $1 and answer -> 'body' ->> 'id' in (
+       select unnest($2::uuid[])::text
+       union all
+       select comparison_id::text from snapshot_comparisons where snapshot_a_id = any($2::uuid[]) or snapshot_b_id = any($2::uuid[])
+       union all
+       select restoration_id::text from snapshot_restorations where snapshot_id = any($2::uuid[]))`,
+    [workspaceId, uuidArray(snapshotIds)],
+  );
+  return deleteSnapshots(queryable, workspaceId, snapshotIds);
 }
 
 /** Whether entries wait in open cases: those have to be decided first. */
