@@ -127,6 +127,7 @@ program
   .option('--account <account...>', 'an account of Stellar that you trust to anchor for the log')
   .option('--trust <file>', 'a file of such keys and accounts, one on each line')
   .option('--state <file>', 'where the checkpoint is kept that the next run compares with')
+  .option('--horizon <url>', 'an endpoint of Horizon, to check all that those accounts put on the ledger')
   .description('read a whole log by its public address and check it; exits with 1 when something does not fit')
   .action(async (url: string, options: VerifyLogOptions) => say(await verifyLog(url, options)));
 

@@ -182,7 +182,32 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     }
   };
 
+  /** Horizon, as far as its transactions of an account. */
+  const listTransactions = (url: URL) => {
+    const [account, limit] = [url.pathname.split('/')[2]!, Number(url.searchParams.get('limit'))];
+    const after = Number(url.searchParams.get('cursor') ?? -1);
+    const records = applied
+      .map((each, at) => ({ ...each, at }))
+      .filter(({ source, at }) => source === account && at > after)
+      .slice(0, limit)
+      .map(({ hash, bumpHash, memoHash, ledger: inLedger, isSuccessful, source, at }) => ({
+        hash: bumpHash ?? hash,
+        paging_token: String(at),
+        successful: isSuccessful,
+        ledger: inLedger,
+        source_account: source,
+        memo_type: 'hash',
+        memo: Buffer.from(memoHash, 'hex').toString('base64'),
+        ...(bumpHash === undefined ? {} : { inner_transaction: { hash } }),
+      }));
+    return { _embedded: { records } };
+  };
+
   const serve = async (request: IncomingMessage, response: ServerResponse) => {
+    if (request.method === 'GET') {
+      response.writeHead(200, { 'content-type': 'application/hal+json' });
+      return void response.end(JSON.stringify(listTransactions(new URL(request.url!, 'http://127.0.0.1'))));
+    }
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const call = JSON.parse(Buffer.concat(chunks).toString()) as { id: number; method: string; params?: unknown };

@@ -6,6 +6,7 @@ import { openDatabase, type Database } from '#platform/database.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
 import { killedAt, KilledError } from '../../testing/killed-pool.ts';
 import { startStellarNetwork, type Misbehaviour, type StellarNetwork } from '../../testing/stellar-network.ts';
+import { readAccountMemos } from './account-memos.ts';
 import { anchorNext, type Anchoring } from './anchor-checkpoints.ts';
 import { checkpointBody } from './checkpoint.ts';
 import { sha256 } from './log-tree.ts';
@@ -315,6 +316,22 @@ describe('a signed checkpoint', () => {
     expect(network.applied).toHaveLength(1);
     await expectEachAnchoredOnce();
   });
+});
+
+test('all that the account put on the ledger is read again, page by page, as Horizon tells it', async () => {
+  for (let size = 1; size <= 201; size += 1) {
+    await signed(size);
+    await step();
+    network.closeLedger();
+    await step();
+  }
+
+  const memos = await readAccountMemos(network.url, keypair.publicKey());
+
+  expect(memos.map(({ transactionHash, ledger }) => [transactionHash, ledger])).toEqual(
+    network.applied.map(({ hash, ledger }) => [hash, ledger]),
+  );
+  expect(memos).toHaveLength(201);
 });
 
 describe('whatever goes wrong', () => {

@@ -20,7 +20,7 @@ function noteOf(size: number, log = entries): string {
   return signNote(checkpointBody({ origin, size, root }), signer);
 }
 
-function anchorOf(note: string) {
+function anchorOf(note: string, ledger = 1000) {
   const { envelopeXdr, hash, source } = buildAnchorEnvelope({
     secretKey: account.secret(),
     networkPassphrase: 'ours',
@@ -29,7 +29,7 @@ function anchorOf(note: string) {
     maxTimeSeconds: 0,
     memoHash: sha256(readCheckpoint(note)!.note.text),
   });
-  return { checkpoint: note, network_passphrase: 'ours', source, envelope_xdr: envelopeXdr, hash };
+  return { checkpoint: note, network_passphrase: 'ours', source, envelope_xdr: envelopeXdr, hash, ledger };
 }
 
 interface ServedLog {
@@ -122,5 +122,41 @@ describe('a mirror', () => {
     const stranger = readSigningKey(makeSigningKey(origin))!.verifier;
     await expect(mirror({ size: 5 }, { keys: [stranger] })).rejects.toThrow('none of the given keys');
     expect(await mirror({ size: 5 }, { keys: [] })).toMatchObject({ isSigned: false });
+  });
+});
+
+describe('what an account put on the ledger', () => {
+  const [first, second] = [noteOf(300), noteOf(600)];
+  const anchors = [anchorOf(second, 1010), anchorOf(first, 1000)];
+  const memoOf = (note: string, ledger: number) => ({
+    account: account.publicKey(),
+    transactionHash: 'ab'.repeat(32),
+    memoHash: sha256(readCheckpoint(note)!.note.text),
+    ledger,
+  });
+  const other = noteOf(300, [entryOf(randomBytes(32)), ...entries]);
+
+  test('is all of the log, and all that the log shows', async () => {
+    const memos = [memoOf(first, 1000), memoOf(second, 1010), memoOf(noteOf(650), 1020)];
+
+    expect((await mirror({ size: 700, anchors }, { memos })).memos).toEqual({ known: 2, newer: 1 });
+  });
+
+  test.each([
+    [
+      'another log beside it',
+      [memoOf(first, 1000), memoOf(other, 1005), memoOf(second, 1010)],
+      'anchored something in ledger 1005',
+    ],
+    ['less than the log shows', [memoOf(first, 1000), memoOf(first, 1010)], 'the ledger does not have'],
+  ])('is refused when it is %s', async (_, memos, fault) => {
+    await expect(mirror({ size: 700, anchors }, { memos })).rejects.toThrow(fault);
+  });
+
+  test('is not missed where the history begins later', async () => {
+    expect((await mirror({ size: 700, anchors }, { memos: [memoOf(second, 1010)] })).memos).toEqual({
+      known: 1,
+      newer: 0,
+    });
   });
 });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { AccountMemo } from './account-memos.ts';
 import { readCheckpoint, type Checkpoint } from './checkpoint.ts';
 import { commitmentFrom, commitmentIn, entryOf } from './entry-commitment.ts';
 import { followRotations } from './key-rotation.ts';
@@ -14,6 +15,8 @@ export interface MirrorOptions {
   readonly read: LogReader;
   readonly keys: readonly NoteVerifier[];
   readonly accounts: readonly string[];
+  /** What those accounts put on the ledger, the oldest first; undefined when nobody was asked. */
+  readonly memos?: readonly AccountMemo[] | undefined;
   /** A checkpoint that was seen before; the log must still begin with it. */
   readonly seen?: Checkpoint | undefined;
   /** Told how many entries are checked. */
@@ -31,6 +34,8 @@ export interface MirrorReport {
   /** Anchored checkpoints that the log has at their sizes, and those of them that are of an account that the caller trusts. */
   readonly anchors: number;
   readonly trustedAnchors: number;
+  /** Memos on the ledger that are the hash of a checkpoint of this log, and newer ones that it does not show yet. */
+  readonly memos: { readonly known: number; readonly newer: number } | undefined;
 }
 
 /** Something of the log does not fit; the message says what. */
@@ -92,11 +97,43 @@ export async function mirrorLog(options: MirrorOptions): Promise<MirrorReport> {
     isSigned: verdicts.has(true),
     anchors: anchors.length,
     trustedAnchors: anchors.filter(({ source }) => accounts.includes(source)).length,
+    memos: options.memos && checkMemos(options.memos, anchors),
   };
+}
+
+/**
+ * What an account put on the ledger must all be checkpoints that the log shows, and the other way round: a log that told
+ * somebody another story had to anchor it, too.
+ */
+function checkMemos(memos: readonly AccountMemo[], anchors: readonly Anchored[]) {
+  const shown = new Set(anchors.map(({ bodyHash }) => bodyHash));
+  const onLedger = new Set(memos.map(({ memoHash }) => memoHash.toString('hex')));
+  const newest = Math.max(0, ...anchors.map(({ ledger }) => ledger));
+  const unknown = memos.filter(({ memoHash }) => !shown.has(memoHash.toString('hex')));
+  // The log notes an anchor some seconds after the ledger has it.
+  const hidden = unknown.find(({ ledger }) => ledger <= newest);
+  if (hidden)
+    throw new LogFault(
+      `${hidden.account} anchored something in ledger ${hidden.ledger} (${hidden.transactionHash}) that the log does not show`,
+    );
+  const sources = new Set(memos.map(({ account }) => account));
+  const oldest = Math.min(...memos.map(({ ledger }) => ledger));
+  const missing = anchors.find(
+    ({ bodyHash, ledger, source }) => sources.has(source) && ledger >= oldest && !onLedger.has(bodyHash),
+  );
+  if (missing) throw new LogFault(`the ledger does not have ${missing.what}`);
+  return { known: memos.length - unknown.length, newer: unknown.length };
 }
 
 interface Expected extends Checkpoint {
   readonly what: string;
+}
+
+interface Anchored extends Expected {
+  readonly source: string;
+  readonly ledger: number;
+  /** SHA-256 of the checkpoint's body, hexadecimal. */
+  readonly bodyHash: string;
 }
 
 async function checkRoots(
@@ -203,15 +240,16 @@ const anchorPage = z.object({
       source: z.string(),
       envelope_xdr: z.string(),
       hash: z.string(),
+      ledger: z.number().int(),
     }),
   ),
   next_cursor: z.string().nullable(),
 });
 
 /** The checkpoints that the log says that it anchored; each transaction must carry the hash of its own. */
-async function readAnchors(read: LogReader, size: number): Promise<(Expected & { source: string })[]> {
+async function readAnchors(read: LogReader, size: number): Promise<Anchored[]> {
   const { readEnvelope } = await import('./stellar-xdr.ts');
-  const found: (Expected & { source: string })[] = [];
+  const found: Anchored[] = [];
   for (let cursor: string | null = ''; cursor !== null;) {
     const parsed = anchorPage.safeParse(parse(await read(`/log/anchors?limit=100${cursor && `&cursor=${cursor}`}`)));
     if (!parsed.success) throw new LogFault('the list of anchors cannot be read');
@@ -226,10 +264,16 @@ async function readAnchors(read: LogReader, size: number): Promise<(Expected & {
         !envelope.isSignedBySource
       )
         throw new LogFault(`${what} cannot be read`);
-      if (envelope.memoHash?.equals(sha256(checkpoint.note.text)) !== true)
-        throw new LogFault(`the transaction does not carry ${what}`);
+      const bodyHash = sha256(checkpoint.note.text);
+      if (envelope.memoHash?.equals(bodyHash) !== true) throw new LogFault(`the transaction does not carry ${what}`);
       if (checkpoint.size > size) throw new LogFault(`${what} has ${checkpoint.size} entries, and the log has ${size}`);
-      found.push({ ...checkpoint, what, source: anchor.source });
+      found.push({
+        ...checkpoint,
+        what,
+        source: anchor.source,
+        ledger: anchor.ledger,
+        bodyHash: bodyHash.toString('hex'),
+      });
     }
     cursor = parsed.data.next_cursor;
   }
