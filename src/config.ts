@@ -243,6 +243,14 @@ export const settings = {
     ...wholeNumber(100, 100_000_000, 100_000),
     description: 'The most that one transaction may bid; what it costs is what the ledger asks for.',
   }),
+  STELLAR_IPCM_CONTRACT: setting({
+    schema: z
+      .string()
+      .regex(/^C[A-Z2-7]{55}$/)
+      .optional(),
+    expected: 'C and 55 more characters',
+    description: 'An IPCM contract of that network, whose events are read into the timelines of items.',
+  }),
   ANCHOR_INTERVAL_MS: setting({
     ...wholeNumber(1000, 604_800_000, 600_000),
     description: 'Milliseconds between two anchored checkpoints at least.',

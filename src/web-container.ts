@@ -61,8 +61,10 @@ import {
   itemTreeRoutes,
   makeItemTreesService,
   makeSnapshotsService,
+  makeTimelineService,
   merkleTreeRoutes,
   snapshotRoutes,
+  timelineRoutes,
   publicItemRoutes,
 } from '#domains/ledger/index.ts';
 import {
@@ -223,6 +225,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...ledgerRoutes(ledger),
     ...itemTreeRoutes(makeItemTreesService({ database, items })),
     ...merkleTreeRoutes(makeMerkleTreesService({ database })),
+    ...timelineRoutes(makeTimelineService({ database, items, customNetwork: config.STELLAR_NETWORK_PASSPHRASE })),
     ...snapshotRoutes(makeSnapshotsService({ database, submitter })),
     ...publicItemRoutes({
       publicItems: makePublicItems({ database, items, ledger }),

@@ -16,6 +16,7 @@ import {
   makeStellarRpc,
   stellarNetworks,
   type Anchoring,
+  type ContractFollowing,
 } from '#domains/ledger/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
 import {
@@ -64,6 +65,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
       signing: readCheckpointSigning(config),
       witnesses: readWitnesses(config),
       anchoring: readAnchoring(config),
+      following: readFollowing(config),
       startContents: makeContentStart({ loadTypes, keys, adapter: readDefaultAdapter(config), logger }),
     }),
     storage: makeStorageWork({
@@ -112,20 +114,36 @@ const rpcTimeoutMs = 10_000;
 /** Where checkpoints are anchored; undefined where they are not to be, and a text that says why they cannot be. */
 function readAnchoring(config: Config): Anchoring | string | undefined {
   if (config.STELLAR_NETWORK === 'none') return undefined;
-  const known = config.STELLAR_NETWORK === 'custom' ? undefined : stellarNetworks[config.STELLAR_NETWORK];
-  const networkPassphrase = known?.passphrase ?? config.STELLAR_NETWORK_PASSPHRASE;
-  const urls = config.STELLAR_RPC_URLS ?? known?.rpcUrls ?? [];
   if (config.STELLAR_SECRET_KEY === undefined) return 'STELLAR_SECRET_KEY is not set';
-  if (networkPassphrase === undefined) return 'STELLAR_NETWORK_PASSPHRASE is not set';
-  if (urls.length === 0) return 'STELLAR_RPC_URLS is not set';
+  const network = readNetwork(config);
+  if (typeof network === 'string') return network;
   return {
-    rpc: makeStellarRpc({ urls, timeoutMs: rpcTimeoutMs }),
-    networkPassphrase,
+    ...network,
     secretKey: config.STELLAR_SECRET_KEY,
     maxFeeStroops: config.STELLAR_MAX_FEE_STROOPS,
     minEntries: config.ANCHOR_MIN_ENTRIES,
     intervalMs: config.ANCHOR_INTERVAL_MS,
   };
+}
+
+/** The network, or what is missing to reach it. */
+function readNetwork(config: Config): Pick<Anchoring, 'rpc' | 'networkPassphrase'> | string {
+  const { STELLAR_NETWORK: name } = config;
+  const known = name === 'custom' || name === 'none' ? undefined : stellarNetworks[name];
+  const networkPassphrase = known?.passphrase ?? config.STELLAR_NETWORK_PASSPHRASE;
+  const urls = config.STELLAR_RPC_URLS ?? known?.rpcUrls ?? [];
+  if (networkPassphrase === undefined) return 'STELLAR_NETWORK_PASSPHRASE is not set';
+  if (urls.length === 0) return 'STELLAR_RPC_URLS is not set';
+  return { rpc: makeStellarRpc({ urls, timeoutMs: rpcTimeoutMs }), networkPassphrase };
+}
+
+/** The contract whose events are read; undefined where there is none, or no way to the network. */
+function readFollowing(config: Config): ContractFollowing | undefined {
+  const { STELLAR_IPCM_CONTRACT: contract, STELLAR_NETWORK: name } = config;
+  if (contract === undefined || name === 'none') return undefined;
+  const network = readNetwork(config);
+  if (typeof network === 'string') throw new Error(`STELLAR_IPCM_CONTRACT is set, and ${network}`);
+  return { rpc: network.rpc, network: network.networkPassphrase, contract };
 }
 
 export type WorkerContainer = ReturnType<typeof makeWorker>;

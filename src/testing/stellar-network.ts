@@ -1,6 +1,14 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { FeeBumpTransaction, Keypair, TransactionBuilder, xdr, type Transaction } from '@stellar/stellar-sdk/base';
+import { createHash } from 'node:crypto';
+import {
+  FeeBumpTransaction,
+  Keypair,
+  nativeToScVal,
+  TransactionBuilder,
+  xdr,
+  type Transaction,
+} from '@stellar/stellar-sdk/base';
 
 /** What goes wrong with one call. */
 export type Misbehaviour =
@@ -39,11 +47,30 @@ export interface StellarNetwork {
   createAccount(address: string, balanceStroops: bigint): void;
   /** Uses up sequences of an account, as another program with its key does. */
   bumpSequence(address: string): void;
+  /** Lets a contract give off an update event in the next ledger, as the IPCM contract does; `value` in the place of its data. */
+  emitUpdate(contract: string, dfid: string, cid: string, value?: unknown): void;
   /** Applies what is queued. */
   closeLedger(seconds?: number): void;
   /** Forgets transactions and ledgers of before now. */
   prune(): void;
   close(): Promise<void>;
+}
+
+interface EmittedEvent {
+  readonly id: string;
+  readonly contract: string;
+  readonly topic: readonly string[];
+  readonly value: string;
+  readonly ledger: number;
+  readonly closedAtSeconds: number;
+  readonly txHash: string;
+}
+
+interface EventsWanted {
+  readonly startLedger?: number;
+  readonly endLedger?: number;
+  readonly filters: readonly { readonly type: string; readonly contractIds: readonly string[] }[];
+  readonly pagination: { readonly limit: number; readonly cursor?: string };
 }
 
 interface Account {
@@ -56,6 +83,9 @@ interface Sent {
   readonly transaction: Transaction;
   readonly bump: FeeBumpTransaction | undefined;
 }
+
+/** An answer that says what was wrong with a call. */
+class RpcFault extends Error {}
 
 const baseFeeStroops = 100n;
 /** By so much must a bid be higher to take the place of one that waits. */
@@ -78,6 +108,9 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
   const queued = new Map<string, Sent>();
   const applied: AppliedTransaction[] = [];
   let [ledger, closeSeconds, oldestSeconds] = [1000, 1_800_000_000, 1_799_000_000];
+  let oldestLedger = 1;
+  const events: EmittedEvent[] = [];
+  const pendingEvents: Pick<EmittedEvent, 'contract' | 'topic' | 'value'>[] = [];
   const hashOf = (transaction: Transaction | FeeBumpTransaction) => Buffer.from(transaction.hash()).toString('hex');
   const bidOf = ({ transaction, bump }: Sent) =>
     bump ? BigInt(bump.fee) / BigInt(transaction.operations.length + 1) : BigInt(transaction.fee);
@@ -136,7 +169,7 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     const range = {
       latestLedger: ledger,
       latestLedgerCloseTime: String(closeSeconds),
-      oldestLedger: 1,
+      oldestLedger,
       oldestLedgerCloseTime: String(oldestSeconds),
     };
     const found = applied.find(
@@ -167,6 +200,37 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     }),
   });
 
+  const findEvents = ({ startLedger, endLedger, filters, pagination: { limit, cursor } }: EventsWanted) => {
+    if ((cursor === undefined) === (startLedger === undefined) || (cursor !== undefined && endLedger !== undefined))
+      throw new RpcFault('startLedger and endLedger, or a cursor');
+    if (startLedger !== undefined && (startLedger < oldestLedger || startLedger > ledger))
+      throw new RpcFault(`startLedger must be within the ledger range: ${oldestLedger} - ${ledger}`);
+    const found = events
+      .filter(
+        (each) => each.ledger >= Math.max(startLedger ?? 0, oldestLedger) && each.ledger < (endLedger ?? Infinity),
+      )
+      .filter((each) => cursor === undefined || each.id > cursor)
+      .filter((each) =>
+        filters.some(({ type, contractIds }) => type === 'contract' && contractIds.includes(each.contract)),
+      )
+      .slice(0, limit);
+    return {
+      latestLedger: ledger,
+      oldestLedger,
+      cursor: found.at(-1)?.id ?? `${ledger}-0`,
+      events: found.map(({ id, contract, topic, value, ledger: inLedger, closedAtSeconds, txHash }) => ({
+        type: 'contract',
+        id,
+        contractId: contract,
+        topic,
+        value,
+        ledger: inLedger,
+        ledgerClosedAt: new Date(closedAtSeconds * 1000).toISOString(),
+        txHash,
+      })),
+    };
+  };
+
   const answerTo = (method: string, params: unknown, wrong: Misbehaviour | undefined): unknown => {
     switch (method) {
       case 'getTransaction':
@@ -177,6 +241,10 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
         return readEntries(params as { keys: string[] });
       case 'getFeeStats':
         return { inclusionFee: { p95: String(network.feeStroops) }, sorobanInclusionFee: {}, latestLedger: ledger };
+      case 'getHealth':
+        return { status: 'healthy', latestLedger: ledger, oldestLedger, ledgerRetentionWindow: 120_960 };
+      case 'getEvents':
+        return findEvents(params as EventsWanted);
       default:
         throw new Error(`the double has no ${method}`);
     }
@@ -215,7 +283,14 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     if (wrong === 'lose the request') return void request.socket.destroy();
     if (wrong === 'bad gateway' || wrong === 'too many requests')
       return void response.writeHead(wrong === 'bad gateway' ? 502 : 429).end('<html>');
-    const result = answerTo(call.method, call.params, wrong);
+    let result: unknown;
+    try {
+      result = answerTo(call.method, call.params, wrong);
+    } catch (error) {
+      if (!(error instanceof RpcFault)) throw error;
+      const refusal = { jsonrpc: '2.0', id: call.id, error: { code: -32_602, message: error.message } };
+      return void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(refusal));
+    }
     if (wrong === 'lose the answer') return void request.socket.destroy();
     response.writeHead(200, { 'content-type': 'application/json' });
     response.end(
@@ -241,9 +316,22 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     bumpSequence: (address) => {
       accounts.get(address)!.sequence += 1n;
     },
+    emitUpdate(contract, dfid, cid, value = [cid, 1, contract]) {
+      const topic = ['update', dfid].map((each) => nativeToScVal(each, { type: 'string' }).toXdr('base64'));
+      pendingEvents.push({ contract, topic, value: nativeToScVal(value).toXdr('base64') });
+    },
     closeLedger(seconds = 5) {
       ledger += 1;
       closeSeconds += seconds;
+      pendingEvents.splice(0).forEach((event, at) =>
+        events.push({
+          ...event,
+          id: `${String(ledger).padStart(12, '0')}-${String(at).padStart(10, '0')}`,
+          ledger,
+          closedAtSeconds: closeSeconds,
+          txHash: createHash('sha256').update(`${ledger} ${at}`).digest('hex'),
+        }),
+      );
       for (const [source, sent] of queued) {
         if (fault(sent) !== undefined || bidOf(sent) < BigInt(network.clearingFeeStroops)) continue;
         const { transaction, bump } = sent;
@@ -264,6 +352,7 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     },
     prune() {
       oldestSeconds = closeSeconds;
+      oldestLedger = ledger;
     },
     close: () =>
       new Promise((resolve) => {

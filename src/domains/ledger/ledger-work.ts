@@ -8,6 +8,9 @@ import { anchoringQueue } from './anchoring.jobs.ts';
 import { isAnchorDue, writeAnchorRefusal } from './anchors.store.ts';
 import { growItemTrees } from './item-trees/grow-item-trees.ts';
 import { areTreesBehind } from './item-trees/item-trees.store.ts';
+import { followContract, type ContractFollowing } from './timeline/follow-contract.ts';
+import { growTimeline } from './timeline/grow-timeline.ts';
+import { isContractDue, isTimelineBehind } from './timeline/timeline.store.ts';
 import { askWitnesses, type Witness } from './witnesses/ask-witnesses.ts';
 import { isWitnessDue } from './witnesses/witnesses.store.ts';
 import { findCheckpoint, hasFeed, readLogState, writeRefusal } from './log.store.ts';
@@ -25,12 +28,14 @@ interface LedgerWorkOptions {
   witnesses: readonly Witness[];
   /** Undefined where checkpoints are not to be anchored; a text says why they cannot be. */
   anchoring: Anchoring | string | undefined;
+  /** A contract whose events tell of items, too. */
+  following: ContractFollowing | undefined;
 }
 
 /** One transaction lasts a second or two at most. */
 export const sequencingLimits = { steps: 8, rows: 4000, bytes: 8_388_608 };
-/** Entries of the log that one transaction takes into the trees of items. */
-const treeEntriesMax = 20_000;
+/** Entries of the log that one transaction takes into the trees of items, or into their timelines. */
+const followedEntriesMax = 20_000;
 /** Transactions of one job; the next job goes on. */
 const transactionsMax = 4;
 
@@ -42,68 +47,53 @@ export function makeLedgerWork({
   signing,
   witnesses,
   anchoring,
+  following,
 }: LedgerWorkOptions): QueueWork<object> {
   /** Until the settings of this process are told, which may not be those of the one before. */
   let isNew = true;
-  let isAnchoring = false;
-  let isAsking = false;
-  const witnessKeys = witnesses.map(({ verifier }) => verifier.text);
   let lastAlarm: string | undefined;
+  const witnessKeys = witnesses.map(({ verifier }) => verifier.text);
+  const network = typeof anchoring === 'object' ? anchoring.networkPassphrase : undefined;
+
+  const witnessing = oneAtATime(
+    () => isWitnessDue(pool, witnessKeys),
+    () => askWitnesses(pool, witnesses),
+  );
+  const anchors = oneAtATime(
+    async () => typeof anchoring === 'object' && (await isAnchorDue(pool, anchoring)),
+    async () => {
+      if (typeof anchoring !== 'object') return undefined;
+      const outcome = await anchorNext(pool, anchoring);
+      await sayBalance(anchoring);
+      return outcome;
+    },
+  );
+  const contract = oneAtATime(
+    async () => following !== undefined && (await isContractDue(pool, following)),
+    async () => following && followContract(pool, following),
+  );
 
   const work = async () => {
-    let [entries, transactions] = [0, 0];
-    for (let hasMore = true; hasMore && transactions < transactionsMax; transactions += 1) {
+    let entries = 0;
+    await repeat(async () => {
       const step = await sequenceEvents(pool, sequencingLimits, startContents);
       entries += step?.entries ?? 0;
-      hasMore = step?.hasMore ?? false;
-    }
-    await growTrees();
+      return step;
+    });
+    await repeat(() => growItemTrees(pool, followedEntriesMax));
     if (isNew) await saySettings();
     const signedSize = typeof signing === 'object' ? await signCheckpoint(pool, signing) : undefined;
-    const cosigned = await askIfDue();
-    const anchored = await anchorIfDue();
-    return {
-      entries,
-      signed_size: signedSize ?? null,
-      ...(cosigned === 0 ? {} : { cosigned }),
-      ...(anchored === undefined ? {} : { anchored }),
-    };
-  };
-
-  const growTrees = async () => {
-    let hasMore = true;
-    for (let transactions = 0; hasMore && transactions < transactionsMax; transactions += 1)
-      hasMore = (await growItemTrees(pool, treeEntriesMax))?.hasMore ?? false;
+    const cosigned = await witnessing.runIfDue();
+    const anchored = await anchors.runIfDue();
+    if (network !== undefined) await repeat(() => growTimeline(pool, network, followedEntriesMax));
+    const told = await contract.runIfDue();
+    return { entries, signed_size: signedSize ?? null, cosigned, anchored, contract_events: told };
   };
 
   const saySettings = async () => {
     isNew = false;
     if (typeof signing === 'string') await writeRefusal(pool, signing);
     await writeAnchorRefusal(pool, typeof anchoring === 'string' ? anchoring : null, 0);
-  };
-
-  /** As for the network of anchors, one job of this process asks. */
-  const askIfDue = async () => {
-    if (isAsking || !(await isWitnessDue(pool, witnessKeys))) return 0;
-    isAsking = true;
-    try {
-      return await askWitnesses(pool, witnesses);
-    } finally {
-      isAsking = false;
-    }
-  };
-
-  /** One job of this process asks the network, which may take long; the others go on with the log meanwhile. */
-  const anchorIfDue = async () => {
-    if (typeof anchoring !== 'object' || isAnchoring || !(await isAnchorDue(pool, anchoring))) return undefined;
-    isAnchoring = true;
-    try {
-      const outcome = await anchorNext(pool, anchoring);
-      await sayBalance(anchoring);
-      return outcome;
-    } finally {
-      isAnchoring = false;
-    }
   };
 
   /** Once for each alarm, and again when the process starts anew. */
@@ -114,30 +104,54 @@ export function makeLedgerWork({
     lastAlarm = alarm;
   };
 
-  const isSigned = async () => {
-    if (typeof signing !== 'object') return true;
+  const isUnsigned = async () => {
+    if (typeof signing !== 'object') return false;
     const { size, refusal } = await readLogState(pool);
-    return refusal !== null || (await findCheckpoint(pool))?.size === size;
+    return refusal === null && (await findCheckpoint(pool))?.size !== size;
   };
 
-  const isAskingDue = async () => !isAsking && (await isWitnessDue(pool, witnessKeys));
-
-  const isAnchoringDue = async () =>
-    typeof anchoring === 'object' && !isAnchoring && (await isAnchorDue(pool, anchoring));
+  /** Whether any of what a job does is to be done; asked one after the other, the cheapest and most likely first. */
+  const isDue = async () => {
+    const reasons = [
+      () => hasFeed(pool),
+      () => areTreesBehind(pool),
+      isUnsigned,
+      witnessing.isDue,
+      anchors.isDue,
+      async () => network !== undefined && (await isTimelineBehind(pool, network)),
+      contract.isDue,
+    ];
+    for (const isReason of reasons) if (await isReason()) return true;
+    return isNew;
+  };
 
   return {
     queue: anchoringQueue,
     concurrency: 2,
     process: work,
-    findOverdue: async () =>
-      isNew ||
-      (await hasFeed(pool)) ||
-      (await areTreesBehind(pool)) ||
-      !(await isSigned()) ||
-      (await isAskingDue()) ||
-      (await isAnchoringDue())
-        ? [{}]
-        : [],
+    findOverdue: async () => ((await isDue()) ? [{}] : []),
     workDirectly: async () => (await work()).entries > 0,
+  };
+}
+
+/** Does steps until there are no more, or as many as one job may. */
+async function repeat(step: () => Promise<{ hasMore: boolean } | undefined>): Promise<void> {
+  for (let done = 0; done < transactionsMax; done += 1) if ((await step())?.hasMore !== true) return;
+}
+
+/** Something that asks others and may take long: one job of this process is at it, and the others go on with the log. */
+function oneAtATime<Result>(isDue: () => Promise<boolean>, run: () => Promise<Result>) {
+  let isRunning = false;
+  return {
+    isDue: async () => !isRunning && (await isDue()),
+    async runIfDue(): Promise<Result | undefined> {
+      if (isRunning) return undefined;
+      isRunning = true;
+      try {
+        return (await isDue()) ? await run() : undefined;
+      } finally {
+        isRunning = false;
+      }
+    },
   };
 }

@@ -351,9 +351,12 @@ describe('a checkpoint', () => {
       readAccount: () => answer,
       readFeeStroops: () => answer,
       send: () => answer,
+      readLedgerRange: () => answer,
+      readContractEvents: () => answer,
     };
     const work = makeLedgerWork({
       witnesses: [],
+      following: undefined,
       logger,
       startContents: storeNothing,
       pool: database.pool,
@@ -381,6 +384,7 @@ describe('a checkpoint', () => {
     await tell(1);
     const work = makeLedgerWork({
       witnesses: [],
+      following: undefined,
       logger,
       startContents: storeNothing,
       pool: database.pool,
@@ -400,6 +404,7 @@ describe('a checkpoint', () => {
     await tell(5);
     const work = makeLedgerWork({
       witnesses: [],
+      following: undefined,
       logger,
       startContents: storeNothing,
       pool: database.pool,

@@ -21,7 +21,17 @@ export interface StellarAccount {
   readonly latestLedger: number;
 }
 
-/** The part of the RPC of Stellar that anchoring needs. */
+/** An event that a contract gave off in a transaction. */
+export interface ContractEvent {
+  readonly ledger: number;
+  readonly closedAtMs: number;
+  readonly transactionHash: string;
+  /** Base64. */
+  readonly topicXdr: readonly string[];
+  readonly valueXdr: string;
+}
+
+/** The part of the RPC of Stellar that anchoring and following contracts need. */
 export interface StellarRpc {
   findTransaction(hash: string): Promise<TransactionState>;
   /** What the network says to a transaction; none of the answers means that it was, or will never be, applied. */
@@ -30,6 +40,19 @@ export interface StellarRpc {
   readAccount(address: string): Promise<StellarAccount | undefined>;
   /** The 95th percentile of what classic transactions bid lately, in stroops. */
   readFeeStroops(): Promise<number>;
+  /** The ledgers that an endpoint knows of. */
+  readLedgerRange(): Promise<{ latestLedger: number; oldestLedger: number }>;
+  /**
+   * Events of a contract in ledgers from `startLedger` to before `endLedger`, in their order. With the cursor of the page
+   * before it goes on behind that, and does not stop at the end.
+   */
+  readContractEvents(wanted: {
+    readonly contract: string;
+    readonly startLedger: number;
+    readonly endLedger: number;
+    readonly cursor: string | undefined;
+    readonly limit: number;
+  }): Promise<{ events: ContractEvent[]; cursor: string | undefined }>;
 }
 
 /** No endpoint answered, or none as it must. */
@@ -64,6 +87,20 @@ const entriesAnswer = z.object({
   entries: z.array(z.object({ xdr: z.string() })).nullish(),
 });
 const feeAnswer = z.object({ inclusionFee: z.object({ p95: z.coerce.number().int().nonnegative() }) });
+
+const healthAnswer = z.object({ latestLedger: z.number().int(), oldestLedger: z.number().int() });
+const eventsAnswer = z.object({
+  events: z.array(
+    z.object({
+      ledger: z.number().int(),
+      ledgerClosedAt: z.iso.datetime(),
+      txHash: z.string(),
+      topic: z.array(z.string()),
+      value: z.string(),
+    }),
+  ),
+  cursor: z.string().optional(),
+});
 
 /** A client of one or more RPC endpoints of one network (https://developers.stellar.org/docs/data/apis/rpc). */
 export function makeStellarRpc({ urls, timeoutMs }: RpcOptions): StellarRpc {
@@ -120,6 +157,26 @@ export function makeStellarRpc({ urls, timeoutMs }: RpcOptions): StellarRpc {
     },
     async readFeeStroops() {
       return (await call('getFeeStats', undefined, feeAnswer)).inclusionFee.p95;
+    },
+    readLedgerRange: () => call('getHealth', undefined, healthAnswer),
+    async readContractEvents({ contract, startLedger, endLedger, cursor, limit }) {
+      const answer = await call(
+        'getEvents',
+        {
+          ...(cursor === undefined ? { startLedger, endLedger } : {}),
+          filters: [{ type: 'contract', contractIds: [contract] }],
+          pagination: { limit, ...(cursor === undefined ? {} : { cursor }) },
+        },
+        eventsAnswer,
+      );
+      const events = answer.events.map(({ ledger, ledgerClosedAt, txHash, topic, value }) => ({
+        ledger,
+        closedAtMs: Date.parse(ledgerClosedAt),
+        transactionHash: txHash,
+        topicXdr: topic,
+        valueXdr: value,
+      }));
+      return { events, cursor: answer.cursor };
     },
   };
 }
