@@ -251,6 +251,22 @@ export const settings = {
     expected: 'C and 55 more characters',
     description: 'An IPCM contract of that network, whose events are read into the timelines of items.',
   }),
+  STELLAR_IPCM_FUNCTION: setting({
+    schema: z.enum(['none', 'update', 'emit_update_event']).default('none'),
+    expected: 'one of none, update, emit_update_event',
+    description:
+      'The function of that contract by which it is told of each public content that is stored, one transaction for each.',
+    defaultText: 'none',
+  }),
+  STELLAR_NFT_CONTRACT: setting({
+    schema: z
+      .string()
+      .regex(/^C[A-Z2-7]{55}$/)
+      .optional(),
+    expected: 'C and 55 more characters',
+    description:
+      'A contract that mints a token for each item before the IPCM contract is told of it for the first time.',
+  }),
   ANCHOR_INTERVAL_MS: setting({
     ...wholeNumber(1000, 604_800_000, 600_000),
     description: 'Milliseconds between two anchored checkpoints at least.',

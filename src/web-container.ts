@@ -58,6 +58,7 @@ import {
   makeLedgerService,
   makeMerkleTreesService,
   makePublicItems,
+  findCallsOfContents,
   itemTreeRoutes,
   makeItemTreesService,
   makeSnapshotsService,
@@ -194,6 +195,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     defaultAdapter: readDefaultAdapter(config),
     canEncrypt: config.ENCRYPTION_KEY !== undefined,
     gateways: { pinata: config.PINATA_GATEWAY_URL },
+    findTransactions: (contentIds) => findCallsOfContents(database.pool, contentIds),
   });
   const version = { version: packageDescription.version, commit: config.GIT_COMMIT, node: process.version };
   const routes = [

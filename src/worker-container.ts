@@ -16,6 +16,7 @@ import {
   makeStellarRpc,
   stellarNetworks,
   type Anchoring,
+  type CalledContracts,
   type ContractFollowing,
 } from '#domains/ledger/index.ts';
 import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
@@ -66,6 +67,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
       witnesses: readWitnesses(config),
       anchoring: readAnchoring(config),
       following: readFollowing(config),
+      calling: readCalling(config),
       startContents: makeContentStart({ loadTypes, keys, adapter: readDefaultAdapter(config), logger }),
     }),
     storage: makeStorageWork({
@@ -144,6 +146,19 @@ function readFollowing(config: Config): ContractFollowing | undefined {
   const network = readNetwork(config);
   if (typeof network === 'string') throw new Error(`STELLAR_IPCM_CONTRACT is set, and ${network}`);
   return { rpc: network.rpc, network: network.networkPassphrase, contract };
+}
+
+/** The contracts that are told of contents; undefined unless one is, and somebody pays for it. */
+function readCalling(config: Config): CalledContracts | undefined {
+  const { STELLAR_IPCM_CONTRACT: ipcmContract, STELLAR_IPCM_FUNCTION: ipcmFunction } = config;
+  const anchoring = readAnchoring(config);
+  if (ipcmContract === undefined || ipcmFunction === 'none' || typeof anchoring !== 'object') return undefined;
+  return {
+    network: anchoring.networkPassphrase,
+    ipcmContract,
+    ipcmFunction,
+    nftContract: config.STELLAR_NFT_CONTRACT,
+  };
 }
 
 export type WorkerContainer = ReturnType<typeof makeWorker>;

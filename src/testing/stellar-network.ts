@@ -2,9 +2,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { createHash } from 'node:crypto';
 import {
+  Address,
   FeeBumpTransaction,
   Keypair,
   nativeToScVal,
+  scValToNative,
+  SorobanDataBuilder,
   TransactionBuilder,
   xdr,
   type Transaction,
@@ -27,6 +30,8 @@ export interface AppliedTransaction {
   readonly bumpHash: string | undefined;
   readonly source: string;
   readonly memoHash: string;
+  /** The call of a contract, if it is one: its function, and the arguments in their order. */
+  readonly call: { readonly function: string; readonly args: readonly unknown[] } | undefined;
   readonly ledger: number;
   readonly closedAtSeconds: number;
   readonly isSuccessful: boolean;
@@ -47,6 +52,8 @@ export interface StellarNetwork {
   createAccount(address: string, balanceStroops: bigint): void;
   /** Uses up sequences of an account, as another program with its key does. */
   bumpSequence(address: string): void;
+  /** What contracts answer instead of doing what they are called for, by the function. */
+  contractFault: (name: string) => 'refuses the simulation' | 'fails on the ledger' | undefined;
   /** Lets a contract give off an update event in the next ledger, as the IPCM contract does; `value` in the place of its data. */
   emitUpdate(contract: string, dfid: string, cid: string, value?: unknown): void;
   /** Applies what is queued. */
@@ -88,6 +95,7 @@ interface Sent {
 class RpcFault extends Error {}
 
 const baseFeeStroops = 100n;
+const resourceFeeStroops = 5000;
 /** By so much must a bid be higher to take the place of one that waits. */
 const replacingFactor = 10n;
 
@@ -200,6 +208,28 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     }),
   });
 
+  const simulate = ({ transaction: envelope }: { transaction: string }) => {
+    const transaction = TransactionBuilder.fromXdr(envelope, passphrase) as Transaction;
+    const call = callIn(transaction);
+    if (!call) return { latestLedger: ledger, error: 'no call of a contract' };
+    const wrong = wrongArguments(call) ?? network.contractFault(call.function);
+    if (wrong !== undefined && wrong !== 'fails on the ledger')
+      return { latestLedger: ledger, error: `HostError: Error(Contract, #1) ${wrong}` };
+    const authorised = new xdr.SorobanAuthorizationEntry({
+      credentials: xdr.SorobanCredentials.sorobanCredentialsSourceAccount(),
+      rootInvocation: new xdr.SorobanAuthorizedInvocation({
+        function: xdr.SorobanAuthorizedFunction.sorobanAuthorizedFunctionTypeContractFn(call.invocation),
+        subInvocations: [],
+      }),
+    });
+    return {
+      latestLedger: ledger,
+      transactionData: new SorobanDataBuilder().setResourceFee(resourceFeeStroops).build().toXdr('base64'),
+      minResourceFee: String(resourceFeeStroops),
+      results: [{ auth: [authorised.toXdr('base64')], xdr: 'AAAAAQ==' }],
+    };
+  };
+
   const findEvents = ({ startLedger, endLedger, filters, pagination: { limit, cursor } }: EventsWanted) => {
     if ((cursor === undefined) === (startLedger === undefined) || (cursor !== undefined && endLedger !== undefined))
       throw new RpcFault('startLedger and endLedger, or a cursor');
@@ -241,6 +271,8 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
         return readEntries(params as { keys: string[] });
       case 'getFeeStats':
         return { inclusionFee: { p95: String(network.feeStroops) }, sorobanInclusionFee: {}, latestLedger: ledger };
+      case 'simulateTransaction':
+        return simulate(params as { transaction: string });
       case 'getHealth':
         return { status: 'healthy', latestLedger: ledger, oldestLedger, ledgerRetentionWindow: 120_960 };
       case 'getEvents':
@@ -300,6 +332,20 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     );
   };
 
+  /** The event that both functions of an IPCM contract give off. */
+  const tell = ({ contract, function: name, args }: Call, txHash: string) => {
+    const [dfid, cid] = name === 'update' ? args : args.slice(1);
+    events.push({
+      id: `${String(ledger).padStart(12, '0')}-${String(events.length).padStart(10, '0')}`,
+      contract,
+      topic: ['update', dfid].map((each) => nativeToScVal(each, { type: 'string' }).toXdr('base64')),
+      value: nativeToScVal([cid, closeSeconds, contract]).toXdr('base64'),
+      ledger,
+      closedAtSeconds: closeSeconds,
+      txHash,
+    });
+  };
+
   const server = createServer((request, response) => {
     serve(request, response).catch((error: unknown) => response.writeHead(500).end(String(error)));
   });
@@ -312,6 +358,7 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
     misbehave: () => undefined,
     feeStroops: 100,
     clearingFeeStroops: 100,
+    contractFault: () => undefined,
     createAccount: (address, balanceStroops) => accounts.set(address, { sequence: 4_294_967_296n, balanceStroops }),
     bumpSequence: (address) => {
       accounts.get(address)!.sequence += 1n;
@@ -338,14 +385,18 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
         const account = accounts.get(source)!;
         account.sequence += 1n;
         account.balanceStroops -= baseFeeStroops;
+        const call = callIn(transaction);
+        const isSuccessful = !call || (isAuthorised(transaction) && network.contractFault(call.function) === undefined);
+        if (call && isSuccessful && call.function !== 'mint') tell(call, hashOf(transaction));
         applied.push({
           hash: hashOf(transaction),
           bumpHash: bump && hashOf(bump),
           source,
           memoHash: Buffer.from((transaction.memo.value ?? []) as Uint8Array).toString('hex'),
+          call: call && { function: call.function, args: call.args },
           ledger,
           closedAtSeconds: closeSeconds,
-          isSuccessful: true,
+          isSuccessful,
         });
       }
       queued.clear();
@@ -361,6 +412,55 @@ export async function startStellarNetwork(): Promise<StellarNetwork> {
       }),
   };
   return network;
+}
+
+interface Call {
+  readonly contract: string;
+  readonly function: string;
+  readonly args: readonly unknown[];
+  readonly types: readonly string[];
+  readonly invocation: xdr.InvokeContractArgs;
+}
+
+/** The call of a contract in a transaction, which is its only operation. */
+function callIn(transaction: Transaction): Call | undefined {
+  const [operation, ...others] = transaction.operations;
+  if (operation?.type !== 'invokeHostFunction' || others.length > 0) return undefined;
+  const { func } = operation;
+  if (func.type !== 'hostFunctionTypeInvokeContract') return undefined;
+  const invocation = func.value;
+  return {
+    contract: Address.fromScAddress(invocation.contractAddress).toString(),
+    function: invocation.functionName.toString(),
+    args: invocation.args.map((arg) => scValToNative(arg) as unknown),
+    types: invocation.args.map(({ type }) => type),
+    invocation,
+  };
+}
+
+/** The arguments of the contracts of the first generation, in their order. */
+const argumentTypes: Readonly<Record<string, readonly string[]>> = {
+  update: ['scvString', 'scvString', 'scvAddress'],
+  emit_update_event: ['scvAddress', 'scvString', 'scvString'],
+  mint: ['scvString', 'scvU64', 'scvString', 'scvString'],
+};
+const mintedDataBytesMax = 512;
+
+function wrongArguments({ function: name, types, args }: Call): string | undefined {
+  if (argumentTypes[name]?.join(' ') !== types.join(' ')) return `wrong arguments of ${name}`;
+  return name === 'mint' && Buffer.byteLength(args[3] as string) > mintedDataBytesMax ? 'too much data' : undefined;
+}
+
+/** Whether a transaction has the resources and the authorisation that a simulation gave it. */
+function isAuthorised(transaction: Transaction): boolean {
+  const [operation] = transaction.operations;
+  const envelope = transaction.toEnvelope();
+  return (
+    operation?.type === 'invokeHostFunction' &&
+    (operation.auth ?? []).length > 0 &&
+    envelope.type === 'envelopeTypeTx' &&
+    envelope.value.tx.ext.type === 'sorobanData'
+  );
 }
 
 function accountEntry(address: string, { sequence, balanceStroops }: Account): string {

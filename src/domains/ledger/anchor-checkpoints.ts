@@ -16,6 +16,7 @@ import {
   type OpenAnchorRow,
 } from './anchors.store.ts';
 import { readCheckpoint } from './checkpoint.ts';
+import { findOpenCall, refuseCall, type OpenCall } from './contract-calls/contract-calls.store.ts';
 import { sha256 } from './log-tree.ts';
 import { RpcUnavailable, type StellarRpc, type TransactionState } from './stellar-rpc.ts';
 
@@ -75,8 +76,10 @@ async function doNext(pool: pg.Pool, anchoring: Anchoring): Promise<Outcome> {
   const open = await findOpenAttempt(pool, networkPassphrase, source);
   if (open) return open.is_due ? pursue(pool, anchoring, open) : undefined;
   const anchor = (await findOpenAnchor(pool, networkPassphrase)) ?? (await chooseAnchor(pool, anchoring));
-  if (!anchor) return undefined;
-  const refusal = await build(pool, anchoring, source, anchor);
+  const call = anchor ? undefined : await findOpenCall(pool, networkPassphrase);
+  const refusal = anchor
+    ? await buildAnchor(pool, anchoring, source, anchor)
+    : call && (await buildCall(pool, anchoring, source, call));
   if (refusal !== undefined) return { refusal };
   const built = await findOpenAttempt(pool, networkPassphrase, source);
   return built && pursue(pool, anchoring, built);
@@ -88,39 +91,91 @@ async function chooseAnchor(pool: pg.Pool, anchoring: Anchoring): Promise<OpenAn
 }
 
 /** Makes and keeps the next transaction for a checkpoint; gives the reason when that cannot be. */
-async function build(
+async function buildAnchor(
   pool: pg.Pool,
-  { rpc, networkPassphrase, secretKey, maxFeeStroops }: Anchoring,
+  anchoring: Anchoring,
   source: string,
   anchor: OpenAnchorRow,
 ): Promise<string | undefined> {
+  const { secretKey, networkPassphrase } = anchoring;
+  const terms = await findTerms(pool, anchoring, source, anchor.last_fee_stroops);
+  if (typeof terms === 'string') return terms;
+  const { buildAnchorEnvelope } = await import('./stellar-xdr.ts');
+  const memoHash = sha256(readCheckpoint(anchor.note)!.note.text);
+  await insertAttempt(pool, {
+    ...terms,
+    ...buildAnchorEnvelope({ ...terms, secretKey, networkPassphrase, memoHash }),
+    anchorId: anchor.anchor_id,
+    attempt: anchor.attempts + 1,
+    networkPassphrase,
+  });
+  return undefined;
+}
+
+/** The same for a call of a contract, whose simulation tells what it needs; one that would fail is put off. */
+async function buildCall(
+  pool: pg.Pool,
+  anchoring: Anchoring,
+  source: string,
+  call: OpenCall,
+): Promise<string | undefined> {
+  const { rpc, secretKey, networkPassphrase, maxFeeStroops } = anchoring;
+  const terms = await findTerms(pool, anchoring, source, call.lastFeeStroops);
+  if (typeof terms === 'string') return terms;
+  const { buildCallEnvelope, buildCallToSimulate } = await import('./stellar-contracts.ts');
+  const draft = { ...terms, secretKey, networkPassphrase, call };
+  const simulation = await rpc.simulate(buildCallToSimulate(draft));
+  if (typeof simulation === 'string') {
+    await refuseCall(pool, call.callId, simulation);
+    return undefined;
+  }
+  const envelope = buildCallEnvelope(draft, simulation);
+  if (envelope.feeStroops > maxFeeStroops) {
+    await refuseCall(pool, call.callId, `it would bid ${envelope.feeStroops} stroops, and may bid ${maxFeeStroops}`);
+    return undefined;
+  }
+  await insertAttempt(pool, {
+    ...terms,
+    ...envelope,
+    anchorId: call.callId,
+    attempt: call.attempts + 1,
+    networkPassphrase,
+  });
+  return undefined;
+}
+
+/** On which the next transaction of the account can be made. */
+interface Terms {
+  readonly sequence: bigint;
+  readonly feeStroops: number;
+  readonly builtAtSeconds: number;
+  readonly maxTimeSeconds: number;
+}
+
+/** @returns a text when none can be made now. */
+async function findTerms(
+  pool: pg.Pool,
+  { rpc, networkPassphrase, maxFeeStroops }: Anchoring,
+  source: string,
+  lastFeeStroops: number | null,
+): Promise<Terms | string> {
   const now = await rpc.findTransaction(noTransaction);
   const account = await rpc.readAccount(source);
   if (!account) return `the account ${source} does not exist on the network`;
   await writeAnchorBalance(pool, source, account.balanceStroops);
-  const fee = Math.max(leastFeeStroops, await rpc.readFeeStroops(), (anchor.last_fee_stroops ?? 0) * 2);
+  const fee = Math.max(leastFeeStroops, await rpc.readFeeStroops(), (lastFeeStroops ?? 0) * 2);
   const feeStroops = Math.min(fee, maxFeeStroops);
   if (account.balanceStroops < BigInt(feeStroops)) return `the account ${source} cannot pay ${feeStroops} stroops`;
   const highest = await findHighestSequence(pool, networkPassphrase, source);
   // An endpoint that is behind would have a transaction made that can never be applied.
   if (highest !== undefined && account.sequence < highest)
     return 'the RPC endpoint is behind what is known of the account';
-  const { buildAnchorEnvelope } = await import('./stellar-xdr.ts');
-  const sequence = account.sequence + 1n;
-  const maxTimeSeconds = now.latestCloseSeconds + lifetimeSeconds;
-  const memoHash = sha256(readCheckpoint(anchor.note)!.note.text);
-  const draft = { secretKey, networkPassphrase, sequence, feeStroops, maxTimeSeconds, memoHash };
-  await insertAttempt(pool, {
-    ...buildAnchorEnvelope(draft),
-    anchorId: anchor.anchor_id,
-    attempt: anchor.attempts + 1,
-    networkPassphrase,
-    sequence,
+  return {
+    sequence: account.sequence + 1n,
     feeStroops,
     builtAtSeconds: now.latestCloseSeconds,
-    maxTimeSeconds,
-  });
-  return undefined;
+    maxTimeSeconds: now.latestCloseSeconds + lifetimeSeconds,
+  };
 }
 
 /** Looks what became of a transaction, and sends it, again or for the first time, while it can still be applied. */
@@ -131,10 +186,12 @@ async function pursue(pool: pg.Pool, anchoring: Anchoring, attempt: AttemptRow):
     const { ledger, closedAtSeconds = 0 } = found;
     const chargedStroops = readCharge(found.resultXdr);
     await confirmAttempt(pool, attempt, { ledger: ledger!, closedAtSeconds, chargedStroops });
-    return `anchored in ledger ${ledger}`;
+    return `${attempt.is_call ? 'called' : 'anchored'} in ledger ${ledger}`;
   }
   if (found.status === 'FAILED') {
     await endAttempt(pool, attempt, 'failed', found.resultXdr ?? 'FAILED');
+    if (attempt.is_call)
+      await refuseCall(pool, attempt.anchor_id, `it failed on the ledger (${found.resultXdr ?? ''})`);
     return 'the transaction was applied without success; another one follows';
   }
   if (found.latestCloseSeconds > attempt.max_time_seconds) return giveUp(pool, rpc, attempt, found);
@@ -163,7 +220,9 @@ async function bumpIfStuck(
   attempt: AttemptRow,
   { latestCloseSeconds }: TransactionState,
 ): Promise<string | undefined> {
-  if (attempt.state !== 'submitted' || latestCloseSeconds < attempt.built_at_seconds + stuckSeconds) return undefined;
+  // What a call of a contract bids includes its resources, which a bump would pay for ten times.
+  if (attempt.is_call || attempt.state !== 'submitted' || latestCloseSeconds < attempt.built_at_seconds + stuckSeconds)
+    return undefined;
   // The bump itself is paid for as an operation, too.
   const baseFeeStroops = Math.min(attempt.fee_stroops * replacingFactor, Math.floor(maxFeeStroops / 2));
   if (baseFeeStroops <= attempt.fee_stroops) return undefined;

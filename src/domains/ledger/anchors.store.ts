@@ -15,6 +15,8 @@ export interface AttemptRow {
   /** A fee bump around it, once there is one. */
   bump_envelope_xdr: string | null;
   bump_hash: string | null;
+  /** Whether it calls a contract, and anchors nothing. */
+  is_call: boolean;
   state: 'signed' | 'submitted';
   is_due: boolean;
 }
@@ -28,7 +30,8 @@ export async function findOpenAttempt(
   const { rows } = await queryable.query<AttemptRow>({
     name: 'find_open_attempt',
     text: `select anchor_id, attempt, source, envelope_xdr, hash, sequence::text, fee_stroops, built_at_seconds, max_time_seconds,
-                  bump_envelope_xdr, bump_hash, state, due_at <= now() as is_due
+                  bump_envelope_xdr, bump_hash, state, due_at <= now() as is_due,
+                  exists (select from contract_calls where call_id = anchor_id) as is_call
            from log_anchor_attempts where network_passphrase = $1 and source = $2 and state in ('signed', 'submitted')`,
     values: [networkPassphrase, source],
   });
@@ -202,6 +205,9 @@ export async function confirmAttempt(
     text: `with confirmed as (
              update log_anchor_attempts set state = 'confirmed', answer = 'SUCCESS', charged_stroops = $5
              where anchor_id = $1 and attempt = $2 and state in ('signed', 'submitted') returning anchor_id
+           ), called as (
+             update contract_calls set state = 'confirmed', confirmed_attempt = $2, ledger = $3, fault = null
+             from confirmed where call_id = confirmed.anchor_id
            )
            update log_anchors set confirmed_attempt = $2, ledger = $3, closed_at = to_timestamp($4)
            from confirmed where log_anchors.anchor_id = confirmed.anchor_id and confirmed_attempt is null`,
@@ -285,6 +291,7 @@ export async function isAnchorDue(
     name: 'is_anchor_due',
     text: `select anchor_due_at <= now() and coalesce(
              (select bool_or(due_at <= now()) from log_anchor_attempts where network_passphrase = $1 and state in ('signed', 'submitted')),
+             exists (select from contract_calls where network = $1 and state = 'open' and due_at <= now()) or
              exists (select from log_anchors where network_passphrase = $1 and confirmed_attempt is null) or exists (
                select from log_checkpoints
                cross join (select coalesce(max(size), 0) as size, max(created_at) as chosen_at from log_anchors where network_passphrase = $1) as last

@@ -10,6 +10,7 @@ export { merkleTreeRoutes } from './merkle-trees/merkle-trees.routes.ts';
 export { makeMerkleTreesService } from './merkle-trees/merkle-trees.service.ts';
 export { applyPolicies } from './snapshots/retention.store.ts';
 export { deleteExpiredSnapshots } from './snapshots/snapshots.store.ts';
+export { findCallsOfContents, type CalledContracts } from './contract-calls/contract-calls.store.ts';
 export type { ContractFollowing } from './timeline/follow-contract.ts';
 export { timelineRoutes } from './timeline/timeline.routes.ts';
 export { makeTimelineService } from './timeline/timeline.service.ts';

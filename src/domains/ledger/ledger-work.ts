@@ -11,6 +11,8 @@ import { areTreesBehind } from './item-trees/item-trees.store.ts';
 import { followContract, type ContractFollowing } from './timeline/follow-contract.ts';
 import { growTimeline } from './timeline/grow-timeline.ts';
 import { isContractDue, isTimelineBehind } from './timeline/timeline.store.ts';
+import { areCallsDue, queueCalls, type CalledContracts } from './contract-calls/contract-calls.store.ts';
+import { withTransaction } from '#platform/database.ts';
 import { askWitnesses, type Witness } from './witnesses/ask-witnesses.ts';
 import { isWitnessDue } from './witnesses/witnesses.store.ts';
 import { findCheckpoint, hasFeed, readLogState, writeRefusal } from './log.store.ts';
@@ -30,6 +32,8 @@ interface LedgerWorkOptions {
   anchoring: Anchoring | string | undefined;
   /** A contract whose events tell of items, too. */
   following: ContractFollowing | undefined;
+  /** Contracts that are told of public contents; undefined where none are. */
+  calling: CalledContracts | undefined;
 }
 
 /** One transaction lasts a second or two at most. */
@@ -48,6 +52,7 @@ export function makeLedgerWork({
   witnesses,
   anchoring,
   following,
+  calling,
 }: LedgerWorkOptions): QueueWork<object> {
   /** Until the settings of this process are told, which may not be those of the one before. */
   let isNew = true;
@@ -84,6 +89,8 @@ export function makeLedgerWork({
     if (isNew) await saySettings();
     const signedSize = typeof signing === 'object' ? await signCheckpoint(pool, signing) : undefined;
     const cosigned = await witnessing.runIfDue();
+    if (calling && (await areCallsDue(pool, calling.network)))
+      await withTransaction(pool, (client) => queueCalls(client, calling));
     const anchored = await anchors.runIfDue();
     if (network !== undefined) await repeat(() => growTimeline(pool, network, followedEntriesMax));
     const told = await contract.runIfDue();
@@ -120,6 +127,7 @@ export function makeLedgerWork({
       anchors.isDue,
       async () => network !== undefined && (await isTimelineBehind(pool, network)),
       contract.isDue,
+      async () => calling !== undefined && (await areCallsDue(pool, calling.network)),
     ];
     for (const isReason of reasons) if (await isReason()) return true;
     return isNew;

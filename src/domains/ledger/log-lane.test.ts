@@ -353,10 +353,12 @@ describe('a checkpoint', () => {
       send: () => answer,
       readLedgerRange: () => answer,
       readContractEvents: () => answer,
+      simulate: () => answer,
     };
     const work = makeLedgerWork({
       witnesses: [],
       following: undefined,
+      calling: undefined,
       logger,
       startContents: storeNothing,
       pool: database.pool,
@@ -385,6 +387,7 @@ describe('a checkpoint', () => {
     const work = makeLedgerWork({
       witnesses: [],
       following: undefined,
+      calling: undefined,
       logger,
       startContents: storeNothing,
       pool: database.pool,
@@ -405,6 +408,7 @@ describe('a checkpoint', () => {
     const work = makeLedgerWork({
       witnesses: [],
       following: undefined,
+      calling: undefined,
       logger,
       startContents: storeNothing,
       pool: database.pool,

@@ -1,4 +1,15 @@
-import { scValToNative, xdr } from '@stellar/stellar-sdk/base';
+import {
+  Account,
+  Address,
+  Keypair,
+  nativeToScVal,
+  Operation,
+  scValToNative,
+  TransactionBuilder,
+  xdr,
+} from '@stellar/stellar-sdk/base';
+import type { OpenCall } from './contract-calls/contract-calls.store.ts';
+import type { Simulation } from './stellar-rpc.ts';
 
 /*
  * The contracts of the first generation, which held the content address of each item. Needs the SDK of Stellar: import it
@@ -32,4 +43,69 @@ export function readUpdateEvent(topicXdr: readonly string[], valueXdr: string): 
 
 function nativeOf(valueXdr: string): unknown {
   return scValToNative(xdr.ScVal.fromXdr(valueXdr, 'base64'));
+}
+
+/** A call of a contract as a transaction; without a simulation it is only good to be simulated. */
+export interface CallDraft {
+  readonly secretKey: string;
+  readonly networkPassphrase: string;
+  readonly sequence: bigint;
+  /** For its inclusion in a ledger, beside what its resources cost. */
+  readonly feeStroops: number;
+  readonly maxTimeSeconds: number;
+  readonly call: OpenCall;
+}
+
+/** Builds a call that is to be simulated. */
+export function buildCallToSimulate(draft: CallDraft): string {
+  return buildCall(draft).toXdr();
+}
+
+/** Builds and signs a call with the resources that its simulation found that it needs, which it pays for besides. */
+export function buildCallEnvelope(draft: CallDraft, simulation: Simulation) {
+  const keypair = Keypair.fromSecret(draft.secretKey);
+  const transaction = buildCall(draft, simulation);
+  transaction.sign(keypair);
+  return {
+    envelopeXdr: transaction.toXdr(),
+    hash: Buffer.from(transaction.hash()).toString('hex'),
+    source: keypair.publicKey(),
+    feeStroops: Number(transaction.fee),
+  };
+}
+
+function buildCall(draft: CallDraft, simulation?: Simulation) {
+  const source = Keypair.fromSecret(draft.secretKey).publicKey();
+  return new TransactionBuilder(new Account(source, String(draft.sequence - 1n)), {
+    // The SDK adds what the resources cost.
+    fee: String(draft.feeStroops),
+    networkPassphrase: draft.networkPassphrase,
+    timebounds: { minTime: 0, maxTime: draft.maxTimeSeconds },
+    ...(simulation ? { sorobanData: simulation.transactionDataXdr } : {}),
+  })
+    .addOperation(
+      Operation.invokeContractFunction({
+        contract: draft.call.contract,
+        function: draft.call.function,
+        args: argumentsOf(draft.call, source),
+        auth: (simulation?.authXdr ?? []).map((each) => xdr.SorobanAuthorizationEntry.fromXdr(each, 'base64')),
+      }),
+    )
+    .build();
+}
+
+/** The arguments in the order that each function has, which are three different ones. */
+function argumentsOf({ function: name, dfid, cid, valueChain, itemNumber }: OpenCall, source: string): xdr.ScVal[] {
+  const account = new Address(source).toScVal();
+  const text = (value: string) => nativeToScVal(value, { type: 'string' });
+  switch (name) {
+    case 'update':
+      return [text(dfid), text(cid), account];
+    case 'emit_update_event':
+      return [account, text(dfid), text(cid)];
+    case 'mint': {
+      const data = JSON.stringify({ ipcm_key: dfid, value_chain: valueChain, first_cid: cid });
+      return [text(valueChain), nativeToScVal(BigInt(itemNumber), { type: 'u64' }), text(dfid), text(data)];
+    }
+  }
 }

@@ -31,6 +31,13 @@ export interface ContractEvent {
   readonly valueXdr: string;
 }
 
+/** What a call of a contract needs, as an endpoint found it out. */
+export interface Simulation {
+  /** SorobanTransactionData, and the authorisations; base64. */
+  readonly transactionDataXdr: string;
+  readonly authXdr: readonly string[];
+}
+
 /** The part of the RPC of Stellar that anchoring and following contracts need. */
 export interface StellarRpc {
   findTransaction(hash: string): Promise<TransactionState>;
@@ -40,6 +47,8 @@ export interface StellarRpc {
   readAccount(address: string): Promise<StellarAccount | undefined>;
   /** The 95th percentile of what classic transactions bid lately, in stroops. */
   readFeeStroops(): Promise<number>;
+  /** What a call of a contract would do: what it needs, or in words why it would fail. */
+  simulate(envelopeXdr: string): Promise<Simulation | string>;
   /** The ledgers that an endpoint knows of. */
   readLedgerRange(): Promise<{ latestLedger: number; oldestLedger: number }>;
   /**
@@ -88,6 +97,12 @@ const entriesAnswer = z.object({
 });
 const feeAnswer = z.object({ inclusionFee: z.object({ p95: z.coerce.number().int().nonnegative() }) });
 
+const simulationAnswer = z.object({
+  error: z.string().optional(),
+  restorePreamble: z.unknown().optional(),
+  transactionData: z.string().optional(),
+  results: z.array(z.object({ auth: z.array(z.string()).nullish() })).nullish(),
+});
 const healthAnswer = z.object({ latestLedger: z.number().int(), oldestLedger: z.number().int() });
 const eventsAnswer = z.object({
   events: z.array(
@@ -157,6 +172,15 @@ export function makeStellarRpc({ urls, timeoutMs }: RpcOptions): StellarRpc {
     },
     async readFeeStroops() {
       return (await call('getFeeStats', undefined, feeAnswer)).inclusionFee.p95;
+    },
+    async simulate(envelopeXdr) {
+      const answer = await call('simulateTransaction', { transaction: envelopeXdr }, simulationAnswer);
+      if (answer.error !== undefined) return answer.error.slice(0, 500);
+      if (answer.restorePreamble !== undefined)
+        return 'an entry of the contract is archived, and has to be restored first';
+      const { transactionData, results } = answer;
+      if (transactionData === undefined) return 'the simulation found out nothing';
+      return { transactionDataXdr: transactionData, authXdr: results?.[0]?.auth ?? [] };
     },
     readLedgerRange: () => call('getHealth', undefined, healthAnswer),
     async readContractEvents({ contract, startLedger, endLedger, cursor, limit }) {

@@ -13,3 +13,4 @@ export { storageRoutes } from './storage.routes.ts';
 export { makeStorageService, type StorageService } from './storage.service.ts';
 export { makeStorageWork } from './storage-work.ts';
 export { makeContentStart, type ContentAddresses, type ContentMaker, type StartContents } from './version-contents.ts';
+export type { ContentTransaction } from './storage.service.ts';

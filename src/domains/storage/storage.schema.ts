@@ -15,6 +15,17 @@ const storedContent = z
     path: z.string().nullable().meta({ description: 'Its path below /ipfs/' }),
     gateway_url: z.string().nullable(),
     is_primary: z.boolean(),
+    transactions: z
+      .array(
+        z.object({
+          function: z.string(),
+          contract: z.string(),
+          state: z.enum(['open', 'confirmed', 'failed']),
+          transaction_hash: z.string().nullable(),
+          ledger: z.number().int().nullable(),
+        }),
+      )
+      .meta({ description: 'Calls of contracts that tell a public ledger of it' }),
     attempts: z.number().int(),
     next_attempt_at: z.iso.datetime().nullable(),
     error: z.string().nullable(),

@@ -32,6 +32,17 @@ interface StorageServiceOptions {
   canEncrypt: boolean;
   /** Gateways by adapter, such as https://example.mypinata.cloud; what is stored is below /ipfs/ there. */
   gateways: Readonly<Partial<Record<AdapterName, string>>>;
+  /** Transactions that told a public ledger of contents, by the id of the content. */
+  findTransactions(contentIds: readonly string[]): Promise<ReadonlyMap<string, readonly ContentTransaction[]>>;
+}
+
+/** A transaction that told a public ledger of a content, or is to. */
+export interface ContentTransaction {
+  readonly function: string;
+  readonly contract: string;
+  readonly state: 'open' | 'confirmed' | 'failed';
+  readonly transaction_hash: string | null;
+  readonly ledger: number | null;
 }
 
 export type StorageService = ReturnType<typeof makeStorageService>;
@@ -73,7 +84,7 @@ export function makeStorageService(options: StorageServiceOptions) {
     });
   };
 
-  const showHistory = (row: HistoryRow, dfid: string) => {
+  const showHistory = (row: HistoryRow, dfid: string, transactions: readonly ContentTransaction[]) => {
     const path = row.root === null ? null : `${row.root}/${fileName(row.cid)}`;
     const gateway = gateways[row.adapter];
     return {
@@ -89,6 +100,13 @@ export function makeStorageService(options: StorageServiceOptions) {
       path,
       gateway_url: gateway === undefined || row.state !== 'stored' ? null : `${gateway}/ipfs/${row.cid}`,
       is_primary: row.is_primary,
+      transactions: transactions.map((each) => ({
+        function: each.function,
+        contract: each.contract,
+        state: each.state,
+        transaction_hash: each.transaction_hash,
+        ledger: each.ledger,
+      })),
       attempts: row.attempts ?? 0,
       next_attempt_at: row.next_attempt_at?.toISOString() ?? null,
       error: row.fault,
@@ -130,10 +148,13 @@ export function makeStorageService(options: StorageServiceOptions) {
       const rows = await listHistory(pool, workspaceId, itemNumbers, { before, limit: page.limit });
       const dfids = await items.dfidsOf(itemNumbers);
       const contents = new Set(rows.map((row) => row.content_id));
+      const transactions = await options.findTransactions([...contents]);
       const settings = (await findScopeSettings(pool, scopeOf(workspaceId))) ?? defaultSettings;
       return {
         dfid,
-        storage_history: rows.map((row) => showHistory(row, dfids.get(row.item_number)!)),
+        storage_history: rows.map((row) =>
+          showHistory(row, dfids.get(row.item_number)!, transactions.get(row.content_id) ?? []),
+        ),
         count: rows.length,
         next_cursor: contents.size === page.limit ? encodeCursor(rows.at(-1)!.content_id) : null,
         state: inWords(settings, effectiveAdapter(settings), adapters),

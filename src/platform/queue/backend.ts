@@ -114,6 +114,8 @@ function openPostgresBackend({ databaseUrl, logger }: QueueBackendOptions): Queu
     application_name: 'defarm-queues',
     options: `-c search_path=${queueSchemaName},public`,
   });
+  // Each queue and each worker listens for errors of the pool.
+  pool.setMaxListeners(0);
   const warn = warnSparingly(logger, 'the queues in Postgres are not reachable');
   surviveLostConnections(pool, warn);
   // BullMQ types its Postgres backend apart from the Redis one, although Queue and Worker treat them alike.
