@@ -49,6 +49,7 @@ function inWords(report: DatabaseReport): string {
     `${report.entries} entries of the log: ${report.explained} are what their events and versions lead to, ${report.unexplained} can be explained by nobody any more`,
     `${report.tiles} tiles, ${report.anchors} anchored checkpoints, ${report.contents} contents and ${report.batches} batches were computed again`,
     ...(report.repaired === 0 ? [] : [`${report.repaired} tiles were put in their place again`]),
+    ...(report.treesForgotten ? ['The roots of items were wrong; workers make them again.'] : []),
     ...faults.map(({ step, detail }) => `FAULT  ${step.padEnd(10)}  ${detail}`),
     ...(faultsTotal > faults.length ? [`and ${faultsTotal - faults.length} more`] : []),
     faultsTotal === 0 ? 'Everything fits together.' : `${faultsTotal} things do not fit.`,

@@ -1,4 +1,5 @@
 import { Keypair } from '@stellar/stellar-sdk/base';
+import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { insertEvents } from '#domains/events/index.ts';
 import { makeContentStart, makeStorageWork } from '#domains/storage/index.ts';
@@ -13,7 +14,11 @@ import { startPinata, type PinningService } from '../../testing/pinning-services
 import { makePinataAdapter } from '#domains/storage/index.ts';
 import { checkDatabase, type DatabaseReport } from './check-database.ts';
 import { readCheckpoint } from './checkpoint.ts';
-import { sha256 } from './log-tree.ts';
+import { entryOf } from './entry-commitment.ts';
+import { growItemTrees } from './item-trees/grow-item-trees.ts';
+import { leafHash, sha256 } from './log-tree.ts';
+import { TileBuilder } from './log-tiles.ts';
+import { growLog, insertLogEntries, insertTiles } from './log.store.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint } from './sign-checkpoint.ts';
 import { makeSigningKey, readSigningKey } from './signed-note.ts';
@@ -81,6 +86,7 @@ async function fill(): Promise<void> {
     ),
   );
   while ((await sequenceEvents(pool, { steps: 8, rows: 500, bytes: 1_000_000 }, startContents))?.hasMore);
+  while ((await growItemTrees(pool, 500))?.hasMore);
   await signCheckpoint(pool, { origin: 'example.com/log', signer, lastCheckpointFile: undefined });
   const adapter = makePinataAdapter({
     jwt: 'key',
@@ -158,6 +164,7 @@ describe('a check of the whole database', () => {
       anchors: 1,
       batches: 7,
       repaired: 0,
+      treesForgotten: false,
       faults: [],
       faultsTotal: 0,
     });
@@ -177,10 +184,17 @@ describe('a check of the whole database', () => {
       ['entry'],
     ],
     ['log_entries', `update log_entries set seed = sha256(seed) where index = 11`, ['entry']],
-    ['log_entries', `update log_entries set commitment = sha256(commitment) where index = 11`, ['entry', 'tile']],
+    [
+      'log_entries',
+      `update log_entries set commitment = sha256(commitment) where index in (10, 11)`,
+      ['entry', 'item tree', 'tile'],
+    ],
     ['log_entries', `delete from log_entries where index = 1399`, ['entry', 'root']],
     ['log_tiles', `update log_tiles set root = sha256(root) where number = 2`, ['root', 'tile']],
     ['log_tiles', `delete from log_tiles where number = 2`, ['root', 'tile']],
+    ['item_tree_pages', `update item_tree_pages set leaves = sha256(leaves) where item_number = 3`, ['item tree']],
+    ['item_tree_pages', `update item_tree_pages set root = sha256(root) where item_number = 3`, ['item tree']],
+    ['item_tree_pages', `delete from item_tree_pages where item_number = 3`, ['item tree']],
     ['log_checkpoints', `update log_checkpoints set root = sha256(root)`, ['checkpoint']],
     ['log_checkpoints', `update log_checkpoints set size = size + 1`, ['checkpoint']],
     ['log_anchors', `update log_anchors set root = sha256(root)`, ['anchor', 'root']],
@@ -217,6 +231,15 @@ describe('a check of the whole database', () => {
     expect(await check()).toMatchObject({ repaired: 0, faultsTotal: 0 });
   });
 
+  test('lets workers make the roots of items again when they are wrong', async () => {
+    await database.pool.query(`update item_tree_pages set leaves = sha256(leaves) where item_number = 3`);
+
+    expect(await check({ repairs: true })).toMatchObject({ treesForgotten: true, faultsTotal: 0 });
+    while ((await growItemTrees(database.pool, 500))?.hasMore);
+
+    expect(await check()).toMatchObject({ treesForgotten: false, faultsTotal: 0 });
+  });
+
   test('makes no tiles of entries that are not those that were signed', async () => {
     const report = await afterTampering(
       'log_entries',
@@ -226,5 +249,59 @@ describe('a check of the whole database', () => {
     expect(report.repaired).toBe(0);
     expect(stepsOf(report)).toEqual(['entry', 'root', 'tile']);
     expect(await check()).toMatchObject({ faultsTotal: 0 });
+  });
+});
+
+describe('a check that was interrupted', () => {
+  const entries = 20_000;
+  let largeDatabase: TestDatabase;
+  let large: Database;
+  beforeAll(async () => {
+    largeDatabase = await createTestDatabase();
+    large = openDatabase({ url: largeDatabase.url, poolSize: 2, applicationName: 'test', isWorker: true });
+    const commitments = Array.from({ length: entries }, () => randomBytes(32));
+    await withTransaction(large.pool, async (client) => {
+      const tiles = await TileBuilder.at(client, 0);
+      await insertLogEntries(
+        client,
+        commitments.map((commitment, index) => ({ index, subject: {}, commitment, seed: randomBytes(32) })),
+      );
+      await insertTiles(client, tiles.append(commitments.map((commitment) => leafHash(entryOf(commitment)))));
+      await growLog(client, 0, entries);
+    });
+  });
+  afterAll(async () => {
+    await large.close();
+    await largeDatabase.drop();
+  });
+  const checkFrom = (from: number, onProgress: (checked: number, total: number, clean: number) => void) =>
+    checkDatabase({ database: large, keys: [], repairs: false, from, onProgress });
+
+  /** Where a check stood when it was cut off after its first step. */
+  const interrupted = async () => {
+    let reached = 0;
+    await checkFrom(0, (_, __, clean) => {
+      reached = clean;
+      throw new Error('cut off');
+    }).catch(() => {});
+    return reached;
+  };
+
+  test('goes on from where it stood, and comes to the end', async () => {
+    const reached = await interrupted();
+
+    const report = await checkFrom(reached, () => {});
+
+    expect(reached).toBe(8192);
+    expect(report).toMatchObject({ entries: entries - reached, faultsTotal: 0 });
+  });
+
+  test('stands before the first fault, so that the next run finds it again', async () => {
+    await large.pool.query('update log_tiles set root = sha256(root) where level = 0 and number = 3');
+
+    const reached = await interrupted();
+
+    expect(reached).toBe(0);
+    expect(stepsOf(await checkFrom(reached, () => {}))).toContain('tile');
   });
 });

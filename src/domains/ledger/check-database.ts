@@ -1,4 +1,4 @@
-import type { Database } from '#platform/database.ts';
+import { withTransaction, type Database } from '#platform/database.ts';
 import { parseJson } from '#platform/json/parse-json.ts';
 import { checkBatches, findAddresses, type ContentAddresses } from '#domains/storage/index.ts';
 import {
@@ -11,6 +11,8 @@ import {
 } from './check-database.store.ts';
 import { readCheckpoint } from './checkpoint.ts';
 import { entryOf } from './entry-commitment.ts';
+import { checkItemTrees } from './item-trees/check-item-trees.ts';
+import { forgetTrees } from './item-trees/item-trees.store.ts';
 import { leafHash, sha256 } from './log-tree.ts';
 import { readRoot, TileBuilder } from './log-tiles.ts';
 import { findCheckpoint, readLogState, type LogTile } from './log.store.ts';
@@ -20,7 +22,7 @@ import { isSignedBy, type NoteVerifier } from './signed-note.ts';
 
 /** Something that does not fit. */
 export interface DatabaseFault {
-  readonly step: 'entry' | 'content' | 'tile' | 'root' | 'checkpoint' | 'anchor' | 'batch';
+  readonly step: 'entry' | 'content' | 'tile' | 'root' | 'checkpoint' | 'anchor' | 'batch' | 'item tree';
   readonly detail: string;
 }
 
@@ -35,7 +37,10 @@ export interface DatabaseReport {
   tiles: number;
   anchors: number;
   batches: number;
+  /** Tiles that were put in their place again. */
   repaired: number;
+  /** Whether the roots of items were wrong, and are made again by the workers. */
+  treesForgotten: boolean;
   faults: DatabaseFault[];
   /** Faults in all, also those that are not listed. */
   faultsTotal: number;
@@ -76,6 +81,7 @@ export async function checkDatabase(options: CheckOptions): Promise<DatabaseRepo
     anchors: 0,
     batches: 0,
     repaired: 0,
+    treesForgotten: false,
     faults: [],
     faultsTotal: 0,
   };
@@ -91,8 +97,26 @@ export async function checkDatabase(options: CheckOptions): Promise<DatabaseRepo
   } else for (const { level, number } of wrongTiles) tell('tile', `tile ${level}/${number} is missing or wrong`);
   await checkCheckpoint(options, size, tell);
   await checkAnchors(options, size, report, tell);
+  await checkTrees(options, report, tell);
   report.batches = await checkBatches(pool, (batchId, detail) => tell('batch', `batch ${batchId}: ${detail}`));
   return report;
+}
+
+/** The roots of items follow from the entries of the log, so they can always be made again. */
+async function checkTrees(
+  { database: { pool }, repairs }: CheckOptions,
+  report: DatabaseReport,
+  tell: Tell,
+): Promise<void> {
+  const faults: string[] = [];
+  await withTransaction(pool, async (client) => {
+    // Nobody grows them meanwhile.
+    await client.query('select from item_tree_state for update');
+    await checkItemTrees(client, (detail) => faults.push(detail));
+    if (faults.length > 0 && repairs) await forgetTrees(client);
+  });
+  if (repairs) report.treesForgotten = faults.length > 0;
+  else for (const detail of faults) tell('item tree', detail);
 }
 
 type Tell = (step: DatabaseFault['step'], detail: string) => void;

@@ -48,7 +48,8 @@ const nameOf = (key: TreeKey) => `${key.workspace_id} ${key.item_number}`;
 
 const empty = Buffer.alloc(0);
 
-function firstPageOf({ workspace_id, item_number }: TreeKey): TreePage {
+/** The first page of a tree, which has no leaf yet. */
+export function firstPageOf({ workspace_id, item_number }: TreeKey): TreePage {
   return { workspace_id, item_number, page: 0, leaves: empty, page_root: empty, subtrees_before: empty, root: empty };
 }
 
@@ -69,8 +70,13 @@ function appendLeaves(last: TreePage, leaves: readonly Buffer[]): TreePage[] {
 }
 
 function withLeaves(page: TreePage, leaves: Buffer): TreePage {
-  const pageRoot = rootOfRange(leaves, [0, leaves.length / hashBytes]);
+  const pageRoot = rootOfPage(leaves);
   return { ...page, leaves, page_root: pageRoot, root: rootOfSubtrees([...hashesOf(page.subtrees_before), pageRoot]) };
+}
+
+/** The root over the leaves of one page. */
+export function rootOfPage(leaves: Buffer): Buffer {
+  return rootOfRange(leaves, [0, leaves.length / hashBytes]);
 }
 
 /** The root that a tree had when this page had so many leaves. */
@@ -78,8 +84,8 @@ export function rootAtPage(page: TreePage, leaves: number): Buffer {
   return withLeaves(page, page.leaves.subarray(0, leaves * hashBytes)).root;
 }
 
-/** The page behind a full one. */
-function pageAfter({ page, page_root: pageRoot, subtrees_before: before, ...key }: TreePage): TreePage {
+/** The page behind a full one, which has no leaf yet. */
+export function pageAfter({ page, page_root: pageRoot, subtrees_before: before, ...key }: TreePage): TreePage {
   const subtrees = hashesOf(before);
   let subtree: Buffer = pageRoot;
   // As many complete subtrees of one size join as the number of pages before ends with binary ones.

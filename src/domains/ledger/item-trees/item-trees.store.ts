@@ -190,3 +190,35 @@ export async function findPages(
   });
   return rows;
 }
+
+/** How many entries of the log the trees have taken in. */
+export async function readTreesSize(queryable: Queryable): Promise<number> {
+  const { rows } = await queryable.query<{ size: number }>({
+    name: 'read_item_trees_size',
+    text: 'select size from item_tree_state',
+  });
+  return rows[0]!.size;
+}
+
+/** Pages of all trees in the order of their keys, behind one of them. */
+export async function listPages(queryable: Queryable, after: TreePage | undefined, limit: number): Promise<TreePage[]> {
+  const { rows } = await queryable.query<TreePage>({
+    name: 'list_item_tree_pages',
+    text: `select ${pageColumns} from item_tree_pages
+           where (workspace_id, item_number, page) > ($1::uuid, $2::int8, $3::int4)
+           order by workspace_id, item_number, page limit $4::int4`,
+    values: [
+      after?.workspace_id ?? '00000000-0000-0000-0000-000000000000',
+      after?.item_number ?? 0,
+      after?.page ?? 0,
+      limit,
+    ],
+  });
+  return rows;
+}
+
+/** Forgets all trees: workers make them again from the log. */
+export async function forgetTrees(queryable: Queryable): Promise<void> {
+  await queryable.query('truncate item_tree_pages');
+  await writeTreesSize(queryable, 0);
+}
