@@ -64,6 +64,8 @@ export async function writeAnchoredContents(
   network: string,
   { begin, end, size }: { begin: number; end: number; size: number },
 ): Promise<void> {
+  // New ranges are not known to the index before, and would all be read.
+  await queryable.query(`select brin_summarize_new_values('item_versions_index_brin')`);
   await queryable.query({
     name: 'write_anchored_contents',
     text: `insert into item_timeline (item_number, cid, network, transaction_hash, ledger, closed_at, source)
