@@ -339,6 +339,56 @@ export const settings = {
     description: 'The RPC of a node of Kubo on which contents are pinned.',
     secret: true,
   }),
+  WEBHOOK_ALLOW_HTTP: setting({
+    schema: z
+      .enum(['true', 'false'])
+      .default('false')
+      .transform((text) => text === 'true'),
+    expected: 'true or false',
+    description: 'Whether webhooks may go to http:// URLs, too.',
+    defaultText: 'false',
+  }),
+  WEBHOOK_ALLOWED_NETWORKS: setting({
+    schema: z
+      .string()
+      .transform((text) => text.split(',').map((each) => each.trim()))
+      .refine((networks) => networks.every((each) => /^[0-9a-fA-F.:]+\/\d{1,3}$/.test(each)))
+      .optional(),
+    expected: 'networks such as 10.1.0.0/16, with commas between them',
+    description: 'Networks that webhooks may go to although they are not public.',
+  }),
+  WEBHOOK_ALLOWED_PORTS: setting({
+    schema: z
+      .string()
+      .transform((text) => text.split(',').map(Number))
+      .refine((ports) => ports.every((port) => Number.isInteger(port) && port >= 1 && port <= 65_535))
+      .optional(),
+    expected: 'ports, with commas between them',
+    description: 'Ports that URLs of webhooks may name, beside those of https and http.',
+  }),
+  WEBHOOK_DNS_SERVERS: setting({
+    schema: z
+      .string()
+      .transform((text) => text.split(',').map((each) => each.trim()))
+      .refine((servers) => servers.every((each) => /^[0-9a-fA-F.:[\]]+$/.test(each)))
+      .optional(),
+    expected: 'addresses such as 1.1.1.1 or [2606:4700:4700::1111]:53, with commas between them',
+    description: 'Servers that resolve the names of webhooks; without it those of the system.',
+  }),
+  WEBHOOK_TIMEOUT_MS: setting({
+    ...wholeNumber(100, 60_000, 15_000),
+    description: 'Milliseconds that a receiver has, from the name to the last byte of its answer.',
+  }),
+  WEBHOOK_RETRY_SCHEDULE: setting({
+    schema: z
+      .string()
+      .transform((text) => text.split(',').map(Number))
+      .refine((delays) => delays.every((delay) => Number.isFinite(delay) && delay >= 0 && delay <= 604_800))
+      .optional(),
+    expected: 'seconds, with commas between them',
+    description:
+      'Delays between the attempts of a delivery; without it 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h, 12 h, 24 h.',
+  }),
   ENCRYPTION_KEY: setting({
     ...encryptionKey,
     description:

@@ -2,6 +2,7 @@ import type { Config } from './config.ts';
 import type { Verdict } from '#domains/items/index.ts';
 import { readSigningKey, readVerifierKey, type CheckpointSigning, type Witness } from '#domains/ledger/index.ts';
 import { claimLocalFolder, makeLocalAdapter, type AdapterName } from '#domains/storage/index.ts';
+import type { AddressPolicy } from '#domains/webhooks/index.ts';
 import { openDatabase, type Database } from '#platform/database.ts';
 import { makeKeyEncryption, type KeyEncryption } from '#platform/key-encryption.ts';
 import { flushLogPeriodically, makeLogger, type Logger } from '#platform/logger.ts';
@@ -51,6 +52,15 @@ export function readWitnesses({ LOG_WITNESSES: witnesses = [] }: Config): Witnes
 export function readKeyEncryption(config: Config): KeyEncryption | undefined {
   const { ENCRYPTION_KEY: key, ENCRYPTION_KEY_PREVIOUS: previous } = config;
   return key && makeKeyEncryption(previous ? [key, previous] : [key]);
+}
+
+/** Where webhooks may go. */
+export function readAddressPolicy(config: Config): AddressPolicy {
+  return {
+    allowedNetworks: config.WEBHOOK_ALLOWED_NETWORKS ?? [],
+    allowedPorts: config.WEBHOOK_ALLOWED_PORTS ?? [],
+    allowsHttp: config.WEBHOOK_ALLOW_HTTP,
+  };
 }
 
 /** The adapters that the configuration is enough for. */

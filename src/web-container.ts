@@ -3,15 +3,18 @@ import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
+import { makeAddressJudge, makeEndpointsService, webhookRoutes } from '#domains/webhooks/index.ts';
 import { openDatabase, surviveLostConnections } from '#platform/database.ts';
 import {
   countRecords,
   makeEssentials,
   openLocalStorage,
   readAdapterNames,
+  readAddressPolicy,
   readCheckpointSigning,
   readDefaultAdapter,
   type Essentials,
+  readKeyEncryption,
 } from './container.ts';
 import { makeApp } from './api/app.ts';
 import { boardRouter } from './api/bull-board.ts';
@@ -228,6 +231,13 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
     ...itemTreeRoutes(makeItemTreesService({ database, items })),
     ...merkleTreeRoutes(makeMerkleTreesService({ database })),
     ...timelineRoutes(makeTimelineService({ database, items, customNetwork: config.STELLAR_NETWORK_PASSPHRASE })),
+    ...webhookRoutes(
+      makeEndpointsService({
+        database,
+        judge: makeAddressJudge(readAddressPolicy(config)),
+        keys: readKeyEncryption(config),
+      }),
+    ),
     ...snapshotRoutes(makeSnapshotsService({ database, submitter })),
     ...publicItemRoutes({
       publicItems: makePublicItems({ database, items, ledger }),

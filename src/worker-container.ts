@@ -3,6 +3,7 @@ import {
   countRecords,
   makeEssentials,
   openLocalStorage,
+  readAddressPolicy,
   readCheckpointSigning,
   readWitnesses,
   readDefaultAdapter,
@@ -28,8 +29,12 @@ import {
   takeRequest,
   type StorageAdapter,
 } from '#domains/storage/index.ts';
+import { defaultDelaysSeconds, makeAddressJudge, makeSafeAgent, makeWebhooksWork } from '#domains/webhooks/index.ts';
+import packageDescription from '../package.json' with { type: 'json' };
 import type { Database } from '#platform/database.ts';
 
+/** To one receiver; as many as one webhook may have at a time. */
+const webhookConnectionsMax = 64;
 /** As long as a statement may take: longer than transactions that write events do, and clocks differ. */
 const eventsSettleMs = 60_000;
 
@@ -48,6 +53,12 @@ export function makeWorker(config: Config, databaseUrl: string) {
     deduplicationConcurrency: config.DEDUPLICATION_CONCURRENCY,
     identifiersPerItemMax: config.IDENTIFIERS_PER_ITEM_MAX,
     observeRecords: (verdicts) => countRecords(metrics, verdicts),
+  });
+  const webhookAgent = makeSafeAgent({
+    judge: makeAddressJudge(readAddressPolicy(config)),
+    dnsServers: config.WEBHOOK_DNS_SERVERS ?? [],
+    connectTimeoutMs: config.WEBHOOK_TIMEOUT_MS,
+    connectionsMax: webhookConnectionsMax,
   });
   return {
     ...essentials,
@@ -82,9 +93,21 @@ export function makeWorker(config: Config, databaseUrl: string) {
         checkAfterMs: config.STORAGE_CHECK_INTERVAL_MS,
       },
     }),
+    webhooks: makeWebhooksWork({
+      pool: database.pool,
+      logger,
+      keys,
+      version: packageDescription.version,
+      retrySchedule: config.WEBHOOK_RETRY_SCHEDULE ?? defaultDelaysSeconds,
+      sender: {
+        timeoutMs: config.WEBHOOK_TIMEOUT_MS,
+        agent: webhookAgent,
+      },
+    }),
     suggestions: makeSuggestionsWork({ database, loadTypes, nowMs: Date.now, settleMs: eventsSettleMs }),
     async close() {
       await reception.close();
+      await webhookAgent.close();
       await essentials.close();
     },
   };

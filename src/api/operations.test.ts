@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import packageDescription from '../../package.json' with { type: 'json' };
 import { administrator, readJson, startApplication, waitFor, type TestApplication } from '../testing/application.ts';
 
-const queueNames = ['anchoring', 'deduplication', 'ingestion', 'maintenance', 'storage', 'suggestions'];
+const queueNames = ['anchoring', 'deduplication', 'ingestion', 'maintenance', 'storage', 'suggestions', 'webhooks'];
 const backends = [
   { backend: 'postgres' as const, isThere: true },
   { backend: 'redis' as const, isThere: inject('redisUrl') !== null },

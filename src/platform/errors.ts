@@ -11,6 +11,7 @@ export const problemDefinitions = {
   malformed_request: { status: 400, title: 'The request cannot be read' },
   invalid_query: { status: 400, title: 'A query parameter is not valid' },
   invalid_header: { status: 400, title: 'A header is not valid' },
+  invalid_webhook_secret: { status: 400, title: 'The secret of the webhook cannot be used' },
   empty_body: { status: 400, title: 'The body is empty' },
   malformed_json: { status: 400, title: 'The body is not valid JSON' },
   invalid_form: { status: 400, title: 'The form cannot be used' },
@@ -39,6 +40,7 @@ export const problemDefinitions = {
   identifier_type_in_use: { status: 409, title: 'Items were told apart by this type of identifiers' },
   snapshot_damaged: { status: 409, title: 'The snapshot is not what it was when it was made' },
   restoration_completed: { status: 409, title: 'The restoration is completed, and changes no more' },
+  webhook_disabled: { status: 409, title: 'The webhook is switched off' },
   not_pending: { status: 409, title: 'The record does not wait for a decision, or not any more' },
   name_in_use: { status: 409, title: 'There is one with this name already' },
   body_erased: { status: 410, title: 'The bytes were erased after their retention time' },
@@ -51,6 +53,7 @@ export const problemDefinitions = {
   local_group_too_large: { status: 422, title: 'The local items are too many or too large to be merged' },
   headers_too_large: { status: 431, title: 'The URL and headers are over the limit' },
   internal_error: { status: 500, title: 'Something went wrong on our side' },
+  webhooks_unavailable: { status: 501, title: 'This installation keeps no webhooks' },
   overloaded: { status: 503, title: 'The service takes no more at this moment' },
   unavailable: { status: 503, title: 'The service cannot keep what you sent at this moment' },
 

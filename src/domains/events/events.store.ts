@@ -30,8 +30,8 @@ export interface EventRow {
 }
 
 /**
- * Writes facts in the transaction of the change that they tell of, and hands those of items on to the log. The caller holds
- * the rows of the items and leaves out submitted events that they have already.
+ * Writes facts in the transaction of the change that they tell of, and hands them on: those of items to the log, those of
+ * workspaces that have endpoints to these. The caller holds the rows of the items and leaves out submitted events that they have already.
  */
 export async function insertEvents(queryable: Queryable, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
@@ -43,6 +43,9 @@ export async function insertEvents(queryable: Queryable, events: readonly NewEve
            ), fed as (
              insert into event_feed (workspace_id, event_id, item_number)
              select workspace_id, event_id, item_number from new where item_number is not null
+           ), told as (
+             insert into webhook_feed (workspace_id, event_id)
+             select workspace_id, event_id from new where workspace_id in (select workspace_id from webhook_workspaces)
            )
            insert into events (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
            select workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload::json, event_key from new`,

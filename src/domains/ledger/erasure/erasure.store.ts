@@ -53,6 +53,19 @@ const steps: readonly Step[] = [
            where workspace_id = $1 and event_id = any($2::uuid[])`,
   },
   {
+    table: 'webhook_attempts',
+    takes: ['workspace', 'events'],
+    // A receiver may have said again what it was told.
+    text: `update webhook_attempts set response_body = null, response_headers = null
+           from webhook_deliveries join webhook_messages using (message_id)
+           where webhook_attempts.delivery_id = webhook_deliveries.delivery_id and workspace_id = $1 and message_id = any($2::uuid[])`,
+  },
+  {
+    table: 'webhook_messages',
+    takes: ['workspace', 'events'],
+    text: 'update webhook_messages set body = null where workspace_id = $1 and message_id = any($2::uuid[])',
+  },
+  {
     table: 'log_entries',
     takes: ['workspace', 'events'],
     text: 'update log_entries set seed = null where workspace_id = $1 and event_id = any($2::uuid[])',

@@ -1,0 +1,321 @@
+import type { Queryable } from '#platform/database.ts';
+
+/** A delivery that this process took, with all that is needed to send it. */
+export interface ClaimedDelivery {
+  delivery_id: string;
+  endpoint_id: string;
+  message_id: string;
+  claim: number;
+  /** This one included. */
+  attempts: number;
+  url: string;
+  headers: Readonly<Record<string, string>>;
+  auth_type: 'none' | 'bearer' | 'api_key' | 'basic' | 'custom_header';
+  auth_sealed: Buffer | null;
+  auth_key_id: string | null;
+  secret_sealed: Buffer;
+  secret_key_id: string;
+  previous_secret_sealed: Buffer | null;
+  previous_secret_key_id: string | null;
+  max_retries: number;
+  retry_delay_seconds: number | null;
+  /** Null when it was erased. */
+  body: string | null;
+}
+
+export interface ClaimLimits {
+  readonly endpoints: number;
+  /** After which another process may send, when this one is gone. */
+  readonly leaseMs: number;
+  /** Failures in a row after which an endpoint is tried by one delivery at a time. */
+  readonly breakerFailures: number;
+}
+
+/**
+ * Takes deliveries that are due, of the endpoints that were served longest ago, each with as many as it has free slots: one
+ * that hangs keeps no other waiting.
+ * @param client in a transaction.
+ */
+export async function claimDeliveries(queryable: Queryable, limits: ClaimLimits): Promise<ClaimedDelivery[]> {
+  const { rows } = await queryable.query<ClaimedDelivery>({
+    name: 'claim_webhook_deliveries',
+    text: `with due as materialized (
+             select state.endpoint_id, case when failures >= $3::int4 then 1 else concurrency end as slots
+             from webhook_endpoint_state as state join webhook_endpoints using (endpoint_id)
+             where next_due_at <= now() and is_active and (open_until is null or open_until <= now())
+             order by last_served_at nulls first, state.endpoint_id limit $1::int4 for update of state skip locked
+           ), taken as materialized (
+             select free.delivery_id from due cross join lateral (
+               select delivery_id from webhook_deliveries as deliveries
+               where deliveries.endpoint_id = due.endpoint_id and state = 'queued' and next_attempt_at <= now()
+               order by next_attempt_at
+               limit greatest(0, slots - (select count(*) from webhook_deliveries as claimed
+                                          where claimed.endpoint_id = due.endpoint_id and claimed.claimed_until > now()))
+               for update skip locked
+             ) as free
+           ), served as (
+             update webhook_endpoint_state as state set last_served_at = clock_timestamp()
+             from due where state.endpoint_id = due.endpoint_id
+           )
+           update webhook_deliveries as deliveries
+           set claim = claim + 1, attempts = attempts + 1, claimed_until = now() + make_interval(secs => $2::float8 / 1000),
+               next_attempt_at = now() + make_interval(secs => $2::float8 / 1000)
+           from taken, webhook_endpoints as endpoints, webhook_messages as messages
+           where deliveries.delivery_id = taken.delivery_id and endpoints.endpoint_id = deliveries.endpoint_id and messages.message_id = deliveries.message_id
+           returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, claim, attempts, url, headers, auth_type, auth_sealed, auth_key_id,
+                     secret_sealed, secret_key_id,
+                     case when previous_secret_until > now() then previous_secret_sealed end as previous_secret_sealed, previous_secret_key_id,
+                     max_retries, retry_delay_seconds, case when payload = 'thin' then thin_body else body end as body`,
+    values: [limits.endpoints, limits.leaseMs, limits.breakerFailures],
+  });
+  return rows;
+}
+
+/** Notes when the next delivery of each of these endpoints is due, claimed ones at the end of their lease. */
+export async function refreshDue(queryable: Queryable, endpointIds: readonly string[]): Promise<void> {
+  await queryable.query({
+    name: 'refresh_webhook_due',
+    text: `update webhook_endpoint_state as state set next_due_at = (
+             select next_attempt_at from webhook_deliveries as deliveries
+             where deliveries.endpoint_id = state.endpoint_id and state = 'queued' order by next_attempt_at limit 1)
+           where endpoint_id = any($1::uuid[])`,
+    values: [endpointIds],
+  });
+}
+
+/** The endpoints that a claim would look at. */
+export async function findDueEndpoints(queryable: Queryable, limit: number): Promise<string[]> {
+  const { rows } = await queryable.query<{ endpoint_id: string }>({
+    name: 'find_due_webhook_endpoints',
+    text: `select state.endpoint_id from webhook_endpoint_state as state join webhook_endpoints using (endpoint_id)
+           where next_due_at <= now() and is_active and (open_until is null or open_until <= now())
+           order by last_served_at nulls first limit $1::int4`,
+    values: [limit],
+  });
+  return rows.map((row) => row.endpoint_id);
+}
+
+/** What an attempt met. */
+export interface AttemptResult {
+  readonly startedAtMs: number;
+  readonly tookMs: number;
+  readonly requestHeaders: Readonly<Record<string, string>>;
+  readonly status: number | null;
+  readonly responseHeaders: Readonly<Record<string, string>> | null;
+  readonly responseBody: string | null;
+  /** In words that tell nothing of the inside; null for an answer of 2xx. */
+  readonly error: string | null;
+}
+
+/** What becomes of a delivery and its endpoint by an attempt. */
+export interface AttemptConclusion {
+  readonly state: 'queued' | 'delivered' | 'failed';
+  /** Until the next attempt; null for none. */
+  readonly delaySeconds: number | null;
+  /** Whether the endpoint is the one to blame: nothing was sent to it, or it answered that it cannot now. */
+  readonly isUnhealthy: boolean;
+  /** Why the endpoint is switched off with that; null when it is not. */
+  readonly disabledReason: string | null;
+}
+
+export interface BreakerLimits {
+  readonly breakerFailures: number;
+  readonly firstOpenSeconds: number;
+  readonly lastOpenSeconds: number;
+  /** An endpoint that failed so often in a row, and for so long, is switched off. */
+  readonly disableFailures: number;
+  readonly disableHours: number;
+}
+
+/**
+ * Keeps an attempt, and what becomes of its delivery and its endpoint.
+ * @returns false when another process took the delivery over meanwhile: then only the attempt is kept, as it was made.
+ */
+export async function finishAttempt(
+  queryable: Queryable,
+  { delivery_id: deliveryId, endpoint_id: endpointId, claim, attempts }: ClaimedDelivery,
+  result: AttemptResult,
+  conclusion: AttemptConclusion,
+  limits: BreakerLimits,
+): Promise<boolean> {
+  const { rows } = await queryable.query<{ finished: number }>({
+    name: 'finish_webhook_attempt',
+    text: `with kept as (
+             insert into webhook_attempts (delivery_id, attempt, started_at, took_ms, request_headers, status, response_headers, response_body, error)
+             values ($1, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing
+           ), finished as (
+             update webhook_deliveries
+             set state = $12, claimed_until = null, last_status = $8, last_error = $11,
+                 next_attempt_at = now() + make_interval(secs => coalesce($13::float8, 0)),
+                 delivered_at = case when $12 = 'delivered' then now() end
+             where delivery_id = $1 and claim = $3 and state = 'queued' returning 1
+           ), noted as (
+             update webhook_endpoint_state
+             set failures = case when $14::bool then failures + 1 else 0 end,
+                 first_failure_at = case when $14::bool then coalesce(first_failure_at, now()) end,
+                 open_until = case when $14::bool and failures + 1 >= $16::int4
+                   then now() + make_interval(secs => least($17::float8 * 2 ^ least(failures + 1 - $16::int4, 20), $18::float8)) end,
+                 last_success_at = case when $12 = 'delivered' then now() else last_success_at end,
+                 last_failure_at = case when $12 = 'delivered' then last_failure_at else now() end,
+                 next_due_at = least(next_due_at, now() + make_interval(secs => coalesce($13::float8, 0)))
+             where endpoint_id = $2 and exists (select from finished)
+             returning failures, first_failure_at
+           ), disabled as (
+             update webhook_endpoints
+             set is_active = false, updated_at = now(),
+                 disabled_reason = coalesce($15, 'it failed ' || failures || ' times in a row since ' || to_char(first_failure_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC')
+             from noted
+             where endpoint_id = $2 and is_active
+               and ($15::text is not null or failures >= $19::int4 and first_failure_at <= now() - make_interval(hours => $20::int4))
+           )
+           select count(*) as finished from finished`,
+    values: [
+      deliveryId,
+      endpointId,
+      claim,
+      attempts,
+      new Date(result.startedAtMs),
+      result.tookMs,
+      JSON.stringify(result.requestHeaders),
+      result.status,
+      result.responseHeaders === null ? null : JSON.stringify(result.responseHeaders),
+      result.responseBody,
+      result.error,
+      conclusion.state,
+      conclusion.delaySeconds,
+      conclusion.isUnhealthy,
+      conclusion.disabledReason,
+      limits.breakerFailures,
+      limits.firstOpenSeconds,
+      limits.lastOpenSeconds,
+      limits.disableFailures,
+      limits.disableHours,
+    ],
+  });
+  return rows[0]!.finished === 1;
+}
+
+/** A delivery as it is shown, with its last attempt. */
+export interface ShownDeliveryRow {
+  delivery_id: string;
+  endpoint_id: string;
+  message_id: string;
+  message_type: string;
+  state: 'queued' | 'delivered' | 'failed';
+  attempts: number;
+  next_attempt_at: Date;
+  last_status: number | null;
+  last_error: string | null;
+  created_at: Date;
+  delivered_at: Date | null;
+  body: string | null;
+  request_headers: unknown;
+  response_headers: unknown;
+  response_body: string | null;
+}
+
+/** Deliveries of an endpoint, the newest first. */
+export async function listDeliveries(
+  queryable: Queryable,
+  endpointId: string,
+  page: { before: string | undefined; deliveryId: string | undefined; state: string | undefined; limit: number },
+): Promise<ShownDeliveryRow[]> {
+  const { rows } = await queryable.query<ShownDeliveryRow>({
+    name: 'list_webhook_deliveries',
+    text: `select deliveries.delivery_id, endpoint_id, message_id, message_type, deliveries.state, attempts, next_attempt_at, last_status, last_error,
+                  deliveries.created_at, delivered_at, case when payload = 'thin' then thin_body else body end as body,
+                  request_headers, response_headers, response_body
+           from webhook_deliveries as deliveries
+           join webhook_endpoints using (endpoint_id) join webhook_messages using (message_id)
+           left join webhook_attempts on webhook_attempts.delivery_id = deliveries.delivery_id and webhook_attempts.attempt = deliveries.attempts
+           where endpoint_id = $1 and ($2::uuid is null or deliveries.delivery_id = $2) and ($3::text is null or deliveries.state = $3)
+             and ($4::uuid is null or (deliveries.created_at, deliveries.delivery_id) < (
+               select created_at, delivery_id from webhook_deliveries where delivery_id = $4))
+           order by deliveries.created_at desc, deliveries.delivery_id desc limit $5::int4`,
+    values: [endpointId, page.deliveryId ?? null, page.state ?? null, page.before ?? null, page.limit],
+  });
+  return rows;
+}
+
+export interface AttemptRow {
+  attempt: number;
+  started_at: Date;
+  took_ms: number;
+  request_headers: unknown;
+  status: number | null;
+  response_headers: unknown;
+  response_body: string | null;
+  error: string | null;
+}
+
+/** All attempts of a delivery, the first one first. */
+export async function listAttempts(queryable: Queryable, deliveryId: string): Promise<AttemptRow[]> {
+  const { rows } = await queryable.query<AttemptRow>({
+    name: 'list_webhook_attempts',
+    text: `select attempt, started_at, took_ms, request_headers, status, response_headers, response_body, error
+           from webhook_attempts where delivery_id = $1 order by attempt`,
+    values: [deliveryId],
+  });
+  return rows;
+}
+
+/**
+ * Queues deliveries of an endpoint that failed for good, or one of them whatever became of it, with all their attempts before
+ * them again.
+ * @returns how many.
+ */
+export async function requeueDeliveries(
+  queryable: Queryable,
+  endpointId: string,
+  which: { readonly deliveryId: string } | { readonly failedLimit: number },
+): Promise<number> {
+  const isOne = 'deliveryId' in which;
+  const { rows } = await queryable.query<{ requeued: number }>({
+    name: isOne ? 'requeue_webhook_delivery' : 'requeue_failed_webhook_deliveries',
+    text: `with chosen as (
+             select delivery_id from webhook_deliveries
+             where endpoint_id = $1 and ${isOne ? 'delivery_id = $2 and (claimed_until is null or claimed_until <= now())' : `state = 'failed' order by created_at desc limit $2::int4`}
+             for update skip locked
+           ), requeued as (
+             update webhook_deliveries as deliveries set state = 'queued', next_attempt_at = now(), delivered_at = null
+             from chosen where deliveries.delivery_id = chosen.delivery_id returning 1
+           ), due as (
+             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null
+             where endpoint_id = $1 and exists (select from requeued)
+           )
+           select count(*) as requeued from requeued`,
+    values: [endpointId, isOne ? which.deliveryId : which.failedLimit],
+  });
+  return rows[0]!.requeued;
+}
+
+export interface EndpointStatistics {
+  total: number;
+  delivered: number;
+  failed: number;
+  queued: number;
+  average_ms: number | null;
+  last_success_at: Date | null;
+  last_failure_at: Date | null;
+  failures: number;
+  open_until: Date | null;
+}
+
+/** What became of the deliveries of an endpoint so far. */
+export async function countDeliveries(queryable: Queryable, endpointId: string): Promise<EndpointStatistics> {
+  const { rows } = await queryable.query<EndpointStatistics>({
+    name: 'count_webhook_deliveries',
+    text: `select count(*) as total, count(*) filter (where deliveries.state = 'delivered') as delivered,
+                  count(*) filter (where deliveries.state = 'failed') as failed, count(*) filter (where deliveries.state = 'queued') as queued,
+                  (select round(avg(took_ms))::int4 from (
+                     select took_ms from webhook_attempts join webhook_deliveries using (delivery_id)
+                     where endpoint_id = $1 order by started_at desc limit 1000) as last) as average_ms,
+                  (select last_success_at from webhook_endpoint_state where endpoint_id = $1),
+                  (select last_failure_at from webhook_endpoint_state where endpoint_id = $1),
+                  (select failures from webhook_endpoint_state where endpoint_id = $1),
+                  (select open_until from webhook_endpoint_state where endpoint_id = $1)
+           from webhook_deliveries as deliveries where endpoint_id = $1`,
+    values: [endpointId],
+  });
+  return rows[0]!;
+}

@@ -1,0 +1,134 @@
+import type { Queryable } from '#platform/database.ts';
+import { int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
+import type { ValueChain } from '#domains/items/index.ts';
+
+/** Takes the lane for this transaction; false when another one has it. */
+export async function lockLane(queryable: Queryable): Promise<boolean> {
+  const { rowCount } = await queryable.query({
+    name: 'lock_webhook_lane',
+    text: 'select from webhook_lane for update skip locked',
+  });
+  return rowCount === 1;
+}
+
+/** Whether messages or deliveries are still to be made. */
+export async function isFanOutDue(queryable: Queryable): Promise<boolean> {
+  const { rows } = await queryable.query<{ is_due: boolean }>({
+    name: 'is_fan_out_due',
+    text: `select exists (select from webhook_feed) or exists (select from webhook_messages where fanned_until is not null) as is_due`,
+  });
+  return rows[0]!.is_due;
+}
+
+/** An event that is to become a message. */
+export interface FedEvent {
+  workspace_id: string;
+  event_id: string;
+  event_type: string;
+  item_number: number | null;
+  occurred_at: Date;
+  created_at: Date;
+  visibility: string;
+  payload: unknown;
+  value_chain: ValueChain | null;
+  country: string | null;
+  year: number | null;
+}
+
+/** Takes the oldest events of the feed; those that are no more, since nothing came of them, are left out. */
+export async function takeFeed(queryable: Queryable, limit: number): Promise<{ events: FedEvent[]; taken: number }> {
+  const { rows } = await queryable.query<FedEvent & { position: number }>({
+    name: 'take_webhook_feed',
+    text: `with taken as (
+             delete from webhook_feed where position in (select position from webhook_feed order by position limit $1::int4)
+             returning position, workspace_id, event_id
+           )
+           select taken.position, taken.workspace_id, taken.event_id, event_type, events.item_number, occurred_at, events.created_at,
+                  visibility, payload, value_chain, country, year
+           from taken
+           left join events on events.workspace_id = taken.workspace_id and events.event_id = taken.event_id
+           left join items on items.item_number = events.item_number
+           order by taken.position`,
+    values: [limit],
+  });
+  return { events: rows.filter((row) => row.event_type !== null), taken: rows.length };
+}
+
+export interface NewMessage {
+  readonly messageId: string;
+  readonly workspaceId: string;
+  readonly messageType: string;
+  readonly itemNumber: number | null;
+  readonly body: string;
+  readonly thinBody: string;
+  readonly createdAtMs: number;
+}
+
+/** Keeps messages, in their order; one that is there already stays as it is. */
+export async function insertMessages(queryable: Queryable, messages: readonly NewMessage[]): Promise<void> {
+  if (messages.length === 0) return;
+  await queryable.query({
+    name: 'insert_webhook_messages',
+    text: `insert into webhook_messages (message_id, workspace_id, message_type, item_number, body, thin_body, created_at)
+           select message_id, workspace_id, message_type, item_number, body, thin_body, created_at
+           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::timestamptz[]) with ordinality
+             as told (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, place)
+           order by place on conflict do nothing`,
+    values: [
+      uuidArray(messages.map(({ messageId }) => messageId)),
+      uuidArray(messages.map(({ workspaceId }) => workspaceId)),
+      textArray(messages.map(({ messageType }) => messageType)),
+      int8Array(messages.map(({ itemNumber }) => itemNumber)),
+      textArray(messages.map(({ body }) => body)),
+      textArray(messages.map(({ thinBody }) => thinBody)),
+      timestamptzArray(messages.map(({ createdAtMs }) => createdAtMs * 1000)),
+    ],
+  });
+}
+
+/**
+ * Makes the next deliveries of the oldest messages that have not all, for the endpoints that were there when they were told.
+ * @param messagesMax of which so many, and `deliveriesMax` deliveries of each at most.
+ * @returns how many messages are done, and how many deliveries were made.
+ */
+export async function insertDeliveries(
+  queryable: Queryable,
+  { messagesMax, deliveriesMax }: { messagesMax: number; deliveriesMax: number },
+): Promise<{ messages: number; done: number; deliveries: number }> {
+  const { rows } = await queryable.query<{ messages: number; done: number; deliveries: number }>({
+    name: 'insert_webhook_deliveries',
+    text: `with pending as materialized (
+             select message_id, workspace_id, message_type, created_at, fanned_until from webhook_messages
+             where fanned_until is not null order by position limit $1::int4
+           ), wanted as materialized (
+             select message_id, endpoint_id, is_wanted, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
+             from pending cross join lateral (
+               select endpoint_id,
+                      is_active and endpoints.created_at <= pending.created_at
+                        and (event_types = '{}' or message_type = any(event_types)) as is_wanted
+               from webhook_endpoints as endpoints
+               where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until
+               order by endpoint_id limit $2::int4
+             ) as endpoints
+           ), reached as (
+             select message_id, (select endpoint_id from wanted where wanted.message_id = pending.message_id and is_last) as last_endpoint,
+                    (select count(*) from wanted where wanted.message_id = pending.message_id) as looked_at
+             from pending
+           ), moved as (
+             update webhook_messages set fanned_until = case when looked_at = $2 then last_endpoint end
+             from reached where webhook_messages.message_id = reached.message_id
+             returning fanned_until is null as is_done
+           ), made as (
+             insert into webhook_deliveries (endpoint_id, message_id)
+             select endpoint_id, message_id from wanted where is_wanted
+             on conflict do nothing returning endpoint_id
+           ), due as (
+             update webhook_endpoint_state as state set next_due_at = least(next_due_at, now())
+             where state.endpoint_id in (select endpoint_id from made)
+           )
+           select (select count(*) from moved) as messages, (select count(*) from moved where is_done) as done,
+                  (select count(*) from made) as deliveries`,
+    values: [messagesMax, deliveriesMax],
+  });
+  return rows[0]!;
+}

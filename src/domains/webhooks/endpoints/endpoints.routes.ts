@@ -1,0 +1,243 @@
+import { z } from 'zod';
+import { defineRoute, principalOf, type Route } from '#platform/route.ts';
+import {
+  attemptSchema,
+  createEndpointBody,
+  deliveryListQuery,
+  deliverySchema,
+  endpointListQuery,
+  endpointSchema,
+  eventTypesSchema,
+  retriedSchema,
+  rotateSecretBody,
+  statisticsSchema,
+  testedSchema,
+  updateEndpointBody,
+} from './endpoints.schema.ts';
+import type { EndpointsService } from './endpoints.service.ts';
+
+const tag = 'Webhooks';
+const path = '/api/webhooks';
+
+/** Where a workspace is told of events, and what became of that. */
+export function webhookRoutes(endpoints: EndpointsService): Route[] {
+  // Before those that take any word for an id.
+  return [
+    eventTypesRoute(endpoints),
+    ...endpointRoutes(endpoints),
+    ...actRoutes(endpoints),
+    ...deliveryRoutes(endpoints),
+  ];
+}
+
+function eventTypesRoute(endpoints: EndpointsService): Route {
+  return defineRoute({
+    method: 'get',
+    path: `${path}/event-types`,
+    access: 'read',
+    tag,
+    summary: 'The types of events that this system tells by itself, with the schemas of their bodies',
+    responses: { 200: { description: 'The types', schema: eventTypesSchema } },
+    handle: async () => ({ status: 200, body: endpoints.eventTypes() }),
+  });
+}
+
+function endpointRoutes(endpoints: EndpointsService): Route[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path,
+      access: 'read',
+      tag,
+      summary: 'The webhooks of your workspace, oldest first',
+      query: endpointListQuery,
+      responses: { 200: { description: 'All of them', schema: z.array(endpointSchema) } },
+      async handle(request) {
+        const { circuit_id: circuitId, is_active: isActive } = request.query;
+        const filter = { circuitId, isActive: isActive === undefined ? undefined : isActive === 'true' };
+        return { status: 200, body: await endpoints.list(principalOf(request).workspaceId, filter) };
+      },
+    }),
+    defineRoute({
+      method: 'post',
+      path,
+      access: 'write',
+      tag,
+      summary: 'Be told of events; the answer alone shows the secret that signs them',
+      body: createEndpointBody,
+      responses: { 201: { description: 'The webhook, with its secret', schema: endpointSchema } },
+      problems: ['invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
+      async handle(request) {
+        const endpoint = await endpoints.create(principalOf(request), request.body);
+        return { status: 201, headers: { location: `${path}/${endpoint.id}` }, body: endpoint };
+      },
+    }),
+    defineRoute({
+      method: 'get',
+      path: `${path}/{id}`,
+      access: 'read',
+      tag,
+      summary: 'One webhook',
+      responses: { 200: { description: 'The webhook', schema: endpointSchema } },
+      problems: ['not_found'],
+      handle: async (request) => ({
+        status: 200,
+        body: await endpoints.get(principalOf(request).workspaceId, request.parameters['id']!),
+      }),
+    }),
+    defineRoute({
+      method: 'put',
+      path: `${path}/{id}`,
+      access: 'write',
+      tag,
+      summary:
+        'Change a webhook; what is not named stays, and a secret that is given takes the place of the one before',
+      body: updateEndpointBody,
+      responses: { 200: { description: 'The webhook', schema: endpointSchema } },
+      problems: ['not_found', 'invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
+      handle: async (request) => ({
+        status: 200,
+        body: await endpoints.update(principalOf(request).workspaceId, request.parameters['id']!, request.body),
+      }),
+    }),
+    defineRoute({
+      method: 'delete',
+      path: `${path}/{id}`,
+      access: 'write',
+      tag,
+      summary: 'Delete a webhook, with its deliveries',
+      responses: { 204: { description: 'It is gone' } },
+      problems: ['not_found'],
+      async handle(request) {
+        await endpoints.remove(principalOf(request).workspaceId, request.parameters['id']!);
+        return { status: 204 };
+      },
+    }),
+  ];
+}
+
+function actRoutes(endpoints: EndpointsService): Route[] {
+  return [
+    defineRoute({
+      method: 'post',
+      path: `${path}/{id}/rotate-secret`,
+      access: 'write',
+      tag,
+      summary: 'Give a webhook another secret; the one before signs beside it for 24 hours',
+      body: rotateSecretBody,
+      isBodyOptional: true,
+      responses: { 200: { description: 'The webhook, with its secret', schema: endpointSchema } },
+      problems: ['not_found', 'invalid_webhook_secret', 'webhooks_unavailable'],
+      handle: async (request) => ({
+        status: 200,
+        body: await endpoints.rotate(
+          principalOf(request).workspaceId,
+          request.parameters['id']!,
+          request.body?.secret ?? undefined,
+        ),
+      }),
+    }),
+    defineRoute({
+      method: 'post',
+      path: `${path}/{id}/test`,
+      access: 'write',
+      tag,
+      summary: 'Send a message of the type webhook_test, in the way of all others',
+      responses: { 202: { description: 'It is queued', schema: testedSchema } },
+      problems: ['not_found', 'webhook_disabled'],
+      handle: async (request) => ({
+        status: 202,
+        body: await endpoints.test(principalOf(request).workspaceId, request.parameters['id']!),
+      }),
+    }),
+    ...(['enable', 'disable'] as const).map((act) =>
+      defineRoute({
+        method: 'post',
+        path: `${path}/{id}/${act}`,
+        access: 'write',
+        tag,
+        summary:
+          act === 'enable'
+            ? 'Switch a webhook on; what waits for it is sent'
+            : 'Switch a webhook off; it is told of nothing that happens meanwhile, and what waits for it goes on waiting',
+        responses: { 200: { description: 'The webhook', schema: endpointSchema } },
+        problems: ['not_found'],
+        handle: async (request) => ({
+          status: 200,
+          body: await endpoints.switch(principalOf(request).workspaceId, request.parameters['id']!, act === 'enable'),
+        }),
+      }),
+    ),
+  ];
+}
+
+function deliveryRoutes(endpoints: EndpointsService): Route[] {
+  return [
+    defineRoute({
+      method: 'get',
+      path: `${path}/{id}/deliveries`,
+      access: 'read',
+      tag,
+      summary: 'The deliveries of a webhook, newest first, each with its last attempt',
+      query: deliveryListQuery,
+      responses: { 200: { description: 'A page of deliveries', schema: z.array(deliverySchema) } },
+      problems: ['not_found'],
+      handle: async (request) => ({
+        status: 200,
+        body: await endpoints.deliveries(principalOf(request).workspaceId, request.parameters['id']!, request.query),
+      }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: `${path}/{id}/deliveries/{delivery_id}/attempts`,
+      access: 'read',
+      tag,
+      summary: 'All attempts of a delivery, the first one first',
+      responses: { 200: { description: 'The attempts', schema: z.array(attemptSchema) } },
+      problems: ['not_found'],
+      handle: async ({ parameters, ...request }) => ({
+        status: 200,
+        body: await endpoints.attempts(principalOf(request).workspaceId, parameters['id']!, parameters['delivery_id']!),
+      }),
+    }),
+    defineRoute({
+      method: 'post',
+      path: `${path}/{id}/deliveries/{delivery_id}/retry`,
+      access: 'write',
+      tag,
+      summary: 'Send a delivery once more, with the same bytes and the same webhook-id',
+      responses: { 202: { description: 'How many are queued: none while it is being sent', schema: retriedSchema } },
+      problems: ['not_found'],
+      handle: async ({ parameters, ...request }) => ({
+        status: 202,
+        body: await endpoints.retryOne(principalOf(request).workspaceId, parameters['id']!, parameters['delivery_id']!),
+      }),
+    }),
+    defineRoute({
+      method: 'post',
+      path: `${path}/{id}/retry`,
+      access: 'write',
+      tag,
+      summary: 'Send the newest 1,000 deliveries that failed once more',
+      responses: { 202: { description: 'How many are queued', schema: retriedSchema } },
+      problems: ['not_found'],
+      handle: async (request) => ({
+        status: 202,
+        body: await endpoints.retryFailed(principalOf(request).workspaceId, request.parameters['id']!),
+      }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: `${path}/{id}/stats`,
+      access: 'read',
+      tag,
+      summary: 'What became of the deliveries of a webhook so far',
+      responses: { 200: { description: 'Counts and times', schema: statisticsSchema } },
+      problems: ['not_found'],
+      handle: async (request) => ({
+        status: 200,
+        body: await endpoints.statistics(principalOf(request).workspaceId, request.parameters['id']!),
+      }),
+    }),
+  ];
+}

@@ -1,0 +1,175 @@
+import { z } from 'zod';
+import { ignoredMembers } from '#domains/items/index.ts';
+
+const credential = z.string().min(1).max(4000);
+const listedMax = 100;
+
+const authBody = z
+  .discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('none') }),
+    z.strictObject({ type: z.literal('bearer'), token: credential }),
+    z.strictObject({ type: z.literal('api_key'), key: credential.meta({ description: 'Sent as X-API-Key' }) }),
+    z.strictObject({ type: z.literal('basic'), username: credential, password: credential }),
+    z.strictObject({ type: z.literal('custom_header'), name: z.string().max(100), value: credential }),
+  ])
+  .meta({ description: 'How requests authenticate themselves beside their signature; kept encrypted and never shown' });
+
+const retryConfig = z.strictObject({
+  max_retries: z.number().int().min(0).max(30).default(9).meta({ description: 'Attempts after the first one' }),
+  retry_delay: z.number().int().min(1).max(86_400).nullish().meta({
+    description: 'Seconds before the first of them, which double then; without it the schedule of this installation',
+  }),
+});
+
+const endpointMembers = {
+  name: z.string().min(1).max(200),
+  url: z.string().max(2000).meta({ description: 'Public, and https; requests go there as POST' }),
+  events: z.array(z.string().min(1).max(100)).max(100).meta({
+    description: 'Types of events, as GET /api/webhooks/event-types lists them or records bring them; empty for all',
+  }),
+  headers: z.record(z.string().max(100), z.string().max(1000)).meta({ description: 'Sent with each request' }),
+  secret: z
+    .string()
+    .max(200)
+    .meta({ description: 'whsec_ and 24 to 64 bytes in base64 (Standard Webhooks); one is made without it' }),
+  retry_config: retryConfig,
+  auth: authBody,
+  payload: z
+    .enum(['full', 'thin'])
+    .meta({ description: 'thin: ids only, so that nothing of an item leaves unless it is asked for' }),
+  concurrency: z.number().int().min(1).max(64).meta({ description: 'Requests at a time at most' }),
+};
+
+export const createEndpointBody = z
+  .strictObject({
+    name: endpointMembers.name,
+    url: endpointMembers.url,
+    events: endpointMembers.events,
+    circuit_id: z.uuid().nullish(),
+    headers: endpointMembers.headers.nullish(),
+    secret: endpointMembers.secret.nullish(),
+    retry_config: endpointMembers.retry_config.nullish(),
+    auth: endpointMembers.auth.default({ type: 'none' }),
+    payload: endpointMembers.payload.default('full'),
+    concurrency: endpointMembers.concurrency.default(4),
+    created_by: ignoredMembers.created_by,
+  })
+  .meta({ id: 'CreateWebhookInput' });
+
+export const updateEndpointBody = z
+  .strictObject({
+    name: endpointMembers.name.optional(),
+    url: endpointMembers.url.optional(),
+    events: endpointMembers.events.optional(),
+    headers: endpointMembers.headers.nullish(),
+    secret: endpointMembers.secret.nullish(),
+    retry_config: endpointMembers.retry_config.nullish(),
+    auth: endpointMembers.auth.optional(),
+    payload: endpointMembers.payload.optional(),
+    concurrency: endpointMembers.concurrency.optional(),
+    is_active: z.boolean().optional(),
+  })
+  .meta({ id: 'UpdateWebhookInput' });
+
+export const endpointSchema = z
+  .object({
+    id: z.uuid(),
+    circuit_id: z.uuid().nullable(),
+    name: z.string(),
+    url: z.string(),
+    events: z.array(z.string()),
+    headers: z.record(z.string(), z.string()),
+    retry_config: z.object({ max_retries: z.number().int(), retry_delay: z.number().int().nullable() }),
+    auth: z.object({ type: z.string() }),
+    payload: z.enum(['full', 'thin']),
+    concurrency: z.number().int(),
+    is_active: z.boolean(),
+    disabled_reason: z.string().nullable().meta({ description: 'Why it was switched off by itself' }),
+    secret: z.string().optional().meta({ description: 'Only in the answers that make it' }),
+    created_by: z.uuid(),
+    created_at: z.iso.datetime(),
+    updated_at: z.iso.datetime(),
+  })
+  .meta({ id: 'Webhook' });
+
+export const endpointListQuery = z.object({
+  circuit_id: z.uuid().optional(),
+  is_active: z.enum(['true', 'false']).optional(),
+});
+
+export const rotateSecretBody = z
+  .strictObject({ secret: endpointMembers.secret.nullish() })
+  .nullish()
+  .meta({ id: 'RotateWebhookSecret' });
+
+export const deliverySchema = z
+  .object({
+    id: z.uuid(),
+    webhook_id: z.uuid(),
+    event_id: z.uuid().meta({ description: 'The webhook-id of all attempts' }),
+    event_type: z.string(),
+    attempt_number: z.number().int(),
+    status: z.enum(['queued', 'delivered', 'failed']),
+    request_body: z.unknown(),
+    request_headers: z.unknown(),
+    response_status_code: z.number().int().nullable(),
+    response_headers: z.unknown(),
+    response_body: z.string().nullable().meta({ description: 'Its first 16 KiB' }),
+    error_message: z.string().nullable(),
+    next_retry_at: z.iso.datetime().nullable(),
+    created_at: z.iso.datetime(),
+    delivered_at: z.iso.datetime().nullable(),
+  })
+  .meta({ id: 'WebhookDelivery' });
+
+export const deliveryListQuery = z.object({
+  limit: z.coerce.number().int().min(1).max(listedMax).default(50),
+  status: z.enum(['queued', 'delivered', 'failed']).optional(),
+  before: z.uuid().optional().meta({ description: 'The id of the last delivery of the page before' }),
+});
+
+export const attemptSchema = z.object({
+  attempt_number: z.number().int(),
+  started_at: z.iso.datetime(),
+  took_ms: z.number().int(),
+  request_headers: z.unknown().meta({ description: 'Secrets are not shown' }),
+  response_status_code: z.number().int().nullable(),
+  response_headers: z.unknown(),
+  response_body: z.string().nullable(),
+  error_message: z.string().nullable(),
+});
+
+export const statisticsSchema = z
+  .object({
+    webhook_id: z.uuid(),
+    total_deliveries: z.number().int(),
+    successful_deliveries: z.number().int(),
+    failed_deliveries: z.number().int(),
+    queued_deliveries: z.number().int(),
+    average_response_time_ms: z.number().int().nullable().meta({ description: 'Of the last 1,000 attempts' }),
+    last_delivery_at: z.iso.datetime().nullable(),
+    last_success_at: z.iso.datetime().nullable(),
+    last_failure_at: z.iso.datetime().nullable(),
+    failures_in_a_row: z.number().int(),
+    paused_until: z.iso
+      .datetime()
+      .nullable()
+      .meta({ description: 'Nothing is sent before, since it failed too often' }),
+    updated_at: z.iso.datetime(),
+  })
+  .meta({ id: 'WebhookStats' });
+
+export const eventTypesSchema = z.object({
+  event_types: z.array(
+    z.object({
+      name: z.string(),
+      description: z.string(),
+      schema: z.record(z.string(), z.unknown()).meta({ description: 'JSON Schema of the body with a full payload' }),
+      thin_schema: z.record(z.string(), z.unknown()).meta({ description: 'The same of a thin one' }),
+    }),
+  ),
+  count: z.number().int(),
+});
+
+export const retriedSchema = z.object({ queued: z.number().int() });
+export const testedSchema = z.object({ delivery_id: z.uuid(), event_id: z.uuid() });

@@ -1,0 +1,308 @@
+import type { z } from 'zod';
+import type { Database } from '#platform/database.ts';
+import { Problem } from '#platform/errors.ts';
+import { isUuid, makeId } from '#platform/ids.ts';
+import type { KeyEncryption, SealedBytes } from '#platform/key-encryption.ts';
+import type { Principal } from '#platform/route.ts';
+import {
+  countDeliveries,
+  listAttempts,
+  listDeliveries,
+  requeueDeliveries,
+  type ShownDeliveryRow,
+} from '../deliveries/deliveries.store.ts';
+import { messageSchemas, messageTypes, testMessageType } from '../event-types.ts';
+import type { AddressJudge } from '../sending/address-policy.ts';
+import { makeSecret, readSecret } from '../sending/signature.ts';
+import { faultOfHeader, type EndpointAuth } from '../sending/webhook-headers.ts';
+import type { createEndpointBody, deliveryListQuery, updateEndpointBody } from './endpoints.schema.ts';
+import {
+  deleteEndpoint,
+  findEndpoint,
+  insertEndpoint,
+  insertSingleDelivery,
+  listEndpoints,
+  updateEndpoint,
+  type EndpointRow,
+} from './endpoints.store.ts';
+
+export type EndpointsService = ReturnType<typeof makeEndpointsService>;
+
+interface EndpointsOptions {
+  database: Database;
+  judge: AddressJudge;
+  /** Seals secrets; without it there are no endpoints. */
+  keys: KeyEncryption | undefined;
+}
+
+const overlapHours = 24;
+const retriedAtOnce = 1000;
+
+/** Endpoints of workspaces: where they are told of events, and what became of that. */
+export function makeEndpointsService({ database: { pool }, judge, keys }: EndpointsOptions) {
+  const find = async (workspaceId: string, id: string): Promise<EndpointRow> => {
+    const row = isUuid(id) ? await findEndpoint(pool, workspaceId, id) : undefined;
+    if (!row) throw new Problem('not_found', 'there is no webhook with this id in your workspace');
+    return row;
+  };
+
+  const seal = (text: string): SealedBytes => {
+    if (!keys)
+      throw new Problem('webhooks_unavailable', 'this installation has no ENCRYPTION_KEY, so it can keep no secrets');
+    return keys.seal(Buffer.from(text));
+  };
+
+  const sealSecret = (secret: string): SealedBytes => {
+    const bytes = readSecret(secret);
+    if (!bytes)
+      throw new Problem('invalid_webhook_secret', 'a secret is whsec_ and 24 to 64 bytes in base64', {
+        errors: [{ pointer: '/secret', code: 'invalid_webhook_secret', detail: 'whsec_ and 24 to 64 bytes in base64' }],
+      });
+    if (!keys) return seal('');
+    return keys.seal(bytes);
+  };
+
+  const sealAuth = (auth: EndpointAuth): SealedBytes | null => {
+    if (auth.type === 'custom_header') requireHeader(auth.name.toLowerCase(), auth.value, '/auth/name');
+    return auth.type === 'none' ? null : seal(JSON.stringify(lowerCased(auth)));
+  };
+
+  const requireUrl = (url: string): string => {
+    const fault = judge.faultOfUrl(url);
+    if (fault !== undefined) throw invalid('/url', fault);
+    return new URL(url).href;
+  };
+
+  const delivery = async (workspaceId: string, id: string, deliveryId: string): Promise<ShownDeliveryRow> => {
+    const { endpoint_id: endpointId } = await find(workspaceId, id);
+    const page = { before: undefined, state: undefined, limit: 1, deliveryId };
+    const [row] = isUuid(deliveryId) ? await listDeliveries(pool, endpointId, page) : [];
+    if (!row) throw new Problem('not_found', 'this webhook has no delivery with this id');
+    return row;
+  };
+
+  return {
+    /** @returns the endpoint with its secret, which is never shown again. */
+    async create(principal: Principal, body: z.output<typeof createEndpointBody>) {
+      const secret = body.secret ?? makeSecret();
+      const endpointId = makeId();
+      await insertEndpoint(pool, {
+        endpoint_id: endpointId,
+        workspaceId: principal.workspaceId,
+        circuit_id: body.circuit_id ?? null,
+        name: body.name,
+        url: requireUrl(body.url),
+        event_types: [...new Set(body.events)],
+        headers: readHeaders(body.headers ?? {}),
+        auth_type: body.auth.type,
+        auth: sealAuth(body.auth),
+        secret: sealSecret(secret),
+        payload: body.payload,
+        concurrency: body.concurrency,
+        max_retries: body.retry_config?.max_retries ?? defaultRetries,
+        retry_delay_seconds: body.retry_config?.retry_delay ?? null,
+        created_by: isUuid(principal.credentialId) ? principal.credentialId : principal.workspaceId,
+      });
+      return { ...showEndpoint(await find(principal.workspaceId, endpointId)), secret };
+    },
+
+    list: async (workspaceId: string, filter: { circuitId: string | undefined; isActive: boolean | undefined }) =>
+      (await listEndpoints(pool, workspaceId, filter)).map(showEndpoint),
+
+    get: async (workspaceId: string, id: string) => showEndpoint(await find(workspaceId, id)),
+
+    /** A secret that is given takes the place of the one before, as `rotate` does. @throws Problem not_found */
+    async update(workspaceId: string, id: string, body: z.output<typeof updateEndpointBody>) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      await updateEndpoint(
+        pool,
+        workspaceId,
+        endpointId,
+        {
+          name: body.name,
+          url: body.url === undefined ? undefined : requireUrl(body.url),
+          eventTypes: body.events && [...new Set(body.events)],
+          headers: body.headers == null ? undefined : readHeaders(body.headers),
+          auth: body.auth && { type: body.auth.type, sealed: sealAuth(body.auth) },
+          payload: body.payload,
+          concurrency: body.concurrency,
+          retry: body.retry_config
+            ? { maxRetries: body.retry_config.max_retries, delaySeconds: body.retry_config.retry_delay ?? null }
+            : undefined,
+          isActive: body.is_active,
+          secret: body.secret == null ? undefined : sealSecret(body.secret),
+        },
+        overlapHours,
+      );
+      return showEndpoint(await find(workspaceId, endpointId));
+    },
+
+    /** @throws Problem not_found */
+    async remove(workspaceId: string, id: string): Promise<void> {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      await deleteEndpoint(pool, endpointId);
+    },
+
+    /** Gives an endpoint another secret; the one before signs beside it for a day. @throws Problem not_found */
+    async rotate(workspaceId: string, id: string, given: string | undefined) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      const secret = given ?? makeSecret();
+      await updateEndpoint(pool, workspaceId, endpointId, { secret: sealSecret(secret) }, overlapHours);
+      return { ...showEndpoint(await find(workspaceId, endpointId)), secret };
+    },
+
+    /** @throws Problem not_found */
+    async switch(workspaceId: string, id: string, isActive: boolean) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      await updateEndpoint(pool, workspaceId, endpointId, { isActive }, overlapHours);
+      return showEndpoint(await find(workspaceId, endpointId));
+    },
+
+    /** Sends a message of its own type to one endpoint, in the way of all others. @throws Problem not_found */
+    async test(workspaceId: string, id: string) {
+      const { endpoint_id: endpointId, is_active: isActive } = await find(workspaceId, id);
+      if (!isActive)
+        throw new Problem('webhook_disabled', 'this webhook is switched off; POST …/enable switches it on');
+      const messageId = makeId();
+      const timestamp = new Date().toISOString();
+      const body = JSON.stringify({
+        type: testMessageType,
+        timestamp,
+        data: { id: messageId, webhook_id: endpointId },
+      });
+      const message = { messageId, workspaceId, messageType: testMessageType, body };
+      return { delivery_id: await insertSingleDelivery(pool, message, endpointId), event_id: messageId };
+    },
+
+    /** @throws Problem not_found */
+    async deliveries(workspaceId: string, id: string, query: z.output<typeof deliveryListQuery>) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      const { before, status: state, limit } = query;
+      return (await listDeliveries(pool, endpointId, { before, state, limit, deliveryId: undefined })).map(
+        showDelivery,
+      );
+    },
+
+    /** All attempts of a delivery. @throws Problem not_found */
+    async attempts(workspaceId: string, id: string, deliveryId: string) {
+      const { delivery_id: found } = await delivery(workspaceId, id, deliveryId);
+      return (await listAttempts(pool, found)).map((row) => ({
+        attempt_number: row.attempt,
+        started_at: row.started_at.toISOString(),
+        took_ms: row.took_ms,
+        request_headers: row.request_headers,
+        response_status_code: row.status,
+        response_headers: row.response_headers,
+        response_body: row.response_body,
+        error_message: row.error,
+      }));
+    },
+
+    /** Sends a delivery once more, with the same bytes. @throws Problem not_found */
+    async retryOne(workspaceId: string, id: string, deliveryId: string) {
+      const { delivery_id: found, endpoint_id: endpointId } = await delivery(workspaceId, id, deliveryId);
+      return { queued: await requeueDeliveries(pool, endpointId, { deliveryId: found }) };
+    },
+
+    /** Sends what failed for good once more, the newest 1,000. @throws Problem not_found */
+    async retryFailed(workspaceId: string, id: string) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      return { queued: await requeueDeliveries(pool, endpointId, { failedLimit: retriedAtOnce }) };
+    },
+
+    /** @throws Problem not_found */
+    async statistics(workspaceId: string, id: string) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      const counts = await countDeliveries(pool, endpointId);
+      const [success, failure] = [counts.last_success_at, counts.last_failure_at];
+      return {
+        webhook_id: endpointId,
+        total_deliveries: counts.total,
+        successful_deliveries: counts.delivered,
+        failed_deliveries: counts.failed,
+        queued_deliveries: counts.queued,
+        average_response_time_ms: counts.average_ms,
+        last_delivery_at:
+          (success && failure ? (success > failure ? success : failure) : (success ?? failure))?.toISOString() ?? null,
+        last_success_at: success?.toISOString() ?? null,
+        last_failure_at: failure?.toISOString() ?? null,
+        failures_in_a_row: counts.failures,
+        paused_until: counts.open_until?.toISOString() ?? null,
+        updated_at: new Date().toISOString(),
+      };
+    },
+
+    eventTypes: () => ({
+      event_types: messageTypes.map(({ name, description }) => {
+        const { full, thin } = messageSchemas(name);
+        return { name, description, schema: full, thin_schema: thin };
+      }),
+      count: messageTypes.length,
+    }),
+  };
+}
+
+const defaultRetries = 9;
+
+/** @throws Problem invalid_request for headers that an endpoint cannot set. */
+function readHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => {
+      requireHeader(name.toLowerCase(), value, `/headers/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
+      return [name.toLowerCase(), value];
+    }),
+  );
+}
+
+function requireHeader(name: string, value: string, pointer: string): void {
+  const fault = faultOfHeader(name, value);
+  if (fault !== undefined) throw invalid(pointer, fault);
+}
+
+function lowerCased(auth: EndpointAuth): EndpointAuth {
+  return auth.type === 'custom_header' ? { ...auth, name: auth.name.toLowerCase() } : auth;
+}
+
+function invalid(pointer: string, detail: string): Problem {
+  return new Problem('invalid_request', detail, { errors: [{ pointer, code: 'invalid_request', detail }] });
+}
+
+function showEndpoint(row: EndpointRow) {
+  return {
+    id: row.endpoint_id,
+    circuit_id: row.circuit_id,
+    name: row.name,
+    url: row.url,
+    events: row.event_types,
+    headers: row.headers,
+    retry_config: { max_retries: row.max_retries, retry_delay: row.retry_delay_seconds },
+    auth: { type: row.auth_type },
+    payload: row.payload,
+    concurrency: row.concurrency,
+    is_active: row.is_active,
+    disabled_reason: row.disabled_reason,
+    created_by: row.created_by,
+    created_at: row.created_at.toISOString(),
+    updated_at: row.updated_at.toISOString(),
+  };
+}
+
+function showDelivery(row: ShownDeliveryRow) {
+  return {
+    id: row.delivery_id,
+    webhook_id: row.endpoint_id,
+    event_id: row.message_id,
+    event_type: row.message_type,
+    attempt_number: row.attempts,
+    status: row.state,
+    request_body: row.body === null ? null : (JSON.parse(row.body) as unknown),
+    request_headers: row.request_headers,
+    response_status_code: row.last_status,
+    response_headers: row.response_headers,
+    response_body: row.response_body,
+    error_message: row.last_error,
+    next_retry_at: row.state === 'queued' ? row.next_attempt_at.toISOString() : null,
+    created_at: row.created_at.toISOString(),
+    delivered_at: row.delivered_at?.toISOString() ?? null,
+  };
+}

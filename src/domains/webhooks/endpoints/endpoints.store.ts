@@ -1,0 +1,191 @@
+import type { Queryable } from '#platform/database.ts';
+import type { SealedBytes } from '#platform/key-encryption.ts';
+import type { EndpointAuth } from '../sending/webhook-headers.ts';
+
+export interface EndpointRow {
+  endpoint_id: string;
+  circuit_id: string | null;
+  name: string;
+  url: string;
+  event_types: string[];
+  headers: Record<string, string>;
+  auth_type: EndpointAuth['type'];
+  payload: 'full' | 'thin';
+  concurrency: number;
+  max_retries: number;
+  retry_delay_seconds: number | null;
+  is_active: boolean;
+  disabled_reason: string | null;
+  created_by: string;
+  created_at: Date;
+  updated_at: Date;
+}
+
+const columns = `endpoint_id, circuit_id, name, url, event_types, headers, auth_type, payload, concurrency, max_retries, retry_delay_seconds,
+  is_active, disabled_reason, created_by, created_at, updated_at`;
+
+export type NewEndpoint = Omit<EndpointRow, 'is_active' | 'disabled_reason' | 'created_at' | 'updated_at'> & {
+  readonly workspaceId: string;
+  readonly secret: SealedBytes;
+  readonly auth: SealedBytes | null;
+};
+
+/** Keeps an endpoint; from now on events of its workspace are handed on. */
+export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Promise<void> {
+  await queryable.query({
+    name: 'insert_webhook_endpoint',
+    text: `with known as (
+             insert into webhook_workspaces (workspace_id) values ($2) on conflict do nothing
+           ), stated as (
+             insert into webhook_endpoint_state (endpoint_id) values ($1)
+           )
+           insert into webhook_endpoints (endpoint_id, workspace_id, circuit_id, name, url, event_types, headers, auth_type, auth_sealed, auth_key_id,
+                                          secret_sealed, secret_key_id, payload, concurrency, max_retries, retry_delay_seconds, is_active, created_by)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, true, $17)`,
+    values: [
+      row.endpoint_id,
+      row.workspaceId,
+      row.circuit_id,
+      row.name,
+      row.url,
+      row.event_types,
+      JSON.stringify(row.headers),
+      row.auth_type,
+      row.auth?.bytes ?? null,
+      row.auth?.keyId ?? null,
+      row.secret.bytes,
+      row.secret.keyId,
+      row.payload,
+      row.concurrency,
+      row.max_retries,
+      row.retry_delay_seconds,
+      row.created_by,
+    ],
+  });
+}
+
+/** An endpoint of a workspace. */
+export async function findEndpoint(
+  queryable: Queryable,
+  workspaceId: string,
+  endpointId: string,
+): Promise<EndpointRow | undefined> {
+  const { rows } = await queryable.query<EndpointRow>({
+    name: 'find_webhook_endpoint',
+    text: `select ${columns} from webhook_endpoints where workspace_id = $1 and endpoint_id = $2`,
+    values: [workspaceId, endpointId],
+  });
+  return rows[0];
+}
+
+/** The endpoints of a workspace, the oldest first. */
+export async function listEndpoints(
+  queryable: Queryable,
+  workspaceId: string,
+  filter: { circuitId: string | undefined; isActive: boolean | undefined },
+): Promise<EndpointRow[]> {
+  const { rows } = await queryable.query<EndpointRow>({
+    name: 'list_webhook_endpoints',
+    text: `select ${columns} from webhook_endpoints
+           where workspace_id = $1 and ($2::uuid is null or circuit_id = $2) and ($3::bool is null or is_active = $3) order by endpoint_id`,
+    values: [workspaceId, filter.circuitId ?? null, filter.isActive ?? null],
+  });
+  return rows;
+}
+
+/** What of an endpoint becomes something else; what is undefined stays. */
+export interface EndpointChange {
+  readonly name?: string | undefined;
+  readonly url?: string | undefined;
+  readonly eventTypes?: readonly string[] | undefined;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly auth?: { readonly type: EndpointAuth['type']; readonly sealed: SealedBytes | null } | undefined;
+  readonly payload?: 'full' | 'thin' | undefined;
+  readonly concurrency?: number | undefined;
+  readonly retry?: { readonly maxRetries: number; readonly delaySeconds: number | null } | undefined;
+  readonly isActive?: boolean | undefined;
+  readonly secret?: SealedBytes | undefined;
+}
+
+/**
+ * Changes an endpoint of a workspace. A secret that another one takes the place of signs beside it for so many hours. One that
+ * is switched on again is tried at once.
+ */
+export async function updateEndpoint(
+  queryable: Queryable,
+  workspaceId: string,
+  endpointId: string,
+  change: EndpointChange,
+  overlapHours: number,
+): Promise<void> {
+  await queryable.query({
+    name: 'update_webhook_endpoint',
+    text: `with changed as (
+             update webhook_endpoints
+             set name = coalesce($3, name), url = coalesce($4, url), event_types = coalesce($5, event_types), headers = coalesce($6::json, headers),
+                 auth_type = coalesce($7, auth_type),
+                 auth_sealed = case when $7::text is null then auth_sealed else $8 end, auth_key_id = case when $7::text is null then auth_key_id else $9 end,
+                 payload = coalesce($10, payload), concurrency = coalesce($11, concurrency),
+                 max_retries = coalesce($12, max_retries), retry_delay_seconds = case when $12::int4 is null then retry_delay_seconds else $13 end,
+                 is_active = coalesce($14, is_active), disabled_reason = case when $14::bool is null then disabled_reason end,
+                 previous_secret_sealed = case when $15::bytea is null then previous_secret_sealed else secret_sealed end,
+                 previous_secret_key_id = case when $15::bytea is null then previous_secret_key_id else secret_key_id end,
+                 previous_secret_until = case when $15::bytea is null then previous_secret_until else now() + make_interval(hours => $17::int4) end,
+                 secret_sealed = coalesce($15, secret_sealed), secret_key_id = coalesce($16, secret_key_id), updated_at = now()
+             where workspace_id = $1 and endpoint_id = $2 returning endpoint_id
+           )
+           update webhook_endpoint_state as state
+           set failures = 0, first_failure_at = null, open_until = null
+           from changed where state.endpoint_id = changed.endpoint_id and $14::bool`,
+    values: [
+      workspaceId,
+      endpointId,
+      change.name ?? null,
+      change.url ?? null,
+      change.eventTypes ?? null,
+      change.headers === undefined ? null : JSON.stringify(change.headers),
+      change.auth?.type ?? null,
+      change.auth?.sealed?.bytes ?? null,
+      change.auth?.sealed?.keyId ?? null,
+      change.payload ?? null,
+      change.concurrency ?? null,
+      change.retry?.maxRetries ?? null,
+      change.retry?.delaySeconds ?? null,
+      change.isActive ?? null,
+      change.secret?.bytes ?? null,
+      change.secret?.keyId ?? null,
+      overlapHours,
+    ],
+  });
+}
+
+/** Deletes an endpoint with its deliveries and their attempts. */
+export async function deleteEndpoint(queryable: Queryable, endpointId: string): Promise<void> {
+  await queryable.query({
+    name: 'delete_webhook_endpoint',
+    text: `with gone as (delete from webhook_deliveries where endpoint_id = $1 returning delivery_id),
+                tried as (delete from webhook_attempts using gone where webhook_attempts.delivery_id = gone.delivery_id),
+                stated as (delete from webhook_endpoint_state where endpoint_id = $1)
+           delete from webhook_endpoints where endpoint_id = $1`,
+    values: [endpointId],
+  });
+}
+
+/** Makes a message for one endpoint alone, and its delivery; gives the id of that. */
+export async function insertSingleDelivery(
+  queryable: Queryable,
+  message: { messageId: string; workspaceId: string; messageType: string; body: string },
+  endpointId: string,
+): Promise<string> {
+  const { rows } = await queryable.query<{ delivery_id: string }>({
+    name: 'insert_single_webhook_delivery',
+    text: `with told as (
+             insert into webhook_messages (message_id, workspace_id, message_type, body, thin_body, fanned_until) values ($1, $2, $3, $4, $4, null)
+           ), due as (
+             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null where endpoint_id = $5
+           )
+           insert into webhook_deliveries (endpoint_id, message_id) values ($5, $1) returning delivery_id`,
+    values: [message.messageId, message.workspaceId, message.messageType, message.body, endpointId],
+  });
+  return rows[0]!.delivery_id;
+}

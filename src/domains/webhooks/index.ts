@@ -1,0 +1,6 @@
+export { makeAddressJudge, type AddressPolicy } from './sending/address-policy.ts';
+export { defaultDelaysSeconds } from './deliveries/retry-schedule.ts';
+export { makeSafeAgent } from './sending/safe-agent.ts';
+export { makeEndpointsService } from './endpoints/endpoints.service.ts';
+export { makeWebhooksWork } from './webhooks-work.ts';
+export { webhookRoutes } from './endpoints/endpoints.routes.ts';

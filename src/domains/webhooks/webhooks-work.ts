@@ -1,0 +1,173 @@
+import type pg from 'pg';
+import { withTransaction } from '#platform/database.ts';
+import type { KeyEncryption } from '#platform/key-encryption.ts';
+import type { Logger } from '#platform/logger.ts';
+import type { QueueWork } from '#platform/queue/definition.ts';
+import { headersOf } from './sending/webhook-headers.ts';
+import { sendWebhook, type SenderOptions } from './sending/send-webhook.ts';
+import {
+  claimDeliveries,
+  findDueEndpoints,
+  finishAttempt,
+  refreshDue,
+  type AttemptConclusion,
+  type AttemptResult,
+  type ClaimedDelivery,
+} from './deliveries/deliveries.store.ts';
+import { fanOut } from './deliveries/fan-out.ts';
+import { isFanOutDue } from './deliveries/fan-out.store.ts';
+import { nextDelaySeconds, readRetryAfter } from './deliveries/retry-schedule.ts';
+import { webhooksQueue } from './webhooks.jobs.ts';
+
+interface WebhooksWorkOptions {
+  pool: pg.Pool;
+  logger: Logger;
+  /** Opens secrets of endpoints; without it nothing is sent. */
+  keys: KeyEncryption | undefined;
+  sender: SenderOptions;
+  /** Of the product, for `User-Agent`. */
+  version: string;
+  /** Delays between attempts, in seconds. */
+  retrySchedule: readonly number[];
+}
+
+/** Requests of one process at a time. */
+const inFlightMax = 128;
+const endpointsAtOnce = 64;
+/** Beyond the time that one request may take. */
+const leaseMarginMs = 45_000;
+const limits = {
+  breakerFailures: 5,
+  firstOpenSeconds: 30,
+  lastOpenSeconds: 600,
+  disableFailures: 100,
+  disableHours: 72,
+} as const;
+
+/** Makes the work behind the queue `webhooks`, of which any number of workers may do a part. */
+export function makeWebhooksWork({
+  pool,
+  logger,
+  keys,
+  sender,
+  version,
+  retrySchedule,
+}: WebhooksWorkOptions): QueueWork<object> {
+  const leaseMs = sender.timeoutMs + leaseMarginMs;
+  const inFlight = new Set<Promise<void>>();
+
+  const claim = () =>
+    withTransaction(pool, async (client) => {
+      const claimed = await claimDeliveries(client, {
+        endpoints: Math.min(endpointsAtOnce, inFlightMax - inFlight.size),
+        leaseMs,
+        breakerFailures: limits.breakerFailures,
+      });
+      const endpoints = new Set(claimed.map((delivery) => delivery.endpoint_id));
+      if (endpoints.size > 0) await refreshDue(client, [...endpoints]);
+      return claimed;
+    });
+
+  const deliver = async (delivery: ClaimedDelivery): Promise<void> => {
+    const { result, conclusion } = await attempt(delivery);
+    const isOurs = await finishAttempt(pool, delivery, result, conclusion, limits);
+    const told = { delivery_id: delivery.delivery_id, endpoint_id: delivery.endpoint_id, attempt: delivery.attempts };
+    if (!isOurs) logger.warn(told, 'another worker took the delivery over');
+    else if (conclusion.disabledReason !== null)
+      logger.warn({ ...told, reason: conclusion.disabledReason }, 'a webhook endpoint was switched off');
+  };
+
+  const attempt = async (
+    delivery: ClaimedDelivery,
+  ): Promise<{ result: AttemptResult; conclusion: AttemptConclusion }> => {
+    const { body } = delivery;
+    if (body === null) return given('what it tells was erased');
+    const seconds = Math.floor(Date.now() / 1000);
+    const headers = headersOf(delivery, { body, seconds, version, keys });
+    if (headers === undefined) return given('its secret cannot be opened with ENCRYPTION_KEY');
+    const { retryAfter, ...result } = await sendWebhook({ url: delivery.url, body, ...headers }, sender);
+    return { result, conclusion: conclude(delivery, result, retryAfter) };
+  };
+
+  const conclude = (
+    delivery: ClaimedDelivery,
+    { status, error }: AttemptResult,
+    retryAfter: string | undefined,
+  ): AttemptConclusion => {
+    if (error === null) return { state: 'delivered', delaySeconds: null, isUnhealthy: false, disabledReason: null };
+    const delaySeconds = nextDelaySeconds(
+      { status: status ?? undefined, retryAfterSeconds: readRetryAfter(retryAfter, Date.now()) },
+      delivery.attempts,
+      {
+        maxRetries: delivery.max_retries,
+        firstDelaySeconds: delivery.retry_delay_seconds ?? undefined,
+        schedule: retrySchedule,
+      },
+      Math.random(),
+    );
+    return {
+      state: delaySeconds === undefined ? 'failed' : 'queued',
+      delaySeconds: delaySeconds ?? null,
+      isUnhealthy: true,
+      disabledReason: status === 410 ? 'it answered 410: it is gone' : null,
+    };
+  };
+
+  /** Claims as long as there is something due and room for it; what hangs holds up nothing but its own endpoint. */
+  const pump = async (): Promise<number> => {
+    let claimed = 0;
+    for (;;) {
+      if (inFlight.size >= inFlightMax) await Promise.race(inFlight);
+      const deliveries = await claim();
+      claimed += deliveries.length;
+      for (const delivery of deliveries) {
+        const sending = deliver(delivery)
+          .catch((error: unknown) => logger.error({ err: error }, 'a delivery could not be noted'))
+          .finally(() => inFlight.delete(sending));
+        inFlight.add(sending);
+      }
+      if (deliveries.length === 0) return claimed;
+    }
+  };
+
+  const work = async () => {
+    let [messages, made] = [0, 0];
+    for (let hasMore = true; hasMore;) {
+      const step = await fanOut(pool);
+      messages += step?.messages ?? 0;
+      made += step?.deliveries ?? 0;
+      hasMore = step?.hasMore ?? false;
+    }
+    const sent = keys === undefined ? 0 : await pump();
+    return { messages, deliveries: made, sent };
+  };
+
+  return {
+    queue: webhooksQueue,
+    concurrency: 1,
+    process: work,
+    findOverdue: async () =>
+      (await isFanOutDue(pool)) || (keys !== undefined && (await findDueEndpoints(pool, 1)).length > 0) ? [{}] : [],
+    async workDirectly() {
+      const { messages, deliveries, sent } = await work();
+      await Promise.all(inFlight);
+      return messages + deliveries + sent > 0;
+    },
+  };
+}
+
+/** What becomes of a delivery that cannot be sent at all. */
+function given(error: string): { result: AttemptResult; conclusion: AttemptConclusion } {
+  return {
+    result: {
+      startedAtMs: Date.now(),
+      tookMs: 0,
+      requestHeaders: {},
+      status: null,
+      responseHeaders: null,
+      responseBody: null,
+      error,
+    },
+    conclusion: { state: 'failed', delaySeconds: null, isUnhealthy: false, disabledReason: null },
+  };
+}

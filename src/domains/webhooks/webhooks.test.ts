@@ -1,0 +1,421 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { readJson, startApplication, waitFor, type TestApplication } from '../../testing/application.ts';
+import { startWebhookReceiver, verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
+
+interface Endpoint {
+  id: string;
+  secret?: string;
+  is_active: boolean;
+  disabled_reason: string | null;
+}
+interface Delivery {
+  id: string;
+  event_id: string;
+  event_type: string;
+  status: string;
+  attempt_number: number;
+  error_message: string | null;
+}
+interface Message {
+  type: string;
+  timestamp: string;
+  data: { id: string; dfid: string; payload: Record<string, unknown> };
+}
+
+let receiver: WebhookReceiver;
+let application: TestApplication;
+let ownKey: string;
+let strangersKey: string;
+
+beforeAll(async () => {
+  receiver = await startWebhookReceiver();
+  application = await startApplication({
+    backend: 'postgres',
+    environment: {
+      ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+      SWEEP_INTERVAL_MS: '100',
+      WEBHOOK_ALLOW_HTTP: 'true',
+      WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1/32',
+      WEBHOOK_ALLOWED_PORTS: String(receiver.port),
+      WEBHOOK_RETRY_SCHEDULE: '0.1,0.1,0.1',
+      WEBHOOK_TIMEOUT_MS: '1000',
+    },
+  });
+  ownKey = await application.createKey({ scope: 'write', workspace: 'Producer' });
+  strangersKey = await application.createKey({ scope: 'write', workspace: 'Stranger' });
+});
+afterEach(() => {
+  receiver.answer = (_, response) => void response.writeHead(204).end();
+});
+afterAll(async () => {
+  await application.close();
+  await receiver.close();
+});
+
+async function ask<Body>(method: string, path: string, body?: unknown, key = ownKey) {
+  const response = await application.fetch(path, {
+    method,
+    headers: { 'x-api-key': key, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, body: (text === '' ? undefined : JSON.parse(text)) as Body };
+}
+
+let nextPath = 1;
+/** An endpoint at a path of its own. */
+async function subscribe(more: object = {}, key = ownKey) {
+  const path = `/hook-${nextPath++}`;
+  const body = { name: 'ERP', url: `${receiver.url}${path}`, events: [], ...more };
+  const { body: endpoint } = await ask<Endpoint>('POST', '/api/webhooks', body, key);
+  return { path, ...endpoint, secret: endpoint.secret! };
+}
+let nextNumber = 750_000_000_000;
+async function newItem(key = ownKey): Promise<string> {
+  const record = {
+    value_chain: 'BEEF',
+    country: 'BR',
+    year: 2025,
+    identifiers: [{ identifier_type: 'sisbov', value: `BR${nextNumber++}` }],
+  };
+  return (await ask<{ item: { dfid: string } }>('POST', '/api/items', record, key)).body.item.dfid;
+}
+const weigh = (dfid: string, kg: number) =>
+  ask('POST', '/api/events', { dfid, event_type: 'weighed', payload: { kg } });
+const arrived = (path: string, count = 1) =>
+  waitFor(() => (receiver.at(path).length >= count ? receiver.at(path) : undefined), `${count} requests at ${path}`);
+const deliveriesOf = async (id: string) => (await ask<Delivery[]>('GET', `/api/webhooks/${id}/deliveries`)).body;
+const whenSettled = (id: string, count: number) =>
+  waitFor(async () => {
+    const deliveries = await deliveriesOf(id);
+    return deliveries.filter(({ status }) => status !== 'queued').length >= count ? deliveries : undefined;
+  }, `${count} settled deliveries`);
+
+describe('an event', () => {
+  test('reaches the endpoints of its workspace, signed as Standard Webhooks says', async () => {
+    const endpoint = await subscribe();
+    const dfid = await newItem();
+
+    const [request] = await arrived(endpoint.path);
+
+    const message = verified(endpoint.secret, request!) as Message;
+    const { body: event } = await ask<{ id: string; dfid: string }>('GET', `/api/events/${message.data.id}`);
+    expect(message).toMatchObject({ type: 'item_created', data: { id: event.id, dfid } });
+    expect(request!.headers).toMatchObject({
+      'webhook-id': event.id,
+      'content-type': 'application/json',
+      'user-agent': expect.stringMatching(/^DeFarm-Engines\/\d/) as string,
+    });
+    const [delivery] = await whenSettled(endpoint.id, 1);
+    expect(delivery).toMatchObject({
+      event_id: event.id,
+      status: 'delivered',
+      attempt_number: 1,
+      response_status_code: 204,
+    });
+    expect((await ask('GET', `/api/webhooks/${endpoint.id}/stats`)).body).toMatchObject({
+      total_deliveries: 1,
+      successful_deliveries: 1,
+      failed_deliveries: 0,
+    });
+  });
+
+  test('reaches no endpoint of others, and none that wants other types', async () => {
+    const [all, weighings, others] = [
+      await subscribe(),
+      await subscribe({ events: ['weighed'] }),
+      await subscribe({}, strangersKey),
+    ];
+    const dfid = await newItem();
+    await weigh(dfid, 450);
+    await arrived(all.path, 2);
+    await whenSettled(weighings.id, 1);
+
+    expect(
+      receiver
+        .at(all.path)
+        .map((each) => (verified(all.secret, each) as Message).type)
+        .toSorted(),
+    ).toEqual(['item_created', 'weighed']);
+    expect(receiver.at(weighings.path).map((each) => verified(weighings.secret, each))).toMatchObject([
+      { type: 'weighed', data: { dfid, payload: { kg: 450 } } },
+    ]);
+    expect(receiver.at(others.path)).toEqual([]);
+    const as = (method: string, path: string) =>
+      ask(method, `/api/webhooks/${all.id}${path}`, method === 'PUT' ? {} : undefined, strangersKey);
+    const answers = await Promise.all([
+      as('GET', ''),
+      as('PUT', ''),
+      as('DELETE', ''),
+      as('POST', '/test'),
+      as('POST', '/rotate-secret'),
+      as('POST', '/disable'),
+      as('GET', '/deliveries'),
+      as('POST', '/retry'),
+      as('GET', '/stats'),
+    ]);
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([404]));
+  });
+
+  test('is told by its ids alone where the payload is thin', async () => {
+    const endpoint = await subscribe({ payload: 'thin', events: ['weighed'] });
+    await weigh(await newItem(), 451);
+
+    const [request] = await arrived(endpoint.path);
+
+    const { data } = verified(endpoint.secret, request!) as Message;
+    expect(Object.keys(data)).toEqual(['id', 'dfid']);
+  });
+
+  test('of a conflict is told, too', async () => {
+    const endpoint = await subscribe({ events: ['conflict_opened'] });
+    const identifiers = [0, 1].map(() => ({ identifier_type: 'sisbov', value: `BR${nextNumber++}` }));
+    const nature = { value_chain: 'BEEF', country: 'BR', year: 2025 };
+    for (const identifier of identifiers) await ask('POST', '/api/items', { ...nature, identifiers: [identifier] });
+    expect((await ask('POST', '/api/items', { ...nature, identifiers })).status).toBe(409);
+
+    const [request] = await arrived(endpoint.path);
+
+    expect(verified(endpoint.secret, request!)).toMatchObject({
+      type: 'conflict_opened',
+      data: { source_type: 'conflict' },
+    });
+  });
+});
+
+describe('an endpoint', () => {
+  test('shows its secret once, and is sent what authenticates us, which nobody is shown', async () => {
+    const endpoint = await subscribe({
+      headers: { 'X-Farm': 'Boa Vista' },
+      auth: { type: 'basic', username: 'erp', password: 'segredo' },
+    });
+    await newItem();
+    const [request] = await arrived(endpoint.path);
+    const [delivery] = await whenSettled(endpoint.id, 1);
+    const { body: attempts } = await ask('GET', `/api/webhooks/${endpoint.id}/deliveries/${delivery!.id}/attempts`);
+    const shown = JSON.stringify([
+      (await ask('GET', `/api/webhooks/${endpoint.id}`)).body,
+      (await ask('GET', '/api/webhooks')).body,
+      delivery,
+      attempts,
+    ]);
+    const { rows } = await application.database.pool.query('select * from webhook_endpoints');
+
+    expect(request!.headers).toMatchObject({
+      'x-farm': 'Boa Vista',
+      authorization: `Basic ${Buffer.from('erp:segredo').toString('base64')}`,
+    });
+    const secret = Buffer.from(endpoint.secret.slice(6), 'base64');
+    const kept = JSON.stringify(rows, (_, value: unknown) => value);
+    for (const text of ['segredo', Buffer.from('erp:segredo').toString('base64'), endpoint.secret]) {
+      expect(shown).not.toContain(text);
+      expect(kept).not.toContain(text);
+    }
+    expect(kept).not.toContain(JSON.stringify([...secret]).slice(1, -1));
+    expect(shown).toContain('[redacted]');
+  });
+
+  test('is signed for with both secrets for a day when another takes the place of one', async () => {
+    const endpoint = await subscribe();
+    const { body: rotated } = await ask<{ secret: string }>('POST', `/api/webhooks/${endpoint.id}/rotate-secret`);
+    await newItem();
+    const [both] = await arrived(endpoint.path);
+    await application.database.pool.query('update webhook_endpoints set previous_secret_until = now()');
+    await newItem();
+    const [, alone] = await arrived(endpoint.path, 2);
+
+    expect(rotated.secret).not.toBe(endpoint.secret);
+    expect([verified(endpoint.secret, both!), verified(rotated.secret, both!)]).toHaveLength(2);
+    expect(verified(rotated.secret, alone!)).toBeDefined();
+    expect(() => verified(endpoint.secret, alone!)).toThrow('No matching signature found');
+  });
+
+  test('is tested by a message of its own in the way of all others', async () => {
+    const [endpoint, other] = [await subscribe(), await subscribe()];
+
+    const { status, body } = await ask<{ event_id: string }>('POST', `/api/webhooks/${endpoint.id}/test`);
+    const [request] = await arrived(endpoint.path);
+
+    expect(status).toBe(202);
+    expect(request!.headers['webhook-id']).toBe(body.event_id);
+    expect(verified(endpoint.secret, request!)).toMatchObject({ type: 'webhook_test' });
+    expect(receiver.at(other.path)).toEqual([]);
+  });
+
+  test('that is switched off is told of nothing that happens meanwhile', async () => {
+    const [endpoint, other] = [await subscribe(), await subscribe()];
+    await ask('POST', `/api/webhooks/${endpoint.id}/disable`);
+    await newItem();
+    await arrived(other.path);
+    const tested = await ask('POST', `/api/webhooks/${endpoint.id}/test`);
+    await ask('POST', `/api/webhooks/${endpoint.id}/enable`);
+    await newItem();
+    await arrived(endpoint.path);
+
+    expect(tested.status).toBe(409);
+    expect(receiver.at(endpoint.path)).toHaveLength(1);
+  });
+
+  test('that is deleted is gone with its deliveries', async () => {
+    const [endpoint, other] = [await subscribe(), await subscribe()];
+    await newItem();
+    await whenSettled(endpoint.id, 1);
+
+    expect((await ask('DELETE', `/api/webhooks/${endpoint.id}`)).status).toBe(204);
+
+    await newItem();
+    await arrived(other.path, 2);
+    expect(receiver.at(endpoint.path)).toHaveLength(1);
+    const { rowCount } = await application.database.pool.query(
+      'select from webhook_deliveries where endpoint_id = $1',
+      [endpoint.id],
+    );
+    expect([rowCount, (await ask('GET', `/api/webhooks/${endpoint.id}`)).status]).toEqual([0, 404]);
+  });
+
+  test.each([
+    ['a secret that is none', { secret: 'whsec_dG9vIHNob3J0' }, 400, '/secret'],
+    ['an address inside', { url: 'https://10.0.0.1/' }, 422, '/url'],
+    ['a port that is not allowed', { url: 'http://127.0.0.1:1/' }, 422, '/url'],
+    ['a header of ours', { headers: { 'Webhook-Id': 'x' } }, 422, '/headers/Webhook-Id'],
+    ['a header that breaks out', { headers: { 'x-a': 'b\r\nhost: c' } }, 422, '/headers/x-a'],
+    [
+      'a header of ours for authentication',
+      { auth: { type: 'custom_header', name: 'Host', value: 'x' } },
+      422,
+      '/auth/name',
+    ],
+  ])('is refused with %s', async (_, more, status, pointer) => {
+    const answer = await ask<{ errors: { pointer: string }[] }>('POST', '/api/webhooks', {
+      name: 'ERP',
+      url: `${receiver.url}/`,
+      events: [],
+      ...more,
+    });
+
+    expect([answer.status, answer.body.errors[0]!.pointer]).toEqual([status, pointer]);
+  });
+});
+
+describe('a delivery that fails', () => {
+  test('is tried again with the same bytes and the same id, until it is taken', async () => {
+    const endpoint = await subscribe();
+    receiver.answer = ({ path }, response) =>
+      void response.writeHead(receiver.at(path).length < 3 ? 503 : 200).end('nao agora');
+    await newItem();
+    const requests = await arrived(endpoint.path, 3);
+    const [delivery] = await whenSettled(endpoint.id, 1);
+
+    expect(new Set(requests.map(({ body }) => body)).size).toBe(1);
+    expect(new Set(requests.map(({ headers }) => headers['webhook-id'])).size).toBe(1);
+    expect(requests.map((each) => verified(endpoint.secret, each))).toHaveLength(3);
+    expect(delivery).toMatchObject({ status: 'delivered', attempt_number: 3 });
+    const { body: attempts } = await ask('GET', `/api/webhooks/${endpoint.id}/deliveries/${delivery!.id}/attempts`);
+    expect(attempts).toMatchObject([
+      { attempt_number: 1, response_status_code: 503, response_body: 'nao agora', error_message: 'it answered 503' },
+      { attempt_number: 2, response_status_code: 503 },
+      { attempt_number: 3, response_status_code: 200, error_message: null },
+    ]);
+  });
+
+  test('is given up after the last attempt, is listed, and is sent once more when a person asks', async () => {
+    const endpoint = await subscribe({ retry_config: { max_retries: 1 } });
+    receiver.answer = (_, response) => void response.writeHead(500).end();
+    await newItem();
+    const [failed] = await whenSettled(endpoint.id, 1);
+    receiver.answer = (_, response) => void response.writeHead(200).end();
+    await ask('POST', `/api/webhooks/${endpoint.id}/deliveries/${failed!.id}/retry`);
+    await arrived(endpoint.path, 3);
+    const [retried] = await waitFor(async () => {
+      const found = await deliveriesOf(endpoint.id);
+      return found[0]!.status === 'delivered' ? found : undefined;
+    }, 'the delivery');
+
+    expect(failed).toMatchObject({ status: 'failed', attempt_number: 2, error_message: 'it answered 500' });
+    expect(retried).toMatchObject({ id: failed!.id, attempt_number: 3 });
+    expect(new Set(receiver.at(endpoint.path).map(({ body }) => body)).size).toBe(1);
+  });
+
+  test('with 410 switches its endpoint off, which says why', async () => {
+    const endpoint = await subscribe();
+    receiver.answer = (_, response) => void response.writeHead(410).end();
+    await newItem();
+    await whenSettled(endpoint.id, 1);
+
+    const { body } = await ask<Endpoint>('GET', `/api/webhooks/${endpoint.id}`);
+
+    expect(body).toMatchObject({ is_active: false, disabled_reason: 'it answered 410: it is gone' });
+    expect(receiver.at(endpoint.path)).toHaveLength(1);
+  });
+
+  test('again and again is put off, and then tried alone until one succeeds', async () => {
+    const endpoint = await subscribe({ retry_config: { max_retries: 20, retry_delay: 1 } });
+    await application.database.pool.query('update webhook_endpoint_state set failures = 4 where endpoint_id = $1', [
+      endpoint.id,
+    ]);
+    receiver.answer = (_, response) => void response.writeHead(500).end();
+    await newItem();
+    await arrived(endpoint.path);
+    const paused = await waitFor(async () => {
+      const { body } = await ask<{ paused_until: string | null }>('GET', `/api/webhooks/${endpoint.id}/stats`);
+      return body.paused_until ?? undefined;
+    }, 'the pause');
+    receiver.answer = (_, response) => void response.writeHead(200).end();
+    await application.database.pool.query(
+      `update webhook_endpoint_state set open_until = now(), next_due_at = now() where endpoint_id = $1`,
+      [endpoint.id],
+    );
+    await application.database.pool.query(
+      'update webhook_deliveries set next_attempt_at = now() where endpoint_id = $1',
+      [endpoint.id],
+    );
+    await whenSettled(endpoint.id, 1);
+
+    expect(Date.parse(paused) - Date.now()).toBeGreaterThan(20_000);
+    expect((await ask('GET', `/api/webhooks/${endpoint.id}/stats`)).body).toMatchObject({
+      failures_in_a_row: 0,
+      paused_until: null,
+    });
+  });
+
+  test('holds up no other endpoint while its receiver hangs', async () => {
+    const [hanging, healthy] = [await subscribe({ concurrency: 1 }), await subscribe()];
+    receiver.answer = ({ path }, response) => {
+      if (path !== hanging.path) response.writeHead(200).end();
+    };
+    for (let at = 0; at < 5; at += 1) await newItem();
+
+    await arrived(healthy.path, 5);
+
+    expect(receiver.at(hanging.path).length).toBeLessThan(5);
+  });
+});
+
+test('the types of events are listed with schemas of what is sent', async () => {
+  const { body } = await ask<{ event_types: { name: string; schema: object }[]; count: number }>(
+    'GET',
+    '/api/webhooks/event-types',
+  );
+
+  expect(body.event_types.map(({ name }) => name)).toEqual(
+    expect.arrayContaining(['item_created', 'item_merged', 'conflict_opened']),
+  );
+  expect(body.event_types[0]!.schema).toMatchObject({
+    type: 'object',
+    properties: { type: {}, timestamp: {}, data: {} },
+  });
+});
+
+test('without ENCRYPTION_KEY there are no webhooks, and it says so', async () => {
+  const bare = await startApplication({ backend: 'postgres', hasWorker: false });
+  const response = await bare.fetch('/api/webhooks', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ name: 'ERP', url: 'https://example.com.br/', events: [] }),
+  });
+  const problem = await readJson<{ detail: string }>(response);
+  await bare.close();
+
+  expect([response.status, problem.detail]).toEqual([501, expect.stringContaining('ENCRYPTION_KEY')]);
+});
