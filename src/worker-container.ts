@@ -60,6 +60,17 @@ export function makeWorker(config: Config, databaseUrl: string) {
     connectTimeoutMs: config.WEBHOOK_TIMEOUT_MS,
     connectionsMax: webhookConnectionsMax,
   });
+  const webhooks = makeWebhooksWork({
+    pool: database.pool,
+    logger,
+    keys,
+    version: packageDescription.version,
+    retrySchedule: config.WEBHOOK_RETRY_SCHEDULE ?? defaultDelaysSeconds,
+    sender: {
+      timeoutMs: config.WEBHOOK_TIMEOUT_MS,
+      agent: webhookAgent,
+    },
+  });
   return {
     ...essentials,
     reception,
@@ -93,20 +104,11 @@ export function makeWorker(config: Config, databaseUrl: string) {
         checkAfterMs: config.STORAGE_CHECK_INTERVAL_MS,
       },
     }),
-    webhooks: makeWebhooksWork({
-      pool: database.pool,
-      logger,
-      keys,
-      version: packageDescription.version,
-      retrySchedule: config.WEBHOOK_RETRY_SCHEDULE ?? defaultDelaysSeconds,
-      sender: {
-        timeoutMs: config.WEBHOOK_TIMEOUT_MS,
-        agent: webhookAgent,
-      },
-    }),
+    webhooks,
     suggestions: makeSuggestionsWork({ database, loadTypes, nowMs: Date.now, settleMs: eventsSettleMs }),
     async close() {
       await reception.close();
+      await webhooks.close();
       await webhookAgent.close();
       await essentials.close();
     },

@@ -52,7 +52,7 @@ export function makeWebhooksWork({
   sender,
   version,
   retrySchedule,
-}: WebhooksWorkOptions): QueueWork<object> {
+}: WebhooksWorkOptions): QueueWork<object> & { close(): Promise<void> } {
   const leaseMs = sender.timeoutMs + leaseMarginMs;
   const inFlight = new Set<Promise<void>>();
 
@@ -152,6 +152,10 @@ export function makeWebhooksWork({
       const { messages, deliveries, sent } = await work();
       await Promise.all(inFlight);
       return messages + deliveries + sent > 0;
+    },
+    /** Waits for the requests that are under way; nothing may be processed any more. */
+    async close() {
+      await Promise.all(inFlight);
     },
   };
 }

@@ -392,6 +392,51 @@ describe('a delivery that fails', () => {
   });
 });
 
+describe('what was missed', () => {
+  test('of a time is made up for: what failed, and what came while the endpoint was switched off', async () => {
+    const [endpoint, other] = [await subscribe({ retry_config: { max_retries: 0 } }), await subscribe()];
+    const since = new Date().toISOString();
+    receiver.answer = ({ path }, response) => void response.writeHead(path === endpoint.path ? 500 : 200).end();
+    await newItem();
+    await whenSettled(endpoint.id, 1);
+    await ask('POST', `/api/webhooks/${endpoint.id}/disable`);
+    await newItem();
+    await arrived(other.path, 2);
+    const until = new Date().toISOString();
+    receiver.answer = (_, response) => void response.writeHead(200).end();
+    await ask('POST', `/api/webhooks/${endpoint.id}/enable`);
+
+    const { status, body } = await ask('POST', `/api/webhooks/${endpoint.id}/recover`, { since, until });
+    await arrived(endpoint.path, 3);
+
+    expect([status, body]).toEqual([202, { queued: 2, is_complete: true }]);
+    const ids = receiver.at(endpoint.path).map(({ headers }) => headers['webhook-id']);
+    expect(new Set(ids)).toEqual(new Set(receiver.at(other.path).map(({ headers }) => headers['webhook-id'])));
+    expect((await ask('POST', `/api/webhooks/${endpoint.id}/recover`, { since: until, until: since })).status).toBe(
+      422,
+    );
+  });
+
+  test('is told by one event, also one from before the endpoint was there, and once more when a person asks again', async () => {
+    const dfid = await newItem();
+    const { body } = await ask<{ events: { id: string }[] }>('GET', `/api/events?dfid=${dfid}`);
+    const eventId = body.events[0]!.id;
+    const [endpoint, other] = [await subscribe(), await subscribe()];
+
+    const first = await ask('POST', `/api/webhooks/${endpoint.id}/replay`, { event_id: eventId });
+    await whenSettled(endpoint.id, 1);
+    const second = await ask('POST', `/api/webhooks/${endpoint.id}/replay`, { event_id: eventId });
+    const requests = await arrived(endpoint.path, 2);
+
+    expect(second.body).toEqual(first.body);
+    expect(new Set(requests.map((each) => JSON.stringify(verified(endpoint.secret, each)))).size).toBe(1);
+    expect(requests[0]!.headers['webhook-id']).toBe(eventId);
+    expect(receiver.at(other.path)).toEqual([]);
+    const unknown = { event_id: '0199aaaa-0000-7000-8000-000000000000' };
+    expect((await ask('POST', `/api/webhooks/${endpoint.id}/replay`, unknown)).status).toBe(404);
+  });
+});
+
 test('the types of events are listed with schemas of what is sent', async () => {
   const { body } = await ask<{ event_types: { name: string; schema: object }[]; count: number }>(
     'GET',

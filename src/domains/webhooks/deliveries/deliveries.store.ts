@@ -289,6 +289,69 @@ export async function requeueDeliveries(
   return rows[0]!.requeued;
 }
 
+/** Makes the delivery of a message to an endpoint, or queues the one that is there again, unless it is being sent. */
+export async function replayMessage(
+  queryable: Queryable,
+  endpointId: string,
+  messageId: string,
+): Promise<{ delivery_id: string; is_queued: boolean }> {
+  const { rows } = await queryable.query<{ delivery_id: string; is_queued: boolean }>({
+    name: 'replay_webhook_message',
+    text: `with made as (
+             insert into webhook_deliveries as deliveries (endpoint_id, message_id) values ($1, $2)
+             on conflict (message_id, endpoint_id) do update set state = 'queued', next_attempt_at = now(), delivered_at = null
+               where deliveries.claimed_until is null or deliveries.claimed_until <= now()
+             returning delivery_id
+           ), due as (
+             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null
+             where endpoint_id = $1 and exists (select from made)
+           )
+           select delivery_id, true as is_queued from made
+           union all
+           select delivery_id, false from webhook_deliveries
+           where endpoint_id = $1 and message_id = $2 and not exists (select from made)`,
+    values: [endpointId, messageId],
+  });
+  return rows[0]!;
+}
+
+/**
+ * Queues again what of a time failed for good, and makes deliveries of what an endpoint wants and was not told, since it was
+ * switched off or came later; `limit` of each at most, the oldest first.
+ */
+export async function recoverDeliveries(
+  queryable: Queryable,
+  endpointId: string,
+  { since, until, limit }: { since: Date; until: Date; limit: number },
+): Promise<{ requeued: number; made: number }> {
+  const { rows } = await queryable.query<{ requeued: number; made: number }>({
+    name: 'recover_webhook_deliveries',
+    text: `with failed as (
+             select delivery_id from webhook_deliveries
+             where endpoint_id = $1 and state = 'failed' and created_at >= $2 and created_at <= $3
+             order by created_at limit $4::int4 for update skip locked
+           ), requeued as (
+             update webhook_deliveries as deliveries set state = 'queued', next_attempt_at = now()
+             from failed where deliveries.delivery_id = failed.delivery_id returning 1
+           ), untold as (
+             select message_id from webhook_endpoints as endpoints
+             join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
+             where endpoint_id = $1 and messages.created_at >= $2 and messages.created_at <= $3 and messages.fanned_until is null
+               and messages.message_type <> 'webhook_test'
+               and (event_types = '{}' or message_type = any(event_types))
+               and not exists (select from webhook_deliveries as told where told.message_id = messages.message_id and told.endpoint_id = $1)
+             order by messages.position limit $4::int4
+           ), made as (
+             insert into webhook_deliveries (endpoint_id, message_id) select $1, message_id from untold on conflict do nothing returning 1
+           ), due as (
+             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null where endpoint_id = $1
+           )
+           select (select count(*) from requeued) as requeued, (select count(*) from made) as made`,
+    values: [endpointId, since, until, limit],
+  });
+  return rows[0]!;
+}
+
 export interface EndpointStatistics {
   total: number;
   delivered: number;

@@ -54,6 +54,22 @@ export async function takeFeed(queryable: Queryable, limit: number): Promise<{ e
   return { events: rows.filter((row) => row.event_type !== null), taken: rows.length };
 }
 
+/** An event of a workspace, as the feed gives it; undefined for none. */
+export async function findEventToTell(
+  queryable: Queryable,
+  workspaceId: string,
+  eventId: string,
+): Promise<FedEvent | undefined> {
+  const { rows } = await queryable.query<FedEvent>({
+    name: 'find_event_to_tell',
+    text: `select workspace_id, event_id, event_type, events.item_number, occurred_at, events.created_at, visibility, payload, value_chain, country, year
+           from events left join items on items.item_number = events.item_number
+           where workspace_id = $1 and event_id = $2`,
+    values: [workspaceId, eventId],
+  });
+  return rows[0];
+}
+
 export interface NewMessage {
   readonly messageId: string;
   readonly workspaceId: string;
@@ -64,13 +80,21 @@ export interface NewMessage {
   readonly createdAtMs: number;
 }
 
-/** Keeps messages, in their order; one that is there already stays as it is. */
-export async function insertMessages(queryable: Queryable, messages: readonly NewMessage[]): Promise<void> {
+/**
+ * Keeps messages, in their order; one that is there already stays as it is.
+ * @param isForAll whether deliveries are made for all endpoints that want them, and not only where somebody asks.
+ */
+export async function insertMessages(
+  queryable: Queryable,
+  messages: readonly NewMessage[],
+  isForAll: boolean,
+): Promise<void> {
   if (messages.length === 0) return;
   await queryable.query({
     name: 'insert_webhook_messages',
-    text: `insert into webhook_messages (message_id, workspace_id, message_type, item_number, body, thin_body, created_at)
-           select message_id, workspace_id, message_type, item_number, body, thin_body, created_at
+    text: `insert into webhook_messages (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, fanned_until)
+           select message_id, workspace_id, message_type, item_number, body, thin_body, created_at,
+                  case when $8::bool then '00000000-0000-0000-0000-000000000000'::uuid end
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::timestamptz[]) with ordinality
              as told (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, place)
            order by place on conflict do nothing`,
@@ -82,6 +106,7 @@ export async function insertMessages(queryable: Queryable, messages: readonly Ne
       textArray(messages.map(({ body }) => body)),
       textArray(messages.map(({ thinBody }) => thinBody)),
       timestamptzArray(messages.map(({ createdAtMs }) => createdAtMs * 1000)),
+      isForAll,
     ],
   });
 }

@@ -24,7 +24,7 @@ export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: n
   return withTransaction(pool, async (client) => {
     if (!(await lockLane(client))) return undefined;
     const { events, taken } = await takeFeed(client, eventsAtOnce);
-    await insertMessages(client, events.map(messageOf));
+    await insertMessages(client, events.map(messageOf), true);
     const made = await insertDeliveries(client, { messagesMax: messagesAtOnce, deliveriesMax: deliveriesAtOnce });
     return {
       messages: events.length,
@@ -35,7 +35,7 @@ export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: n
 }
 
 /** The body of each is made once, so that all attempts send the same bytes. */
-function messageOf(event: FedEvent): NewMessage {
+export function messageOf(event: FedEvent): NewMessage {
   const timestamp = event.created_at.toISOString();
   const dfid = dfidOf(event);
   const data = {

@@ -172,4 +172,18 @@ export const eventTypesSchema = z.object({
 });
 
 export const retriedSchema = z.object({ queued: z.number().int() });
+export const replayBody = z.strictObject({ event_id: z.uuid() }).meta({ id: 'ReplayWebhookEvent' });
+export const replayedSchema = z.object({ delivery_id: z.uuid(), queued: z.number().int() });
+
+export const recoverBody = z
+  .strictObject({
+    since: z.iso.datetime({ offset: true }),
+    until: z.iso.datetime({ offset: true }).nullish().meta({ description: 'Now, without it' }),
+  })
+  .meta({ id: 'RecoverWebhook' });
+export const recoveredSchema = z.object({
+  queued: z.number().int(),
+  is_complete: z.boolean().meta({ description: 'Whether that was all; if not, ask again' }),
+});
+
 export const testedSchema = z.object({ delivery_id: z.uuid(), event_id: z.uuid() });

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { Database } from '#platform/database.ts';
+import { withTransaction, type Database } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import type { KeyEncryption, SealedBytes } from '#platform/key-encryption.ts';
@@ -8,9 +8,13 @@ import {
   countDeliveries,
   listAttempts,
   listDeliveries,
+  recoverDeliveries,
+  replayMessage,
   requeueDeliveries,
   type ShownDeliveryRow,
 } from '../deliveries/deliveries.store.ts';
+import { messageOf } from '../deliveries/fan-out.ts';
+import { findEventToTell, insertMessages } from '../deliveries/fan-out.store.ts';
 import { messageSchemas, messageTypes, testMessageType } from '../event-types.ts';
 import type { AddressJudge } from '../sending/address-policy.ts';
 import { makeSecret, readSecret } from '../sending/signature.ts';
@@ -37,6 +41,7 @@ interface EndpointsOptions {
 
 const overlapHours = 24;
 const retriedAtOnce = 1000;
+const recoveredAtOnce = 10_000;
 
 /** Endpoints of workspaces: where they are told of events, and what became of that. */
 export function makeEndpointsService({ database: { pool }, judge, keys }: EndpointsOptions) {
@@ -208,6 +213,38 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
     async retryFailed(workspaceId: string, id: string) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
       return { queued: await requeueDeliveries(pool, endpointId, { failedLimit: retriedAtOnce }) };
+    },
+
+    /** Tells an endpoint of an event once more, or for the first time. @throws Problem not_found */
+    async replay(workspaceId: string, id: string, eventId: string) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      return withTransaction(pool, async (client) => {
+        const event = await findEventToTell(client, workspaceId, eventId);
+        if (!event) throw new Problem('not_found', 'there is no event with this id in your workspace');
+        await insertMessages(client, [messageOf(event)], false);
+        const { delivery_id: deliveryId, is_queued: isQueued } = await replayMessage(
+          client,
+          endpointId,
+          event.event_id,
+        );
+        return { delivery_id: deliveryId, queued: isQueued ? 1 : 0 };
+      });
+    },
+
+    /**
+     * Sends once more what of a time failed for good, and what an endpoint was not told of then.
+     * @throws Problem not_found, invalid_request
+     */
+    async recover(
+      workspaceId: string,
+      id: string,
+      { since, until }: { since: string; until?: string | null | undefined },
+    ) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      const range = { since: new Date(since), until: until == null ? new Date() : new Date(until) };
+      if (range.since > range.until) throw invalid('/until', 'until is not before since');
+      const { requeued, made } = await recoverDeliveries(pool, endpointId, { ...range, limit: recoveredAtOnce });
+      return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && made < recoveredAtOnce };
     },
 
     /** @throws Problem not_found */
