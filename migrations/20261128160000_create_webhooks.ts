@@ -41,6 +41,8 @@ export async function up(knex: Knex): Promise<void> {
       previous_secret_until timestamptz,
       payload text not null constraint webhook_endpoints_payload_check check (payload in ('full', 'thin')),
       concurrency integer not null,
+      -- whether events of one item come one after the other
+      is_ordered boolean not null,
       max_retries integer not null,
       -- null for the schedule of the installation
       retry_delay_seconds integer,
@@ -89,7 +91,12 @@ export async function up(knex: Knex): Promise<void> {
       delivery_id uuid constraint webhook_deliveries_pkey primary key default gen_random_uuid(),
       endpoint_id uuid not null,
       message_id uuid not null,
-      state text not null default 'queued' constraint webhook_deliveries_state_check check (state in ('queued', 'delivered', 'failed')),
+      state text not null default 'queued' constraint webhook_deliveries_state_check check (state in ('queued', 'blocked', 'delivered', 'failed')),
+      -- of an ordered endpoint: the item, and the place of the message; one is queued, those behind it are blocked
+      lane bigint,
+      position bigint not null,
+      -- whether the one before it in its lane failed for good
+      follows_gap boolean not null default false,
       attempts integer not null default 0,
       next_attempt_at timestamptz not null default now(),
       -- a process is at it until then; what an earlier claim finds out counts no more
@@ -102,6 +109,7 @@ export async function up(knex: Knex): Promise<void> {
       constraint webhook_deliveries_message_key unique (message_id, endpoint_id)
     );
     create index webhook_deliveries_due_idx on webhook_deliveries (endpoint_id, next_attempt_at) where state = 'queued';
+    create index webhook_deliveries_lane_idx on webhook_deliveries (endpoint_id, lane, position) where lane is not null and state in ('queued', 'blocked');
     create index webhook_deliveries_claimed_idx on webhook_deliveries (endpoint_id) where claimed_until is not null;
     create index webhook_deliveries_listed_idx on webhook_deliveries (endpoint_id, created_at, delivery_id);
 

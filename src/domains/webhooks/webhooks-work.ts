@@ -10,6 +10,7 @@ import {
   findDueEndpoints,
   finishAttempt,
   refreshDue,
+  unblockLane,
   type AttemptConclusion,
   type AttemptResult,
   type ClaimedDelivery,
@@ -70,11 +71,27 @@ export function makeWebhooksWork({
 
   const deliver = async (delivery: ClaimedDelivery): Promise<void> => {
     const { result, conclusion } = await attempt(delivery);
-    const isOurs = await finishAttempt(pool, delivery, result, conclusion, limits);
+    const isOurs = await finish(delivery, result, conclusion);
     const told = { delivery_id: delivery.delivery_id, endpoint_id: delivery.endpoint_id, attempt: delivery.attempts };
     if (!isOurs) logger.warn(told, 'another worker took the delivery over');
     else if (conclusion.disabledReason !== null)
       logger.warn({ ...told, reason: conclusion.disabledReason }, 'a webhook endpoint was switched off');
+  };
+
+  /** The end of one delivery of a lane lets the next one go, also when it failed for good: then that one says so. */
+  const finish = (
+    delivery: ClaimedDelivery,
+    result: AttemptResult,
+    conclusion: AttemptConclusion,
+  ): Promise<boolean> => {
+    const { lane, endpoint_id: endpointId } = delivery;
+    if (lane === null || conclusion.state === 'queued')
+      return finishAttempt(pool, delivery, result, conclusion, limits);
+    return withTransaction(pool, async (client) => {
+      const isOurs = await finishAttempt(client, delivery, result, conclusion, limits);
+      if (isOurs) await unblockLane(client, endpointId, lane, conclusion.state === 'failed');
+      return isOurs;
+    });
   };
 
   const attempt = async (

@@ -392,6 +392,69 @@ describe('a delivery that fails', () => {
   });
 });
 
+describe('an ordered endpoint', () => {
+  const weighingsOf = (path: string, secret: string) =>
+    receiver.at(path).map((each) => ({
+      kg: (verified(secret, each) as Message).data.payload['kg'],
+      dfid: (verified(secret, each) as Message).data.dfid,
+      followsGap: each.headers['webhook-follows-gap'],
+    }));
+
+  test('is told of the events of an item one after the other, and of others beside them', async () => {
+    const endpoint = await subscribe({ ordered: true, events: ['weighed'], concurrency: 8 });
+    const [slow, quick] = [await newItem(), await newItem()];
+    const held: (() => void)[] = [];
+    let [open, most] = [0, 0];
+    receiver.answer = ({ path, body }, response) => {
+      const end = () => void response.writeHead(200).end();
+      if (path !== endpoint.path || !body.includes(slow)) return end();
+      open += 1;
+      most = Math.max(most, open);
+      held.push(() => {
+        open -= 1;
+        end();
+      });
+    };
+    for (let kg = 1; kg <= 5; kg += 1) for (const dfid of [slow, quick]) await weigh(dfid, kg);
+    await waitFor(
+      () =>
+        weighingsOf(endpoint.path, endpoint.secret).filter(({ dfid }) => dfid === quick).length === 5
+          ? true
+          : undefined,
+      'the events of the other item',
+    );
+    const before = weighingsOf(endpoint.path, endpoint.secret).filter(({ dfid }) => dfid === slow);
+    for (let at = 0; at < 5; at += 1) (await waitFor(() => held.shift(), 'the next event'))();
+    await whenSettled(endpoint.id, 10);
+
+    expect(before.map(({ kg }) => kg)).toEqual([1]);
+    expect(most).toBe(1);
+    for (const dfid of [slow, quick]) {
+      const told = weighingsOf(endpoint.path, endpoint.secret).filter((each) => each.dfid === dfid);
+      expect(told.map(({ kg }) => kg)).toEqual([1, 2, 3, 4, 5]);
+    }
+  });
+
+  test('waits for an event that fails until it is taken or given up, and then says that one is missing', async () => {
+    const endpoint = await subscribe({ ordered: true, events: ['weighed'], retry_config: { max_retries: 2 } });
+    const dfid = await newItem();
+    receiver.answer = ({ path, body }, response) =>
+      void response.writeHead(path === endpoint.path && body.includes('"kg":2}') ? 500 : 200).end();
+    for (let kg = 1; kg <= 4; kg += 1) await weigh(dfid, kg);
+
+    await whenSettled(endpoint.id, 4);
+
+    expect(weighingsOf(endpoint.path, endpoint.secret).map(({ kg, followsGap }) => [kg, followsGap])).toEqual([
+      [1, undefined],
+      [2, undefined],
+      [2, undefined],
+      [2, undefined],
+      [3, 'true'],
+      [4, undefined],
+    ]);
+  });
+});
+
 describe('what was missed', () => {
   test('of a time is made up for: what failed, and what came while the endpoint was switched off', async () => {
     const [endpoint, other] = [await subscribe({ retry_config: { max_retries: 0 } }), await subscribe()];

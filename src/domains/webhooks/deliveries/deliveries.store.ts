@@ -19,6 +19,9 @@ export interface ClaimedDelivery {
   previous_secret_key_id: string | null;
   max_retries: number;
   retry_delay_seconds: number | null;
+  /** Of an ordered endpoint: the item whose deliveries come one after the other. */
+  lane: number | null;
+  follows_gap: boolean;
   /** Null when it was erased. */
   body: string | null;
 }
@@ -65,7 +68,7 @@ export async function claimDeliveries(queryable: Queryable, limits: ClaimLimits)
            returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, claim, attempts, url, headers, auth_type, auth_sealed, auth_key_id,
                      secret_sealed, secret_key_id,
                      case when previous_secret_until > now() then previous_secret_sealed end as previous_secret_sealed, previous_secret_key_id,
-                     max_retries, retry_delay_seconds, case when payload = 'thin' then thin_body else body end as body`,
+                     max_retries, retry_delay_seconds, lane, follows_gap, case when payload = 'thin' then thin_body else body end as body`,
     values: [limits.endpoints, limits.leaseMs, limits.breakerFailures],
   });
   return rows;
@@ -195,13 +198,39 @@ export async function finishAttempt(
   return rows[0]!.finished === 1;
 }
 
+/**
+ * Queues the next delivery of a lane, when nothing of it is under way. In the transaction that ended the one before, which
+ * holds the endpoint.
+ */
+export async function unblockLane(
+  queryable: Queryable,
+  endpointId: string,
+  lane: number,
+  followsGap: boolean,
+): Promise<void> {
+  await queryable.query({
+    name: 'unblock_webhook_lane',
+    text: `with next as (
+             update webhook_deliveries set state = 'queued', next_attempt_at = now(), follows_gap = follows_gap or $3
+             where delivery_id = (
+                 select delivery_id from webhook_deliveries
+                 where endpoint_id = $1 and lane = $2 and state = 'blocked' order by position limit 1)
+               and not exists (select from webhook_deliveries where endpoint_id = $1 and lane = $2 and state = 'queued')
+             returning 1
+           )
+           update webhook_endpoint_state set next_due_at = least(next_due_at, now())
+           where endpoint_id = $1 and exists (select from next)`,
+    values: [endpointId, lane, followsGap],
+  });
+}
+
 /** A delivery as it is shown, with its last attempt. */
 export interface ShownDeliveryRow {
   delivery_id: string;
   endpoint_id: string;
   message_id: string;
   message_type: string;
-  state: 'queued' | 'delivered' | 'failed';
+  state: 'queued' | 'blocked' | 'delivered' | 'failed';
   attempts: number;
   next_attempt_at: Date;
   last_status: number | null;
@@ -228,7 +257,7 @@ export async function listDeliveries(
            from webhook_deliveries as deliveries
            join webhook_endpoints using (endpoint_id) join webhook_messages using (message_id)
            left join webhook_attempts on webhook_attempts.delivery_id = deliveries.delivery_id and webhook_attempts.attempt = deliveries.attempts
-           where endpoint_id = $1 and ($2::uuid is null or deliveries.delivery_id = $2) and ($3::text is null or deliveries.state = $3)
+           where endpoint_id = $1 and ($2::uuid is null or deliveries.delivery_id = $2) and ($3::text is null or deliveries.state = $3 or ($3 = 'queued' and deliveries.state = 'blocked'))
              and ($4::uuid is null or (deliveries.created_at, deliveries.delivery_id) < (
                select created_at, delivery_id from webhook_deliveries where delivery_id = $4))
            order by deliveries.created_at desc, deliveries.delivery_id desc limit $5::int4`,
@@ -298,7 +327,8 @@ export async function replayMessage(
   const { rows } = await queryable.query<{ delivery_id: string; is_queued: boolean }>({
     name: 'replay_webhook_message',
     text: `with made as (
-             insert into webhook_deliveries as deliveries (endpoint_id, message_id) values ($1, $2)
+             insert into webhook_deliveries as deliveries (endpoint_id, message_id, position)
+             select $1, message_id, position from webhook_messages where message_id = $2
              on conflict (message_id, endpoint_id) do update set state = 'queued', next_attempt_at = now(), delivered_at = null
                where deliveries.claimed_until is null or deliveries.claimed_until <= now()
              returning delivery_id
@@ -334,7 +364,7 @@ export async function recoverDeliveries(
              update webhook_deliveries as deliveries set state = 'queued', next_attempt_at = now()
              from failed where deliveries.delivery_id = failed.delivery_id returning 1
            ), untold as (
-             select message_id from webhook_endpoints as endpoints
+             select message_id, position from webhook_endpoints as endpoints
              join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
              where endpoint_id = $1 and messages.created_at >= $2 and messages.created_at <= $3 and messages.fanned_until is null
                and messages.message_type <> 'webhook_test'
@@ -342,7 +372,7 @@ export async function recoverDeliveries(
                and not exists (select from webhook_deliveries as told where told.message_id = messages.message_id and told.endpoint_id = $1)
              order by messages.position limit $4::int4
            ), made as (
-             insert into webhook_deliveries (endpoint_id, message_id) select $1, message_id from untold on conflict do nothing returning 1
+             insert into webhook_deliveries (endpoint_id, message_id, position) select $1, message_id, position from untold on conflict do nothing returning 1
            ), due as (
              update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null where endpoint_id = $1
            )
@@ -369,7 +399,7 @@ export async function countDeliveries(queryable: Queryable, endpointId: string):
   const { rows } = await queryable.query<EndpointStatistics>({
     name: 'count_webhook_deliveries',
     text: `select count(*) as total, count(*) filter (where deliveries.state = 'delivered') as delivered,
-                  count(*) filter (where deliveries.state = 'failed') as failed, count(*) filter (where deliveries.state = 'queued') as queued,
+                  count(*) filter (where deliveries.state = 'failed') as failed, count(*) filter (where deliveries.state in ('queued', 'blocked')) as queued,
                   (select round(avg(took_ms))::int4 from (
                      select took_ms from webhook_attempts join webhook_deliveries using (delivery_id)
                      where endpoint_id = $1 order by started_at desc limit 1000) as last) as average_ms,

@@ -112,9 +112,24 @@ export async function insertMessages(
 }
 
 /**
+ * Holds the ordered endpoints of the workspaces whose messages have not all their deliveries: nobody says meanwhile that a lane
+ * is free.
+ */
+export async function holdOrderedEndpoints(queryable: Queryable): Promise<void> {
+  await queryable.query({
+    name: 'hold_ordered_webhook_endpoints',
+    text: `select from webhook_endpoint_state as state
+           where endpoint_id in (
+             select endpoint_id from webhook_endpoints
+             where is_ordered and is_active and workspace_id in (select workspace_id from webhook_messages where fanned_until is not null))
+           order by endpoint_id for update`,
+  });
+}
+
+/**
  * Makes the next deliveries of the oldest messages that have not all, for the endpoints that were there when they were told.
- * @param messagesMax of which so many, and `deliveriesMax` deliveries of each at most.
- * @returns how many messages are done, and how many deliveries were made.
+ * For an ordered endpoint one of each item is queued, and those behind it are blocked.
+ * @param limits of so many messages, and so many deliveries of each at most.
  */
 export async function insertDeliveries(
   queryable: Queryable,
@@ -123,12 +138,12 @@ export async function insertDeliveries(
   const { rows } = await queryable.query<{ messages: number; done: number; deliveries: number }>({
     name: 'insert_webhook_deliveries',
     text: `with pending as materialized (
-             select message_id, workspace_id, message_type, created_at, fanned_until from webhook_messages
+             select message_id, position, workspace_id, message_type, item_number, created_at, fanned_until from webhook_messages
              where fanned_until is not null order by position limit $1::int4
            ), wanted as materialized (
-             select message_id, endpoint_id, is_wanted, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
+             select message_id, position, endpoint_id, is_wanted, lane, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
              from pending cross join lateral (
-               select endpoint_id,
+               select endpoint_id, case when is_ordered then item_number end as lane,
                       is_active and endpoints.created_at <= pending.created_at
                         and (event_types = '{}' or message_type = any(event_types)) as is_wanted
                from webhook_endpoints as endpoints
@@ -144,8 +159,14 @@ export async function insertDeliveries(
              from reached where webhook_messages.message_id = reached.message_id
              returning fanned_until is null as is_done
            ), made as (
-             insert into webhook_deliveries (endpoint_id, message_id)
-             select endpoint_id, message_id from wanted where is_wanted
+             insert into webhook_deliveries (endpoint_id, message_id, position, lane, state)
+             select endpoint_id, message_id, position, lane,
+                    case when lane is not null and (
+                      row_number() over (partition by endpoint_id, lane order by position) > 1
+                      or exists (select from webhook_deliveries as before
+                                 where before.endpoint_id = wanted.endpoint_id and before.lane = wanted.lane and before.state in ('queued', 'blocked')))
+                    then 'blocked' else 'queued' end
+             from wanted where is_wanted
              on conflict do nothing returning endpoint_id
            ), due as (
              update webhook_endpoint_state as state set next_due_at = least(next_due_at, now())

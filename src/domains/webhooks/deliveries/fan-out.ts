@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import {
+  holdOrderedEndpoints,
   insertDeliveries,
   insertMessages,
   lockLane,
@@ -25,6 +26,7 @@ export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: n
     if (!(await lockLane(client))) return undefined;
     const { events, taken } = await takeFeed(client, eventsAtOnce);
     await insertMessages(client, events.map(messageOf), true);
+    await holdOrderedEndpoints(client);
     const made = await insertDeliveries(client, { messagesMax: messagesAtOnce, deliveriesMax: deliveriesAtOnce });
     return {
       messages: events.length,

@@ -52,6 +52,10 @@ export const createEndpointBody = z
     auth: endpointMembers.auth.default({ type: 'none' }),
     payload: endpointMembers.payload.default('full'),
     concurrency: endpointMembers.concurrency.default(4),
+    ordered: z.boolean().default(false).meta({
+      description:
+        'Whether events of one item come one after the other; those of others come beside them. It stays as it is.',
+    }),
     created_by: ignoredMembers.created_by,
   })
   .meta({ id: 'CreateWebhookInput' });
@@ -83,6 +87,7 @@ export const endpointSchema = z
     auth: z.object({ type: z.string() }),
     payload: z.enum(['full', 'thin']),
     concurrency: z.number().int(),
+    ordered: z.boolean(),
     is_active: z.boolean(),
     disabled_reason: z.string().nullable().meta({ description: 'Why it was switched off by itself' }),
     secret: z.string().optional().meta({ description: 'Only in the answers that make it' }),

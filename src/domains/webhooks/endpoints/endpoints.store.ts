@@ -12,6 +12,7 @@ export interface EndpointRow {
   auth_type: EndpointAuth['type'];
   payload: 'full' | 'thin';
   concurrency: number;
+  is_ordered: boolean;
   max_retries: number;
   retry_delay_seconds: number | null;
   is_active: boolean;
@@ -21,7 +22,7 @@ export interface EndpointRow {
   updated_at: Date;
 }
 
-const columns = `endpoint_id, circuit_id, name, url, event_types, headers, auth_type, payload, concurrency, max_retries, retry_delay_seconds,
+const columns = `endpoint_id, circuit_id, name, url, event_types, headers, auth_type, payload, concurrency, is_ordered, max_retries, retry_delay_seconds,
   is_active, disabled_reason, created_by, created_at, updated_at`;
 
 export type NewEndpoint = Omit<EndpointRow, 'is_active' | 'disabled_reason' | 'created_at' | 'updated_at'> & {
@@ -40,8 +41,8 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
              insert into webhook_endpoint_state (endpoint_id) values ($1)
            )
            insert into webhook_endpoints (endpoint_id, workspace_id, circuit_id, name, url, event_types, headers, auth_type, auth_sealed, auth_key_id,
-                                          secret_sealed, secret_key_id, payload, concurrency, max_retries, retry_delay_seconds, is_active, created_by)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, true, $17)`,
+                                          secret_sealed, secret_key_id, payload, concurrency, is_ordered, max_retries, retry_delay_seconds, is_active, created_by)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, true, $18)`,
     values: [
       row.endpoint_id,
       row.workspaceId,
@@ -57,6 +58,7 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
       row.secret.keyId,
       row.payload,
       row.concurrency,
+      row.is_ordered,
       row.max_retries,
       row.retry_delay_seconds,
       row.created_by,
@@ -180,11 +182,11 @@ export async function insertSingleDelivery(
   const { rows } = await queryable.query<{ delivery_id: string }>({
     name: 'insert_single_webhook_delivery',
     text: `with told as (
-             insert into webhook_messages (message_id, workspace_id, message_type, body, thin_body, fanned_until) values ($1, $2, $3, $4, $4, null)
+             insert into webhook_messages (message_id, workspace_id, message_type, body, thin_body, fanned_until) values ($1, $2, $3, $4, $4, null) returning message_id, position
            ), due as (
              update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null where endpoint_id = $5
            )
-           insert into webhook_deliveries (endpoint_id, message_id) values ($5, $1) returning delivery_id`,
+           insert into webhook_deliveries (endpoint_id, message_id, position) select $5, message_id, position from told returning delivery_id`,
     values: [message.messageId, message.workspaceId, message.messageType, message.body, endpointId],
   });
   return rows[0]!.delivery_id;

@@ -60,6 +60,7 @@ export function headersOf(delivery: ClaimedDelivery, { body, seconds, version, k
     ...delivery.headers,
     ...(auth ? { [auth[0]]: auth[1] } : {}),
     'content-type': 'application/json',
+    ...(delivery.follows_gap ? { 'webhook-follows-gap': 'true' } : {}),
     'user-agent': `DeFarm-Engines/${version}`,
     ...signatureHeaders({ id: delivery.message_id, seconds, body }, previous ? [secret, previous] : [secret]),
   };
