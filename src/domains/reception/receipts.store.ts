@@ -5,6 +5,7 @@ import { idempotencyExpiry, type IdempotencyClaim } from '#platform/idempotency.
 import { countedAtMost, type Page } from '#platform/page.ts';
 import type { BodyCharset, BodyFormat } from './body-format.ts';
 import type { CsvLayout } from './csv-records.ts';
+import { receiptSettled, settledColumns } from './receipt-settled.ts';
 import type { ReceiptStatus } from './receipts.schema.ts';
 
 /** Bytes of one part of a stored body. */
@@ -290,14 +291,18 @@ export async function settleReceipts(pool: pg.Pool, receiptIds: readonly string[
     // Another statement, so that it sees the counts of whoever held the lock before.
     const { rowCount } = await client.query({
       name: 'settle_receipts',
-      text: `update receipts set finished_at = now(), outcome = case when sums.errors > 0 then 'completed_with_errors' else 'completed' end
+      text: `with settled as (
+             update receipts set finished_at = now(), outcome = case when sums.errors > 0 then 'completed_with_errors' else 'completed' end
              from (
                select wanted.receipt_id, coalesce(sum(rejected + failed + conflicted), 0) as errors, coalesce(bool_or(not is_done), false) as is_open
                from unnest($1::uuid[]) as wanted (receipt_id)
                left join receipt_chunks on receipt_chunks.receipt_id = wanted.receipt_id
                group by wanted.receipt_id
              ) as sums
-             where receipts.receipt_id = sums.receipt_id and not sums.is_open`,
+             where receipts.receipt_id = sums.receipt_id and not sums.is_open
+             returning ${settledColumns}
+           ), told as (${receiptSettled('settled')})
+           select receipt_id from settled`,
       values: [uuidArray(rows.map((row) => row.receipt_id))],
     });
     return rowCount ?? 0;

@@ -2,6 +2,7 @@ import { int2Array, int4Array, int8Array, textArray, uuidArray } from '#platform
 import type { Queryable } from '#platform/database.ts';
 import type { BodyCharset, BodyFormat } from './body-format.ts';
 import type { CsvLayout } from './csv-records.ts';
+import { receiptSettled, settledColumns } from './receipt-settled.ts';
 
 /** The chunk number under which the attempts to cut a receipt are counted. */
 export const cuttingChunkNumber = -1;
@@ -145,7 +146,8 @@ export interface CutResult {
 export async function markCut(queryable: Queryable, results: readonly CutResult[]): Promise<void> {
   await queryable.query({
     name: 'mark_cut',
-    text: `update receipts
+    text: `with marked as (
+           update receipts
            set cut_at = now(), entry_total = cut.entry_total, csv_layout = cut.csv_layout::json,
                unclassified_fields = case when cut.unclassified_fields is null then null
                                           else array(select json_array_elements_text(cut.unclassified_fields::json)) end,
@@ -154,7 +156,10 @@ export async function markCut(queryable: Queryable, results: readonly CutResult[
                outcome = case when cut.failure is not null then 'failed' when cut.entry_total = 0 then 'completed' end
            from unnest($1::uuid[], $2::int4[], $3::text[], $4::text[], $5::text[])
              as cut (receipt_id, entry_total, csv_layout, unclassified_fields, failure)
-           where receipts.receipt_id = cut.receipt_id`,
+           where receipts.receipt_id = cut.receipt_id
+           returning ${settledColumns}, receipts.finished_at
+           ), settled as (select * from marked where finished_at is not null)
+           ${receiptSettled('settled')}`,
     values: [
       uuidArray(results.map((result) => result.receiptId)),
       int4Array(results.map((result) => result.entryTotal)),

@@ -5,6 +5,9 @@ import { systemEventTypes } from '#domains/items/index.ts';
 export interface MessageType {
   readonly name: string;
   readonly description: string;
+  /** What is told, and its shortest form. */
+  readonly data: z.ZodType;
+  readonly thinData: z.ZodType;
 }
 
 const descriptions: Readonly<Record<string, string>> = {
@@ -21,14 +24,6 @@ const descriptions: Readonly<Record<string, string>> = {
   conflict_resolved: 'A person decided about such records.',
 };
 
-/** Types that this system tells by itself; besides them, those of the events that records bring, such as `weighed`. */
-export const messageTypes: readonly MessageType[] = [...systemEventTypes, 'conflict_opened', 'conflict_resolved'].map(
-  (name) => ({ name, description: descriptions[name]! }),
-);
-
-/** The type of the message that a test of an endpoint sends. */
-export const testMessageType = 'webhook_test';
-
 /** What is told of an event. */
 const eventData = z.object({
   id: z.uuid().meta({ description: 'The id of the event, as GET /api/events/{id} takes it' }),
@@ -39,18 +34,50 @@ const eventData = z.object({
   visibility: z.string(),
   payload: z.unknown().meta({ description: 'What the event tells, by its type' }),
 });
-
 const thinEventData = z.object({ id: z.uuid(), dfid: z.string().nullable() });
 
-/** The body of a message with a full payload, and with a thin one. */
-export function messageSchemas(type: string) {
-  const bodyOf = (data: z.ZodType) =>
+/** What is told of things that are no events of items, by the type of the message. */
+const notices = {
+  receipt_settled: {
+    description:
+      'All records of a receipt are worked on, or it could not be read. Items that are sent one by one are answered at once, and have none.',
+    data: z.object({
+      receipt_id: z.uuid(),
+      status: z.enum(['completed', 'completed_with_errors', 'failed']),
+      entries: z.number().int().nullable(),
+    }),
+    thinData: z.object({ receipt_id: z.uuid() }),
+  },
+  webhook_disabled: {
+    description: 'A webhook was switched off, since its receiver is gone or failed for days.',
+    data: z.object({ webhook_id: z.uuid(), name: z.string(), url: z.string(), reason: z.string() }),
+    thinData: z.object({ webhook_id: z.uuid() }),
+  },
+} as const;
+
+/** Types that this system tells by itself; besides them, those of the events that records bring, such as `weighed`. */
+export const messageTypes: readonly MessageType[] = [
+  ...[...systemEventTypes, 'conflict_opened', 'conflict_resolved'].map((name) => ({
+    name,
+    description: descriptions[name]!,
+    data: eventData,
+    thinData: thinEventData,
+  })),
+  ...Object.entries(notices).map(([name, notice]) => ({ name, ...notice })),
+];
+
+/** The type of the message that a test of an endpoint sends. */
+export const testMessageType = 'webhook_test';
+
+/** The schemas of the body of a message with a full payload, and with a thin one. */
+export function messageSchemas({ name, data, thinData }: MessageType) {
+  const bodyOf = (of: z.ZodType) =>
     z.toJSONSchema(
       z.object({
-        type: z.literal(type),
-        timestamp: z.iso.datetime().meta({ description: 'When the event was recorded' }),
-        data,
+        type: z.literal(name),
+        timestamp: z.iso.datetime().meta({ description: 'When it happened, by our clock' }),
+        data: of,
       }),
     );
-  return { full: bodyOf(eventData), thin: bodyOf(thinEventData) };
+  return { full: bodyOf(data), thin: bodyOf(thinData) };
 }

@@ -184,6 +184,56 @@ describe('an event', () => {
   });
 });
 
+describe('what is no event of an item', () => {
+  const receiptOf = (path: string, secret: string) =>
+    receiver.at(path).map((each) => (verified(secret, each) as { data: object }).data);
+
+  test('is told as well: a receipt whose records are all worked on', async () => {
+    const endpoint = await subscribe({ events: ['receipt_settled'] });
+    const send = (body: string, type: string) =>
+      application.fetch('/api/receipts', {
+        method: 'POST',
+        headers: { 'x-api-key': ownKey, 'content-type': type, prefer: 'wait=20' },
+        body,
+      });
+    const record = { value_chain: 'BEEF', country: 'BR', year: 2025 };
+    const identifiers = () => [{ identifier_type: 'sisbov', value: `BR${nextNumber++}` }];
+
+    const worked = await readJson<{ receipt_id: string }>(
+      await send(
+        JSON.stringify([
+          { ...record, identifiers: identifiers() },
+          { ...record, identifiers: [] },
+        ]),
+        'application/json',
+      ),
+    );
+    await arrived(endpoint.path, 1);
+    const whole = await readJson<{ receipt_id: string }>(
+      await send(JSON.stringify({ ...record, identifiers: identifiers() }), 'application/x-ndjson'),
+    );
+    await arrived(endpoint.path, 2);
+
+    expect(receiptOf(endpoint.path, endpoint.secret)).toMatchObject([
+      { receipt_id: worked.receipt_id, status: 'completed_with_errors', entries: 2 },
+      { receipt_id: whole.receipt_id, status: 'completed', entries: 1 },
+    ]);
+  });
+
+  test('is told as well: an endpoint that was switched off, to the others', async () => {
+    const [gone, other] = [await subscribe(), await subscribe({ events: ['webhook_disabled'] })];
+    receiver.answer = ({ path }, response) => void response.writeHead(path === gone.path ? 410 : 200).end();
+    await newItem();
+
+    const [request] = await arrived(other.path);
+
+    expect(verified(other.secret, request!)).toMatchObject({
+      type: 'webhook_disabled',
+      data: { webhook_id: gone.id, reason: 'it answered 410: it is gone' },
+    });
+  });
+});
+
 describe('an endpoint', () => {
   test('shows its secret once, and is sent what authenticates us, which nobody is shown', async () => {
     const endpoint = await subscribe({

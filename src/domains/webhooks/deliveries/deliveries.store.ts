@@ -1,3 +1,4 @@
+import { insertNotices } from '#domains/events/index.ts';
 import type { Queryable } from '#platform/database.ts';
 
 /** A delivery that this process took, with all that is needed to send it. */
@@ -134,6 +135,14 @@ export interface BreakerLimits {
   readonly disableHours: number;
 }
 
+/** Tells the other endpoints of a workspace that one was switched off. */
+const webhookDisabled = insertNotices({
+  type: 'webhook_disabled',
+  source: 'disabled',
+  data: `json_build_object('webhook_id', endpoint_id, 'name', name, 'url', url, 'reason', disabled_reason)`,
+  thinData: `json_build_object('webhook_id', endpoint_id)`,
+});
+
 /**
  * Keeps an attempt, and what becomes of its delivery and its endpoint.
  * @returns false when another process took the delivery over meanwhile: then only the attempt is kept, as it was made.
@@ -174,7 +183,8 @@ export async function finishAttempt(
              from noted
              where endpoint_id = $2 and is_active
                and ($15::text is not null or failures >= $19::int4 and first_failure_at <= now() - make_interval(hours => $20::int4))
-           )
+             returning workspace_id, endpoint_id, name, url, disabled_reason
+           ), told as (${webhookDisabled})
            select count(*) as finished from finished`,
     values: [
       deliveryId,

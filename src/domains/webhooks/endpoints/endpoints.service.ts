@@ -271,9 +271,9 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
     },
 
     eventTypes: () => ({
-      event_types: messageTypes.map(({ name, description }) => {
-        const { full, thin } = messageSchemas(name);
-        return { name, description, schema: full, thin_schema: thin };
+      event_types: messageTypes.map((type) => {
+        const { full, thin } = messageSchemas(type);
+        return { name: type.name, description: type.description, schema: full, thin_schema: thin };
       }),
       count: messageTypes.length,
     }),
