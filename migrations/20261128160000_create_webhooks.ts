@@ -84,6 +84,7 @@ export async function up(knex: Knex): Promise<void> {
       -- deliveries are made for endpoints up to this one; null when they are made for all
       fanned_until uuid default '00000000-0000-0000-0000-000000000000'
     );
+    create index webhook_messages_age_idx on webhook_messages (created_at);
     create index webhook_messages_workspace_idx on webhook_messages (workspace_id, created_at);
     create index webhook_messages_fan_out_idx on webhook_messages (position) where fanned_until is not null;
 

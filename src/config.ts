@@ -379,6 +379,10 @@ export const settings = {
     ...wholeNumber(100, 60_000, 15_000),
     description: 'Milliseconds that a receiver has, from the name to the last byte of its answer.',
   }),
+  WEBHOOK_RETENTION_DAYS: setting({
+    ...wholeNumber(1, 3650, 30),
+    description: 'Days for which what webhooks were told is kept, with its attempts.',
+  }),
   WEBHOOK_RETRY_SCHEDULE: setting({
     schema: z
       .string()

@@ -29,7 +29,13 @@ import {
   takeRequest,
   type StorageAdapter,
 } from '#domains/storage/index.ts';
-import { defaultDelaysSeconds, makeAddressJudge, makeSafeAgent, makeWebhooksWork } from '#domains/webhooks/index.ts';
+import {
+  defaultDelaysSeconds,
+  forgetMessages,
+  makeAddressJudge,
+  makeSafeAgent,
+  makeWebhooksWork,
+} from '#domains/webhooks/index.ts';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Database } from '#platform/database.ts';
 
@@ -79,6 +85,8 @@ export function makeWorker(config: Config, databaseUrl: string) {
       bodyRetentionDays: config.BODY_RETENTION_DAYS,
       further: {
         snapshots_expired: deleteExpiredSnapshots,
+        webhook_messages_forgotten: (queryable, rowsMax) =>
+          forgetMessages(queryable, config.WEBHOOK_RETENTION_DAYS, rowsMax),
         snapshots_retired: (queryable, rowsMax) => applyPolicies(queryable, 'active', rowsMax),
       },
     }),

@@ -4,3 +4,4 @@ export { makeSafeAgent } from './sending/safe-agent.ts';
 export { makeEndpointsService } from './endpoints/endpoints.service.ts';
 export { makeWebhooksWork } from './webhooks-work.ts';
 export { webhookRoutes } from './endpoints/endpoints.routes.ts';
+export { forgetMessages } from './deliveries/deliveries.store.ts';

@@ -17,6 +17,7 @@ import {
 } from './deliveries/deliveries.store.ts';
 import { fanOut } from './deliveries/fan-out.ts';
 import { isFanOutDue } from './deliveries/fan-out.store.ts';
+import { resealSecrets } from './endpoints/reseal-secrets.ts';
 import { nextDelaySeconds, readRetryAfter } from './deliveries/retry-schedule.ts';
 import { webhooksQueue } from './webhooks.jobs.ts';
 
@@ -147,7 +148,14 @@ export function makeWebhooksWork({
     }
   };
 
+  // Once for each process, since keys change with its settings.
+  let isResealed = keys === undefined;
+
   const work = async () => {
+    if (!isResealed) {
+      isResealed = true;
+      await resealSecrets(pool, keys!);
+    }
     let [messages, made] = [0, 0];
     for (let hasMore = true; hasMore;) {
       const step = await fanOut(pool);
@@ -164,7 +172,9 @@ export function makeWebhooksWork({
     concurrency: 1,
     process: work,
     findOverdue: async () =>
-      (await isFanOutDue(pool)) || (keys !== undefined && (await findDueEndpoints(pool, 1)).length > 0) ? [{}] : [],
+      !isResealed || (await isFanOutDue(pool)) || (keys !== undefined && (await findDueEndpoints(pool, 1)).length > 0)
+        ? [{}]
+        : [],
     async workDirectly() {
       const { messages, deliveries, sent } = await work();
       await Promise.all(inFlight);

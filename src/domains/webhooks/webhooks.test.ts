@@ -1,7 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readJson, startApplication, waitFor, type TestApplication } from '../../testing/application.ts';
+import { makeKeyEncryption } from '#platform/key-encryption.ts';
 import { startWebhookReceiver, verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
+
+import { findSealedOtherwise } from './endpoints/endpoints.store.ts';
+import { resealSecrets } from './endpoints/reseal-secrets.ts';
 
 interface Endpoint {
   id: string;
@@ -548,6 +552,58 @@ describe('what was missed', () => {
     const unknown = { event_id: '0199aaaa-0000-7000-8000-000000000000' };
     expect((await ask('POST', `/api/webhooks/${endpoint.id}/replay`, unknown)).status).toBe(404);
   });
+});
+
+test('what was told is forgotten after its time, and what waits is not', async () => {
+  const key = await application.createKey({ scope: 'write', workspace: 'Old' });
+  const [told, waiting] = [
+    await subscribe({ events: ['weighed'] }, key),
+    await subscribe({ events: ['item_created'], retry_config: { max_retries: 5, retry_delay: 3600 } }, key),
+  ];
+  receiver.answer = ({ path }, response) => void response.writeHead(path === waiting.path ? 503 : 200).end();
+  const count = async ({ id }: { id: string }) =>
+    (
+      await ask<Delivery[]>(
+        'GET',
+        `/api/webhooks/${id}/deliveries?status=${id === told.id ? 'delivered' : 'queued'}`,
+        undefined,
+        key,
+      )
+    ).body.length;
+  const dfid = await newItem(key);
+  await ask('POST', '/api/events', { dfid, event_type: 'weighed', payload: { kg: 455 } }, key);
+  await waitFor(async () => ((await count(told)) === 1 ? true : undefined), 'the delivery');
+  await arrived(waiting.path);
+  await application.database.pool.query(`update webhook_messages set created_at = now() - interval '31 days'`);
+  await application.database.pool.query('update maintenance_tasks set next_run_at = now()');
+
+  await waitFor(async () => ((await count(told)) === 0 ? true : undefined), 'the delivery to be forgotten');
+
+  expect(await count(waiting)).toBe(1);
+});
+
+test('secrets are sealed anew when ENCRYPTION_KEY is another one', async () => {
+  const endpoint = await subscribe({ auth: { type: 'bearer', token: 'segredo' } });
+  const { ENCRYPTION_KEY: oldKey } = application.environment;
+  const [before, after] = [Buffer.from(oldKey!, 'base64'), randomBytes(32)];
+  const keys = makeKeyEncryption([after, before]);
+
+  await resealSecrets(application.database.pool, keys);
+
+  const sealed = async () =>
+    (
+      await findSealedOtherwise(application.database.pool, 'none', {
+        after: '00000000-0000-0000-0000-000000000000',
+        limit: 1000,
+      })
+    ).find((each) => each.endpoint_id === endpoint.id)!;
+  const now = await sealed();
+  const alone = makeKeyEncryption([after]);
+  expect(alone.open({ bytes: now.secret_sealed, keyId: now.secret_key_id })).toEqual(
+    Buffer.from(endpoint.secret.slice(6), 'base64'),
+  );
+  expect(alone.open({ bytes: now.auth_sealed!, keyId: now.auth_key_id! })?.toString()).toContain('segredo');
+  await resealSecrets(application.database.pool, makeKeyEncryption([before, after]));
 });
 
 test('the types of events are listed with schemas of what is sent', async () => {

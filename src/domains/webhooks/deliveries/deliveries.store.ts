@@ -426,3 +426,26 @@ export async function countDeliveries(queryable: Queryable, endpointId: string):
   });
   return rows[0]!;
 }
+
+/** Forgets messages that are older than so many days and that no webhook which is switched on is still to be told of. */
+export async function forgetMessages(queryable: Queryable, days: number, limit: number): Promise<number> {
+  const { rows } = await queryable.query<{ forgotten: number }>({
+    name: 'forget_webhook_messages',
+    text: `with old as (
+             select message_id from webhook_messages as messages
+             where created_at < now() - make_interval(days => $1::int4) and fanned_until is null and not exists (
+               select from webhook_deliveries as waiting join webhook_endpoints using (endpoint_id)
+               where waiting.message_id = messages.message_id and state in ('queued', 'blocked') and is_active)
+             order by created_at limit $2::int4
+           ), sent as (
+             delete from webhook_deliveries using old where webhook_deliveries.message_id = old.message_id returning delivery_id
+           ), tried as (
+             delete from webhook_attempts using sent where webhook_attempts.delivery_id = sent.delivery_id
+           ), forgotten as (
+             delete from webhook_messages using old where webhook_messages.message_id = old.message_id returning 1
+           )
+           select count(*) as forgotten from forgotten`,
+    values: [days, limit],
+  });
+  return rows[0]!.forgotten;
+}

@@ -191,3 +191,56 @@ export async function insertSingleDelivery(
   });
   return rows[0]!.delivery_id;
 }
+
+/** Secrets of an endpoint, each with the name of the key that opens it. */
+export interface SealedSecrets {
+  endpoint_id: string;
+  secret_sealed: Buffer;
+  secret_key_id: string;
+  previous_secret_sealed: Buffer | null;
+  previous_secret_key_id: string | null;
+  auth_sealed: Buffer | null;
+  auth_key_id: string | null;
+}
+
+/** Endpoints of which something is sealed with another key than this one, at most `limit`, behind one of them. */
+export async function findSealedOtherwise(
+  queryable: Queryable,
+  keyId: string,
+  { after, limit }: { after: string; limit: number },
+): Promise<SealedSecrets[]> {
+  const { rows } = await queryable.query<SealedSecrets>({
+    name: 'find_webhooks_sealed_otherwise',
+    text: `select endpoint_id, secret_sealed, secret_key_id, previous_secret_sealed, previous_secret_key_id, auth_sealed, auth_key_id
+           from webhook_endpoints
+           where endpoint_id > $2 and (secret_key_id <> $1 or previous_secret_key_id <> $1 or auth_key_id <> $1) order by endpoint_id limit $3::int4`,
+    values: [keyId, after, limit],
+  });
+  return rows;
+}
+
+/** Keeps secrets as they are sealed now, unless they became others meanwhile. */
+export async function writeSealedSecrets(
+  queryable: Queryable,
+  before: SealedSecrets,
+  now: SealedSecrets,
+): Promise<void> {
+  await queryable.query({
+    name: 'write_sealed_webhook_secrets',
+    text: `update webhook_endpoints
+           set secret_sealed = $3, secret_key_id = $4, previous_secret_sealed = $5, previous_secret_key_id = $6, auth_sealed = $7, auth_key_id = $8
+           where endpoint_id = $1 and secret_sealed = $2 and previous_secret_sealed is not distinct from $9 and auth_sealed is not distinct from $10`,
+    values: [
+      before.endpoint_id,
+      before.secret_sealed,
+      now.secret_sealed,
+      now.secret_key_id,
+      now.previous_secret_sealed,
+      now.previous_secret_key_id,
+      now.auth_sealed,
+      now.auth_key_id,
+      before.previous_secret_sealed,
+      before.auth_sealed,
+    ],
+  });
+}
