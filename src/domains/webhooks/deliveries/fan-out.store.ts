@@ -144,7 +144,7 @@ export async function insertDeliveries(
              select message_id, position, endpoint_id, is_wanted, lane, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
              from pending cross join lateral (
                select endpoint_id, case when is_ordered then item_number end as lane,
-                      is_active and endpoints.created_at <= pending.created_at
+                      is_active and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
                         and (event_types = '{}' or message_type = any(event_types)) as is_wanted
                from webhook_endpoints as endpoints
                where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until
