@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
@@ -36,6 +37,12 @@ interface WebhooksWorkOptions {
 /** Requests of one process at a time. */
 const inFlightMax = 128;
 const endpointsAtOnce = 64;
+/** One job looks for more so long after the last that was due: meanwhile this process makes no messages of what is told. */
+const pumpMs = 1000;
+/** For so long are deliveries claimed before messages are made again, and so many times in one job. */
+const turnMs = 2000;
+const turnsMax = 30;
+const lookAgainMs = 100;
 /** Beyond the time that one request may take. */
 const leaseMarginMs = 45_000;
 const limits = {
@@ -60,14 +67,14 @@ export function makeWebhooksWork({
 
   const claim = () =>
     withTransaction(pool, async (client) => {
-      const claimed = await claimDeliveries(client, {
-        endpoints: Math.min(endpointsAtOnce, inFlightMax - inFlight.size),
+      const { deliveries, endpointIds } = await claimDeliveries(client, {
+        endpoints: endpointsAtOnce,
+        deliveries: inFlightMax - inFlight.size,
         leaseMs,
         breakerFailures: limits.breakerFailures,
       });
-      const endpoints = new Set(claimed.map((delivery) => delivery.endpoint_id));
-      if (endpoints.size > 0) await refreshDue(client, [...endpoints]);
-      return claimed;
+      if (endpointIds.length > 0) await refreshDue(client, endpointIds);
+      return deliveries;
     });
 
   const deliver = async (delivery: ClaimedDelivery): Promise<void> => {
@@ -131,11 +138,17 @@ export function makeWebhooksWork({
     };
   };
 
-  /** Claims as long as there is something due and room for it; what hangs holds up nothing but its own endpoint. */
+  /**
+   * Claims as long as there is something due and room for it, and for a while as requests come back and free slots of their
+   * endpoints; what hangs holds up nothing but its own.
+   */
   const pump = async (): Promise<number> => {
-    let claimed = 0;
+    const end = Date.now() + turnMs;
+    let [claimed, until] = [0, 0];
     for (;;) {
-      if (inFlight.size >= inFlightMax) await Promise.race(inFlight);
+      while (inFlight.size >= inFlightMax) await Promise.race(inFlight);
+      // What comes back while it is claimed may free a slot that the claim has not seen.
+      const wasIdle = inFlight.size === 0;
       const deliveries = await claim();
       claimed += deliveries.length;
       for (const delivery of deliveries) {
@@ -144,7 +157,13 @@ export function makeWebhooksWork({
           .finally(() => inFlight.delete(sending));
         inFlight.add(sending);
       }
-      if (deliveries.length === 0) return claimed;
+      if (Date.now() > end) return claimed;
+      if (deliveries.length > 0) {
+        until = Date.now() + pumpMs;
+        continue;
+      }
+      if (wasIdle || Date.now() > until) return claimed;
+      await Promise.race([...inFlight, delay(lookAgainMs)]);
     }
   };
 
@@ -156,15 +175,17 @@ export function makeWebhooksWork({
       isResealed = true;
       await resealSecrets(pool, keys!);
     }
-    let [messages, made] = [0, 0];
-    for (let hasMore = true; hasMore;) {
+    const told = { messages: 0, deliveries: 0, sent: 0 };
+    // In turns, so that neither a flood of events nor a backlog of deliveries keeps the other waiting.
+    for (let turns = 0; turns < turnsMax; turns += 1) {
       const step = await fanOut(pool);
-      messages += step?.messages ?? 0;
-      made += step?.deliveries ?? 0;
-      hasMore = step?.hasMore ?? false;
+      const sent = keys === undefined ? 0 : await pump();
+      told.messages += step?.messages ?? 0;
+      told.deliveries += step?.deliveries ?? 0;
+      told.sent += sent;
+      if (sent === 0 && step?.hasMore !== true) break;
     }
-    const sent = keys === undefined ? 0 : await pump();
-    return { messages, deliveries: made, sent };
+    return told;
   };
 
   return {

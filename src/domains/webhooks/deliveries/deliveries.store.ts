@@ -29,6 +29,8 @@ export interface ClaimedDelivery {
 
 export interface ClaimLimits {
   readonly endpoints: number;
+  /** Of all endpoints together. */
+  readonly deliveries: number;
   /** After which another process may send, when this one is gone. */
   readonly leaseMs: number;
   /** Failures in a row after which an endpoint is tried by one delivery at a time. */
@@ -38,14 +40,18 @@ export interface ClaimLimits {
 /**
  * Takes deliveries that are due, of the endpoints that were served longest ago, each with as many as it has free slots: one
  * that hangs keeps no other waiting.
- * @param client in a transaction.
+ * @param queryable in a transaction.
+ * @returns also the endpoints that were looked at, for `refreshDue`.
  */
-export async function claimDeliveries(queryable: Queryable, limits: ClaimLimits): Promise<ClaimedDelivery[]> {
+export async function claimDeliveries(
+  queryable: Queryable,
+  limits: ClaimLimits,
+): Promise<{ deliveries: ClaimedDelivery[]; endpointIds: string[] }> {
   // The tables grow and shrink faster than their statistics: whatever these say, each row is looked up by its key.
   await queryable.query(
     `select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
   );
-  const { rows } = await queryable.query<ClaimedDelivery>({
+  const { rows } = await queryable.query<ClaimedDelivery & { looked_at: string }>({
     name: 'claim_webhook_deliveries',
     text: `with due as materialized (
              select state.endpoint_id, case when failures >= $3::int4 then 1 else concurrency end as slots
@@ -61,10 +67,11 @@ export async function claimDeliveries(queryable: Queryable, limits: ClaimLimits)
                                           where claimed.endpoint_id = due.endpoint_id and claimed.claimed_until > now()))
                for update skip locked
              ) as free
+             limit $4::int4
            ), served as (
              update webhook_endpoint_state as state set last_served_at = clock_timestamp()
              from due where state.endpoint_id = due.endpoint_id
-           )
+           ), claimed as (
            update webhook_deliveries as deliveries
            set claim = claim + 1, attempts = attempts + 1, claimed_until = now() + make_interval(secs => $2::float8 / 1000),
                next_attempt_at = now() + make_interval(secs => $2::float8 / 1000)
@@ -73,10 +80,15 @@ export async function claimDeliveries(queryable: Queryable, limits: ClaimLimits)
            returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, claim, attempts, url, headers, auth_type, auth_sealed, auth_key_id,
                      secret_sealed, secret_key_id,
                      case when previous_secret_until > now() then previous_secret_sealed end as previous_secret_sealed, previous_secret_key_id,
-                     max_retries, retry_delay_seconds, lane, follows_gap, case when payload = 'thin' then thin_body else body end as body`,
-    values: [limits.endpoints, limits.leaseMs, limits.breakerFailures],
+                     max_retries, retry_delay_seconds, lane, follows_gap, case when payload = 'thin' then thin_body else body end as body
+           )
+           select due.endpoint_id as looked_at, claimed.* from due left join claimed on claimed.endpoint_id = due.endpoint_id`,
+    values: [limits.endpoints, limits.leaseMs, limits.breakerFailures, limits.deliveries],
   });
-  return rows;
+  return {
+    deliveries: rows.filter((row) => row.delivery_id !== null),
+    endpointIds: [...new Set(rows.map((row) => row.looked_at))],
+  };
 }
 
 /** Notes when the next delivery of each of these endpoints is due, claimed ones at the end of their lease. */
