@@ -9,13 +9,14 @@ import { sendWebhook, type SenderOptions } from './sending/send-webhook.ts';
 import {
   claimDeliveries,
   findDueEndpoints,
-  finishAttempt,
+  finishAttempts,
   refreshDue,
   unblockLane,
   type AttemptConclusion,
   type AttemptResult,
   type ClaimedDelivery,
 } from './deliveries/deliveries.store.ts';
+import { AttemptWriter } from './deliveries/attempt-writer.ts';
 import { fanOut } from './deliveries/fan-out.ts';
 import { isFanOutDue } from './deliveries/fan-out.store.ts';
 import { resealSecrets } from './endpoints/reseal-secrets.ts';
@@ -34,8 +35,9 @@ interface WebhooksWorkOptions {
   retrySchedule: readonly number[];
 }
 
-/** Requests of one process at a time. */
-const inFlightMax = 128;
+/** Requests of one process at a time; there is room for so many before more are claimed, since a claim costs as much for one. */
+const inFlightMax = 256;
+const claimedAtLeast = 64;
 const endpointsAtOnce = 64;
 /** One job looks for more so long after the last that was due: meanwhile this process makes no messages of what is told. */
 const pumpMs = 1000;
@@ -64,6 +66,7 @@ export function makeWebhooksWork({
 }: WebhooksWorkOptions): QueueWork<object> & { close(): Promise<void> } {
   const leaseMs = sender.timeoutMs + leaseMarginMs;
   const inFlight = new Set<Promise<void>>();
+  const attempts = new AttemptWriter(pool, limits);
 
   const claim = () =>
     withTransaction(pool, async (client) => {
@@ -93,10 +96,10 @@ export function makeWebhooksWork({
     conclusion: AttemptConclusion,
   ): Promise<boolean> => {
     const { lane, endpoint_id: endpointId } = delivery;
-    if (lane === null || conclusion.state === 'queued')
-      return finishAttempt(pool, delivery, result, conclusion, limits);
+    const finished = { delivery, result, conclusion };
+    if (lane === null || conclusion.state === 'queued') return attempts.write(finished);
     return withTransaction(pool, async (client) => {
-      const isOurs = await finishAttempt(client, delivery, result, conclusion, limits);
+      const isOurs = (await finishAttempts(client, [finished], limits)).has(delivery.delivery_id);
       if (isOurs) await unblockLane(client, endpointId, lane, conclusion.state === 'failed');
       return isOurs;
     });
@@ -146,7 +149,7 @@ export function makeWebhooksWork({
     const end = Date.now() + turnMs;
     let [claimed, until] = [0, 0];
     for (;;) {
-      while (inFlight.size >= inFlightMax) await Promise.race(inFlight);
+      while (inFlight.size > inFlightMax - claimedAtLeast) await Promise.race(inFlight);
       // What comes back while it is claimed may free a slot that the claim has not seen.
       const wasIdle = inFlight.size === 0;
       const deliveries = await claim();

@@ -1,4 +1,5 @@
 import { insertNotices } from '#domains/events/index.ts';
+import { int4Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 
 /** A delivery that this process took, with all that is needed to send it. */
@@ -37,6 +38,13 @@ export interface ClaimLimits {
   readonly breakerFailures: number;
 }
 
+/** The tables grow and shrink faster than their statistics: whatever these say, a transaction looks up each row by its key. */
+async function lookUpByKeys(queryable: Queryable): Promise<void> {
+  await queryable.query(
+    `select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
+  );
+}
+
 /**
  * Takes deliveries that are due, of the endpoints that were served longest ago, each with as many as it has free slots: one
  * that hangs keeps no other waiting.
@@ -47,10 +55,7 @@ export async function claimDeliveries(
   queryable: Queryable,
   limits: ClaimLimits,
 ): Promise<{ deliveries: ClaimedDelivery[]; endpointIds: string[] }> {
-  // The tables grow and shrink faster than their statistics: whatever these say, each row is looked up by its key.
-  await queryable.query(
-    `select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
-  );
+  await lookUpByKeys(queryable);
   const { rows } = await queryable.query<ClaimedDelivery & { looked_at: string }>({
     name: 'claim_webhook_deliveries',
     text: `with due as materialized (
@@ -155,65 +160,92 @@ const webhookDisabled = insertNotices({
   thinData: `json_build_object('webhook_id', endpoint_id)`,
 });
 
+/** An attempt that came to its end. */
+export interface FinishedAttempt {
+  readonly delivery: Pick<ClaimedDelivery, 'delivery_id' | 'endpoint_id' | 'claim' | 'attempts'>;
+  readonly result: AttemptResult;
+  readonly conclusion: AttemptConclusion;
+}
+
 /**
- * Keeps an attempt, and what becomes of its delivery and its endpoint.
- * @returns false when another process took the delivery over meanwhile: then only the attempt is kept, as it was made.
+ * Keeps attempts, and what becomes of their deliveries and endpoints.
+ * @param queryable in a transaction.
+ * @returns the ids of the deliveries that were still this process's; of others only the attempt is kept.
  */
-export async function finishAttempt(
+export async function finishAttempts(
   queryable: Queryable,
-  { delivery_id: deliveryId, endpoint_id: endpointId, claim, attempts }: ClaimedDelivery,
-  result: AttemptResult,
-  conclusion: AttemptConclusion,
+  finished: readonly FinishedAttempt[],
   limits: BreakerLimits,
-): Promise<boolean> {
-  const { rows } = await queryable.query<{ finished: number }>({
-    name: 'finish_webhook_attempt',
-    text: `with kept as (
+): Promise<ReadonlySet<string>> {
+  await lookUpByKeys(queryable);
+  const { rows } = await queryable.query<{ delivery_id: string }>({
+    name: 'finish_webhook_attempts',
+    text: `with results as materialized (
+             select * from unnest($1::uuid[], $2::uuid[], $3::int4[], $4::int4[], $5::timestamptz[], $6::int4[], $7::text[], $8::int4[],
+                                  $9::text[], $10::text[], $11::text[], $12::text[], $13::float8[], $14::bool[], $15::text[]) with ordinality
+               as results (delivery_id, endpoint_id, claim, attempt, started_at, took_ms, request_headers, status,
+                           response_headers, response_body, error, state, delay_seconds, is_unhealthy, disabled_reason, place)
+           ), held as materialized (
+             -- in one order for all, so that nobody waits for who waits for him
+             select endpoint_id from webhook_endpoint_state where endpoint_id in (select endpoint_id from results) order by endpoint_id for update
+           ), kept as (
              insert into webhook_attempts (delivery_id, attempt, started_at, took_ms, request_headers, status, response_headers, response_body, error)
-             values ($1, $4, $5, $6, $7, $8, $9, $10, $11) on conflict do nothing
+             select delivery_id, attempt, started_at, took_ms, request_headers::json, status, response_headers::json, response_body, error from results
+             on conflict do nothing
            ), finished as (
-             update webhook_deliveries
-             set state = $12, claimed_until = null, last_status = $8, last_error = $11,
-                 next_attempt_at = now() + make_interval(secs => coalesce($13::float8, 0)),
-                 delivered_at = case when $12 = 'delivered' then now() end
-             where delivery_id = $1 and claim = $3 and state = 'queued' returning 1
+             update webhook_deliveries as deliveries
+             set state = results.state, claimed_until = null, last_status = results.status, last_error = results.error,
+                 next_attempt_at = now() + make_interval(secs => coalesce(delay_seconds, 0)),
+                 delivered_at = case when results.state = 'delivered' then now() end
+             from results
+             where deliveries.delivery_id = results.delivery_id and deliveries.claim = results.claim and deliveries.state = 'queued'
+             returning results.*
+           ), totals as (
+             select endpoint_id, max(place) filter (where not is_unhealthy) as last_good, max(disabled_reason) as disabled_reason,
+                    bool_or(finished.state = 'delivered') as has_delivered, bool_or(finished.state <> 'delivered') as has_failed,
+                    min(coalesce(delay_seconds, 0)) as delay_seconds
+             from finished group by endpoint_id
+           ), counted as (
+             select totals.*, (select count(*) from finished
+                               where finished.endpoint_id = totals.endpoint_id and is_unhealthy and place > coalesce(last_good, 0))::int4 as bad
+             from totals
            ), noted as (
-             update webhook_endpoint_state
-             set failures = case when $14::bool then failures + 1 else 0 end,
-                 first_failure_at = case when $14::bool then coalesce(first_failure_at, now()) end,
-                 open_until = case when $14::bool and failures + 1 >= $16::int4
-                   then now() + make_interval(secs => least($17::float8 * 2 ^ least(failures + 1 - $16::int4, 20), $18::float8)) end,
-                 last_success_at = case when $12 = 'delivered' then now() else last_success_at end,
-                 last_failure_at = case when $12 = 'delivered' then last_failure_at else now() end,
-                 next_due_at = least(next_due_at, now() + make_interval(secs => coalesce($13::float8, 0)))
-             where endpoint_id = $2 and exists (select from finished)
-             returning failures, first_failure_at
+             update webhook_endpoint_state as state
+             set failures = bad + case when last_good is null then failures else 0 end,
+                 first_failure_at = case when bad > 0 then case when last_good is null then coalesce(first_failure_at, now()) else now() end end,
+                 open_until = case when bad > 0 and bad + case when last_good is null then failures else 0 end >= $16::int4
+                   then now() + make_interval(secs => least($17::float8 * 2 ^ least(bad + case when last_good is null then failures else 0 end - $16::int4, 20), $18::float8)) end,
+                 last_success_at = case when has_delivered then now() else last_success_at end,
+                 last_failure_at = case when has_failed then now() else last_failure_at end,
+                 next_due_at = least(next_due_at, now() + make_interval(secs => delay_seconds))
+             from counted join held using (endpoint_id) where state.endpoint_id = counted.endpoint_id
+             returning state.endpoint_id, failures, first_failure_at, counted.disabled_reason
            ), disabled as (
-             update webhook_endpoints
+             update webhook_endpoints as endpoints
              set is_active = false, updated_at = now(),
-                 disabled_reason = coalesce($15, 'it failed ' || failures || ' times in a row since ' || to_char(first_failure_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC')
+                 disabled_reason = coalesce(noted.disabled_reason, 'it failed ' || failures || ' times in a row since ' || to_char(first_failure_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC')
              from noted
-             where endpoint_id = $2 and is_active
-               and ($15::text is not null or failures >= $19::int4 and first_failure_at <= now() - make_interval(hours => $20::int4))
-             returning workspace_id, endpoint_id, name, url, disabled_reason
+             where endpoints.endpoint_id = noted.endpoint_id and is_active
+               and (noted.disabled_reason is not null or failures >= $19::int4 and first_failure_at <= now() - make_interval(hours => $20::int4))
+             returning workspace_id, endpoints.endpoint_id, name, url, endpoints.disabled_reason
            ), told as (${webhookDisabled})
-           select count(*) as finished from finished`,
+           select delivery_id from finished`,
     values: [
-      deliveryId,
-      endpointId,
-      claim,
-      attempts,
-      new Date(result.startedAtMs),
-      result.tookMs,
-      JSON.stringify(result.requestHeaders),
-      result.status,
-      result.responseHeaders === null ? null : JSON.stringify(result.responseHeaders),
-      result.responseBody,
-      result.error,
-      conclusion.state,
-      conclusion.delaySeconds,
-      conclusion.isUnhealthy,
-      conclusion.disabledReason,
+      uuidArray(finished.map(({ delivery }) => delivery.delivery_id)),
+      uuidArray(finished.map(({ delivery }) => delivery.endpoint_id)),
+      int4Array(finished.map(({ delivery }) => delivery.claim)),
+      int4Array(finished.map(({ delivery }) => delivery.attempts)),
+      timestamptzArray(finished.map(({ result }) => result.startedAtMs * 1000)),
+      int4Array(finished.map(({ result }) => result.tookMs)),
+      textArray(finished.map(({ result }) => JSON.stringify(result.requestHeaders))),
+      int4Array(finished.map(({ result }) => result.status)),
+      textArray(finished.map(({ result }) => result.responseHeaders && JSON.stringify(result.responseHeaders))),
+      textArray(finished.map(({ result }) => result.responseBody)),
+      textArray(finished.map(({ result }) => result.error)),
+      textArray(finished.map(({ conclusion }) => conclusion.state)),
+      finished.map(({ conclusion }) => conclusion.delaySeconds),
+      finished.map(({ conclusion }) => conclusion.isUnhealthy),
+      textArray(finished.map(({ conclusion }) => conclusion.disabledReason)),
       limits.breakerFailures,
       limits.firstOpenSeconds,
       limits.lastOpenSeconds,
@@ -221,7 +253,7 @@ export async function finishAttempt(
       limits.disableHours,
     ],
   });
-  return rows[0]!.finished === 1;
+  return new Set(rows.map((row) => row.delivery_id));
 }
 
 /**
