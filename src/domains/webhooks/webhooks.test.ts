@@ -392,8 +392,8 @@ describe('a delivery that fails', () => {
   });
 
   test('with 410 switches its endpoint off, which says why', async () => {
-    const endpoint = await subscribe();
-    receiver.answer = (_, response) => void response.writeHead(410).end();
+    const endpoint = await subscribe({ events: ['item_created'] });
+    receiver.answer = ({ path }, response) => void response.writeHead(path === endpoint.path ? 410 : 204).end();
     await newItem();
     await whenSettled(endpoint.id, 1);
 
