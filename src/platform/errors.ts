@@ -129,6 +129,11 @@ export class Problem extends Error {
   }
 }
 
+/** What is wrong at one place of a body that is well-formed. */
+export function invalidRequestAt(pointer: string, detail: string): Problem {
+  return new Problem('invalid_request', detail, { errors: [{ pointer, code: 'invalid_request', detail }] });
+}
+
 /** The five-character SQLSTATE of a Postgres error, if it is one. */
 export function sqlStateOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;

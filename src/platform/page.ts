@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Knex } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
 import { isUuid } from '#platform/ids.ts';
 
@@ -37,6 +38,37 @@ export interface Page<Row> {
   readonly total: number;
   /** Where the next page begins; undefined on the last page. */
   readonly nextPosition: string | undefined;
+}
+
+/** Where a page begins: behind the row that the page before ended with, else so many rows from the first. */
+export interface PagePosition {
+  readonly limit: number;
+  readonly offset: number;
+  readonly after: string | undefined;
+}
+
+/** How many rows match, counted up to `countedAtMost` + 1. */
+export async function countMatching(knex: Knex, matching: Knex.QueryBuilder): Promise<number> {
+  const counted = matching
+    .clone()
+    .select(knex.raw('1'))
+    .limit(countedAtMost + 1)
+    .as('counted');
+  const [row] = await knex.count<{ count: number }[]>('*').from(counted);
+  return row?.count ?? 0;
+}
+
+/** Cuts a query down to a page, in the order of a column that no two of its rows share. */
+export function cutPage<Query extends Knex.QueryBuilder>(
+  query: Query,
+  column: string,
+  direction: 'asc' | 'desc',
+  { limit, offset, after }: PagePosition,
+): Query {
+  void query.orderBy(column, direction).limit(limit);
+  if (after === undefined) void query.offset(offset);
+  else void query.andWhere(column, direction === 'asc' ? '>' : '<', after);
+  return query;
 }
 
 /** Opaque text for a position in a list. */

@@ -1,5 +1,5 @@
 import { byteaArray, int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
-import { countedAtMost, type Page } from '#platform/page.ts';
+import { countMatching, cutPage, type Page, type PagePosition } from '#platform/page.ts';
 import type { Knex, Queryable } from '#platform/database.ts';
 import type { EventVisibility } from './event-visibility.ts';
 
@@ -287,13 +287,6 @@ export interface EventFilter {
   isWanted?: Knex.Raw | undefined;
 }
 
-interface PagePosition {
-  limit: number;
-  offset: number;
-  /** Rows that `cursor` has gone past. */
-  after: string | undefined;
-}
-
 const shownColumns = [
   'event_id',
   'item_number',
@@ -319,17 +312,9 @@ export async function listEvents(
   if (filter.isAboutItems === true) void matching.whereNotNull('item_number');
   if (filter.isAboutItems === false) void matching.whereNull('item_number');
   if (filter.isWanted !== undefined) void matching.andWhere(filter.isWanted);
-  const counted = await knex.count<{ count: number }[]>('*').from(
-    matching
-      .clone()
-      .select(knex.raw('1'))
-      .limit(countedAtMost + 1)
-      .as('counted'),
-  );
-  const page = matching.select<EventRow[]>(shownColumns).orderBy('event_id', 'desc').limit(position.limit);
-  if (position.after === undefined) void page.offset(position.offset);
-  else void page.andWhere('event_id', '<', position.after);
-  return { rows: await page, total: counted[0]?.count ?? 0 };
+  const total = await countMatching(knex, matching);
+  const rows = await cutPage(matching.select<EventRow[]>(shownColumns), 'event_id', 'desc', position);
+  return { rows, total };
 }
 
 export async function findEvent(knex: Knex, workspaceId: string, eventId: string): Promise<EventRow | undefined> {

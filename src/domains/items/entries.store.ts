@@ -1,6 +1,6 @@
 import { uuidArray } from '#platform/binary-arrays.ts';
 import type { Knex, Queryable } from '#platform/database.ts';
-import { countedAtMost, type Page } from '#platform/page.ts';
+import { countMatching, cutPage, type Page, type PagePosition } from '#platform/page.ts';
 import { entryIdAt, receiptEntriesMax } from '#platform/ids.ts';
 import type { EntryOutcome, EntryStatus } from './deduplication.store.ts';
 
@@ -85,15 +85,10 @@ export async function listEntries(
   knex: Knex,
   receiptId: string,
   filter: { status: EntryStatus | undefined },
-  position: { limit: number; offset: number; after: string | undefined },
+  position: PagePosition,
 ): Promise<Omit<Page<EntryRow>, 'nextPosition'>> {
-  const counted = await knex.count<{ count: number }[]>('*').from(
-    entriesOf(knex, receiptId, filter.status)
-      .select(knex.raw('1'))
-      .limit(countedAtMost + 1)
-      .as('counted'),
-  );
-  return { rows: await readEntries(knex, receiptId, filter, position), total: counted[0]?.count ?? 0 };
+  const total = await countMatching(knex, entriesOf(knex, receiptId, filter.status));
+  return { rows: await readEntries(knex, receiptId, filter, position), total };
 }
 
 /** A page of these entries without counting all. */
@@ -101,13 +96,8 @@ export async function readEntries(
   knex: Knex,
   receiptId: string,
   filter: { status: EntryStatus | undefined },
-  position: { limit: number; offset: number; after: string | undefined },
+  position: PagePosition,
 ): Promise<EntryRow[]> {
-  const page = entriesOf(knex, receiptId, filter.status)
-    .select<EntryRow[]>(columns)
-    .orderBy('entry_id')
-    .limit(position.limit);
-  if (position.after === undefined) void page.offset(position.offset);
-  else void page.andWhere('entry_id', '>', position.after);
-  return page;
+  const entries = entriesOf(knex, receiptId, filter.status).select<EntryRow[]>(columns);
+  return cutPage(entries, 'entry_id', 'asc', position);
 }

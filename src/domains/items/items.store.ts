@@ -1,5 +1,5 @@
 import type { Knex } from '#platform/database.ts';
-import { countedAtMost, type Page } from '#platform/page.ts';
+import { countMatching, cutPage, type Page, type PagePosition } from '#platform/page.ts';
 import type { StoredContributionState } from './contribution-state.ts';
 import { isItemOfCircuit } from './named-circuits.store.ts';
 import type { ValueChain } from './value-chain.ts';
@@ -61,21 +61,12 @@ const itemColumns = [
 export async function listItems(
   knex: Knex,
   filter: ItemFilter,
-  position: { limit: number; offset: number; after: string | undefined },
+  position: PagePosition,
 ): Promise<Omit<Page<ItemRow>, 'nextPosition'>> {
-  const counted = await knex.count<{ count: number }[]>('*').from(
-    matchingItems(knex, filter)
-      .select(knex.raw('1'))
-      .limit(countedAtMost + 1)
-      .as('counted'),
-  );
-  const page = matchingItems(knex, filter)
-    .select<ItemRow[]>(itemColumns)
-    .orderBy('contributions.item_number', 'desc')
-    .limit(position.limit);
-  if (position.after === undefined) void page.offset(position.offset);
-  else void page.andWhere('contributions.item_number', '<', position.after);
-  return { rows: await page, total: counted[0]?.count ?? 0 };
+  const matching = matchingItems(knex, filter);
+  const total = await countMatching(knex, matching);
+  const listed = matching.select<ItemRow[]>(itemColumns);
+  return { rows: await cutPage(listed, 'contributions.item_number', 'desc', position), total };
 }
 
 /** What a workspace knows of an item, merged or not. */

@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { byteaArray, int2Array, int4Array, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import { withTransaction, type Knex, type Queryable } from '#platform/database.ts';
 import { idempotencyExpiry, type IdempotencyClaim } from '#platform/idempotency.store.ts';
-import { countedAtMost, type Page } from '#platform/page.ts';
+import { countMatching, cutPage, type Page, type PagePosition } from '#platform/page.ts';
 import type { BodyCharset, BodyFormat } from './body-format.ts';
 import type { CsvLayout } from './csv-records.ts';
 import { receiptSettled, settledColumns } from './receipt-settled.ts';
@@ -223,7 +223,7 @@ export interface ReceiptFilter {
 export async function listReceipts(
   knex: Knex,
   filter: ReceiptFilter,
-  position: { limit: number; offset: number; after: string | undefined },
+  position: PagePosition,
 ): Promise<Omit<Page<ReceiptRow>, 'nextPosition'>> {
   const restrict = (query: Knex.QueryBuilder) => {
     void query.where('workspace_id', filter.workspaceId);
@@ -234,17 +234,10 @@ export async function listReceipts(
     if (filter.receivedBefore) void query.where('received_at', '<', filter.receivedBefore);
     return query;
   };
-  const counted = await knex.count<{ count: number }[]>('*').from(
-    restrict(knex('receipts'))
-      .select(knex.raw('1'))
-      .limit(countedAtMost + 1)
-      .as('counted'),
-  );
-  const page = selectReceipts(knex).orderBy('received_sequence', 'desc').limit(position.limit);
-  restrict(page);
-  if (position.after === undefined) void page.offset(position.offset);
-  else void page.andWhere('received_sequence', '<', position.after);
-  return { rows: await page, total: counted[0]?.count ?? 0 };
+  const total = await countMatching(knex, restrict(knex('receipts')));
+  const listed = selectReceipts(knex);
+  restrict(listed);
+  return { rows: await cutPage(listed, 'received_sequence', 'desc', position), total };
 }
 
 /** Positions of the records of a receipt that are not judged yet, in order, and how many there are. */

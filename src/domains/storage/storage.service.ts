@@ -1,5 +1,5 @@
 import type { Database } from '#platform/database.ts';
-import { Problem } from '#platform/errors.ts';
+import { invalidRequestAt } from '#platform/errors.ts';
 import { decodeCursor, encodeCursor } from '#platform/page.ts';
 import type { ItemsService, TypeRegistry } from '#domains/items/index.ts';
 import type { z } from 'zod';
@@ -69,7 +69,7 @@ export function makeStorageService(options: StorageServiceOptions) {
     const adapter = adapters.find((each) => each === name.toLowerCase());
     if (adapter) return adapter;
     const known = adapters.length === 0 ? 'none is set up here' : `set up here: ${adapters.join(', ')}`;
-    throw invalid(pointer, `an adapter is one of ${adapterNames.join(', ')}; ${known}`);
+    throw invalidRequestAt(pointer, `an adapter is one of ${adapterNames.join(', ')}; ${known}`);
   };
 
   /** Types of identifiers by their names in the table. @throws Problem for those that may not be public. */
@@ -78,8 +78,9 @@ export function makeStorageService(options: StorageServiceOptions) {
     return names.map((name, at) => {
       const pointer = `/public_identifier_types/${at}`;
       const type = types.find(name);
-      if (!type) throw invalid(pointer, 'there is no such type of identifiers');
-      if (type.subject === 'party') throw invalid(pointer, 'numbers of persons and companies are never public');
+      if (!type) throw invalidRequestAt(pointer, 'there is no such type of identifiers');
+      if (type.subject === 'party')
+        throw invalidRequestAt(pointer, 'numbers of persons and companies are never public');
       return type.name;
     });
   };
@@ -129,7 +130,10 @@ export function makeStorageService(options: StorageServiceOptions) {
      */
     async writeSettings(workspaceId: string, body: z.output<typeof scopeSettingsBody>) {
       if (body.encrypted_content && !options.canEncrypt)
-        throw invalid('/encrypted_content', 'this installation has no ENCRYPTION_KEY, so nothing can be encrypted');
+        throw invalidRequestAt(
+          '/encrypted_content',
+          'this installation has no ENCRYPTION_KEY, so nothing can be encrypted',
+        );
       const settings: ScopeSettings = {
         isEnabled: body.enabled,
         adapter: body.adapter == null ? null : requireAdapter(body.adapter, '/adapter'),
@@ -174,7 +178,7 @@ export function makeStorageService(options: StorageServiceOptions) {
       const adapter = requireAdapter(location, '/storage_location');
       const { dfid, itemNumbers } = await items.membersOf(workspaceId, idOrDfid);
       if (!(await choosePrimary(pool, workspaceId, itemNumbers, adapter)))
-        throw invalid('/storage_location', 'nothing of the item is stored there');
+        throw invalidRequestAt('/storage_location', 'nothing of the item is stored there');
       return { dfid, storage_location: adapter };
     },
 
@@ -199,8 +203,4 @@ function inWords({ isEnabled }: ScopeSettings, adapter: AdapterName | null, avai
   if (!available.includes(adapter))
     return `Nothing is stored at the moment: the adapter ${adapter} needs ${needed[adapter]}, which is not set. Contents wait.`;
   return `New versions of items are stored with the adapter ${adapter}.`;
-}
-
-function invalid(pointer: string, detail: string): Problem {
-  return new Problem('invalid_request', detail, { errors: [{ pointer, code: 'invalid_request', detail }] });
 }

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { insertEvents, type NewEvent } from '#domains/events/index.ts';
 import { withTransaction } from '#platform/database.ts';
-import { Problem } from '#platform/errors.ts';
+import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#platform/idempotency.store.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
@@ -439,12 +439,8 @@ async function findLeavingKeys(
     const keys = [...named, ...fingerprints.map(([type, fingerprint]) => claimKey(type, fingerprint))].flatMap(
       (key) => nodes.get(key) ?? [],
     );
-    if (keys.length === 0) {
-      const detail = 'the item is not identified by this identifier';
-      throw new Problem('invalid_request', detail, {
-        errors: [{ pointer: `/identifiers/${at}`, code: 'invalid_request', detail }],
-      });
-    }
+    if (keys.length === 0)
+      throw invalidRequestAt(`/identifiers/${at}`, 'the item is not identified by this identifier');
     for (const key of keys) leaving.add(key);
   }
   if ([...nodes.values()].every((node) => leaving.has(node)))

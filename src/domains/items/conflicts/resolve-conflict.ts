@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { Problem } from '#platform/errors.ts';
+import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { groupByShared } from '#platform/group-by-shared.ts';
 import { isUuid } from '#platform/ids.ts';
 import type { Principal } from '#platform/route.ts';
@@ -94,7 +94,7 @@ export function makeConflictResolver({ acts, takeNumbers, nowMs, entriesMax, rec
         return;
       }
       case 'attach': {
-        if (resolution.dfid === undefined) throw invalid('/dfid', 'attach needs the DFID of the item');
+        if (resolution.dfid === undefined) throw invalidRequestAt('/dfid', 'attach needs the DFID of the item');
         const target = await namedItem(client, principal, openCase, resolution.dfid);
         const claimed = await claimFreeKeys(client, waiting, () => target);
         const placed = new Map(waiting.map((entry) => [entry.entryId, target]));
@@ -105,7 +105,7 @@ export function makeConflictResolver({ acts, takeNumbers, nowMs, entriesMax, rec
       case 'separate': {
         const groups = await groupByFreeKeys(client, waiting);
         if (groups.length * (groups.length + itemNumbers.length) > separatedPairsMax)
-          throw invalid('/action', 'too many items would have to be kept apart; attach or reject the records');
+          throw invalidRequestAt('/action', 'too many items would have to be kept apart; attach or reject the records');
         const numbers = await takeNumbers(groups.length);
         const numberOf = new Map(groups.flatMap((group, at) => group.map((entry) => [entry.entryId, numbers[at]!])));
         const claimed = await claimFreeKeys(client, waiting, (entry) => numberOf.get(entry.entryId)!);
@@ -240,12 +240,8 @@ async function namedItem(
     !itemNumbers.includes(current) ||
     (dfid.startsWith('DFID-') && dfidOf(row) !== dfid)
   )
-    throw invalid('/dfid', 'this is none of the contested items');
+    throw invalidRequestAt('/dfid', 'this is none of the contested items');
   return current;
-}
-
-function invalid(pointer: string, detail: string): Problem {
-  return new Problem('invalid_request', detail, { errors: [{ pointer, code: 'invalid_request', detail }] });
 }
 
 /** The keys of waiting entries that lead to no item yet. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Database } from '#platform/database.ts';
-import { Problem } from '#platform/errors.ts';
+import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
 import { decodeCursor } from '#platform/page.ts';
@@ -159,8 +159,7 @@ function leafOf(data: unknown, pointer: string): Buffer {
   try {
     return leafHash(Buffer.from(canonicalJson(data)));
   } catch {
-    const detail = 'this has no canonical form (RFC 8785)';
-    throw new Problem('invalid_request', detail, { errors: [{ pointer, code: 'invalid_request', detail }] });
+    throw invalidRequestAt(pointer, 'this has no canonical form (RFC 8785)');
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Knex, Queryable } from '#platform/database.ts';
-import { countedAtMost, type Page } from '#platform/page.ts';
+import { countMatching, cutPage, type Page, type PagePosition } from '#platform/page.ts';
 
 export interface MerkleTreeRow {
   tree_id: string;
@@ -69,24 +69,13 @@ export interface TreeFilter {
 export async function listTrees(
   knex: Knex,
   { workspaceId, ...filter }: TreeFilter,
-  position: { limit: number; offset: number; after: string | undefined },
+  position: PagePosition,
 ): Promise<Omit<Page<Omit<MerkleTreeRow, 'leaves'>>, 'nextPosition'>> {
   const matching = knex('merkle_trees').where('workspace_id', workspaceId);
   for (const [column, value] of Object.entries(filter)) if (value !== undefined) void matching.andWhere(column, value);
-  const counted = await knex.count<{ count: number }[]>('*').from(
-    matching
-      .clone()
-      .select(knex.raw('1'))
-      .limit(countedAtMost + 1)
-      .as('counted'),
-  );
-  const page = matching
-    .select<Omit<MerkleTreeRow, 'leaves'>[]>(knex.raw(listedColumns))
-    .orderBy('tree_id', 'desc')
-    .limit(position.limit);
-  if (position.after === undefined) void page.offset(position.offset);
-  else void page.andWhere('tree_id', '<', position.after);
-  return { rows: await page, total: counted[0]?.count ?? 0 };
+  const total = await countMatching(knex, matching);
+  const listed = matching.select<Omit<MerkleTreeRow, 'leaves'>[]>(knex.raw(listedColumns));
+  return { rows: await cutPage(listed, 'tree_id', 'desc', position), total };
 }
 
 /** Deletes a tree with what was verified of it; false when there is none. */

@@ -4,7 +4,7 @@ import { editItem, holdItemState, itemIdOf, readEditedFields, type HeldItemState
 import type { RecordSubmitter } from '#domains/reception/index.ts';
 import { blake3Hex } from '#platform/blake3.ts';
 import { withTransaction, type Database, type Queryable } from '#platform/database.ts';
-import { Problem, type ProblemCode } from '#platform/errors.ts';
+import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#platform/idempotency.store.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
@@ -132,7 +132,7 @@ export function makeSnapshotsService({ database: { pool, knex }, submitter }: Sn
       const a = await find(pool, workspaceId, id);
       const b = await find(pool, workspaceId, body.snapshot_b_id);
       if (a.resource_type !== b.resource_type || a.resource_id !== b.resource_id || a.circuit_id !== b.circuit_id)
-        throw invalid('/snapshot_b_id', 'the snapshots are of two different things');
+        throw invalidRequestAt('/snapshot_b_id', 'the snapshots are of two different things');
       const [before, after] = body.comparison_type === 'backward' ? [b, a] : [a, b];
       const found = compareJson(parseJson(before.snapshot_data), parseJson(after.snapshot_data));
       const differences =
@@ -281,8 +281,8 @@ async function readResource(
     const state = data == null ? await stateOf(client, workspaceId, item) : writeData(data);
     return { id: itemIdOf(item.itemNumber), itemNumber: item.itemNumber, data: state };
   }
-  if (name != null && !isUuid(name)) throw invalid('/resource_id', 'this is no UUID');
-  if (data === undefined) throw invalid('/snapshot_data', 'only the state of an item is known without it');
+  if (name != null && !isUuid(name)) throw invalidRequestAt('/resource_id', 'this is no UUID');
+  if (data === undefined) throw invalidRequestAt('/snapshot_data', 'only the state of an item is known without it');
   return { id: name?.toLowerCase() ?? null, itemNumber: null, data: writeData(data) };
 }
 
@@ -302,10 +302,10 @@ function writeData(data: unknown): string {
   try {
     text = canonicalJson(data);
   } catch {
-    throw invalid('/snapshot_data', 'this has no canonical form (RFC 8785)');
+    throw invalidRequestAt('/snapshot_data', 'this has no canonical form (RFC 8785)');
   }
   if (Buffer.byteLength(text) <= dataBytesMax) return text;
-  throw invalid('/snapshot_data', `a snapshot has at most ${dataBytesMax} bytes of canonical JSON`);
+  throw invalidRequestAt('/snapshot_data', `a snapshot has at most ${dataBytesMax} bytes of canonical JSON`);
 }
 
 function newSnapshot(
@@ -330,10 +330,10 @@ function isUndamaged({ snapshot_data: data, checksum }: SnapshotRow): boolean {
 
 /** The id of the item that a snapshot can be restored to. */
 function requireItem(snapshot: SnapshotRow, target: string | null | undefined): string {
-  if (snapshot.item_number === null) throw invalid('', 'only snapshots of items can be restored');
+  if (snapshot.item_number === null) throw invalidRequestAt('', 'only snapshots of items can be restored');
   const itemId = itemIdOf(snapshot.item_number);
   if (target != null && target.toLowerCase() !== itemId)
-    throw invalid('/target_resource_id', 'the snapshot is of another item');
+    throw invalidRequestAt('/target_resource_id', 'the snapshot is of another item');
   return itemId;
 }
 
@@ -341,7 +341,7 @@ function metadataOf({ snapshot_data: data }: SnapshotRow): Record<string, unknow
   const { metadata } = (parseJson(data) ?? {}) as { metadata?: unknown };
   if (typeof metadata === 'object' && metadata !== null && !Array.isArray(metadata))
     return metadata as Record<string, unknown>;
-  throw invalid('', 'the data of the snapshot has no `metadata`, which are the fields of an item');
+  throw invalidRequestAt('', 'the data of the snapshot has no `metadata`, which are the fields of an item');
 }
 
 /** Fields and their values that make an item what it was, as far as it is to become so. */
@@ -353,7 +353,7 @@ function fieldsToSet(
   const isLacking = (name: string) => !Object.hasOwn(current, name) || current[name] === null;
   const named = new Set(restored?.fields);
   if (type === 'partial' && named.size === 0)
-    throw invalid('/restore_metadata/fields', 'a partial restoration names its fields');
+    throw invalidRequestAt('/restore_metadata/fields', 'a partial restoration names its fields');
   const isWanted = (name: string) => (type === 'merge' ? isLacking(name) : type !== 'partial' || named.has(name));
   const later = type === 'merge' ? [] : Object.keys(current).filter((name) => !Object.hasOwn(kept, name));
   const fields = Object.fromEntries(
@@ -365,11 +365,6 @@ function fieldsToSet(
   if (judgement.ok) return judgement.value;
   const { code, detail } = judgement.fault;
   throw new Problem(code, detail, { errors: [judgement.fault] });
-}
-
-function invalid(pointer: string, detail: string): Problem {
-  const code: ProblemCode = 'invalid_request';
-  return new Problem(code, detail, { errors: [{ pointer, code, detail }] });
 }
 
 function showSnapshot(row: SnapshotRow) {

@@ -1,6 +1,6 @@
 import { uuidArray } from '#platform/binary-arrays.ts';
 import type { Knex, Queryable } from '#platform/database.ts';
-import { countedAtMost, type Page } from '#platform/page.ts';
+import { countMatching, cutPage, type Page, type PagePosition } from '#platform/page.ts';
 
 export interface SnapshotRow {
   snapshot_id: string;
@@ -81,22 +81,14 @@ export interface SnapshotFilter {
 export async function listSnapshots(
   knex: Knex,
   { workspaceId, isArchived, equal }: SnapshotFilter,
-  position: { limit: number; offset: number; after: string | undefined },
+  position: PagePosition,
 ): Promise<Omit<Page<SnapshotRow>, 'nextPosition'>> {
   const matching = knex('snapshots').where('workspace_id', workspaceId).whereRaw(isKept);
   for (const [column, value] of Object.entries(equal)) if (value !== undefined) void matching.andWhere(column, value);
   if (isArchived !== undefined) void matching.andWhereRaw(`archived_at is ${isArchived ? 'not ' : ''}null`);
-  const counted = await knex.count<{ count: number }[]>('*').from(
-    matching
-      .clone()
-      .select(knex.raw('1'))
-      .limit(countedAtMost + 1)
-      .as('counted'),
-  );
-  const page = matching.select<SnapshotRow[]>(knex.raw(columns)).orderBy('snapshot_id', 'desc').limit(position.limit);
-  if (position.after === undefined) void page.offset(position.offset);
-  else void page.andWhere('snapshot_id', '<', position.after);
-  return { rows: await page, total: counted[0]?.count ?? 0 };
+  const total = await countMatching(knex, matching);
+  const rows = await cutPage(matching.select<SnapshotRow[]>(knex.raw(columns)), 'snapshot_id', 'desc', position);
+  return { rows, total };
 }
 
 /** Archives a snapshot; one that is archived stays as it is. */

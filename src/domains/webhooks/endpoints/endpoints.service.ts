@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import { withTransaction, type Database } from '#platform/database.ts';
-import { Problem } from '#platform/errors.ts';
+import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import type { KeyEncryption, SealedBytes } from '#platform/key-encryption.ts';
 import type { Principal } from '#platform/route.ts';
@@ -74,7 +74,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
 
   const requireUrl = (url: string): string => {
     const fault = judge.faultOfUrl(url);
-    if (fault !== undefined) throw invalid('/url', fault);
+    if (fault !== undefined) throw invalidRequestAt('/url', fault);
     return new URL(url).href;
   };
 
@@ -243,7 +243,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
     ) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
       const range = { since: new Date(since), until: until == null ? new Date() : new Date(until) };
-      if (range.since > range.until) throw invalid('/until', 'until is not before since');
+      if (range.since > range.until) throw invalidRequestAt('/until', 'until is not before since');
       const { requeued, made } = await recoverDeliveries(pool, endpointId, { ...range, limit: recoveredAtOnce });
       return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && made < recoveredAtOnce };
     },
@@ -294,15 +294,11 @@ function readHeaders(headers: Readonly<Record<string, string>>): Record<string, 
 
 function requireHeader(name: string, value: string, pointer: string): void {
   const fault = faultOfHeader(name, value);
-  if (fault !== undefined) throw invalid(pointer, fault);
+  if (fault !== undefined) throw invalidRequestAt(pointer, fault);
 }
 
 function lowerCased(auth: EndpointAuth): EndpointAuth {
   return auth.type === 'custom_header' ? { ...auth, name: auth.name.toLowerCase() } : auth;
-}
-
-function invalid(pointer: string, detail: string): Problem {
-  return new Problem('invalid_request', detail, { errors: [{ pointer, code: 'invalid_request', detail }] });
 }
 
 function showEndpoint(row: EndpointRow) {
