@@ -15,7 +15,7 @@ import {
   type AttemptConclusion,
   type AttemptResult,
   type ClaimedDelivery,
-} from './deliveries/deliveries.store.ts';
+} from './deliveries/attempts.store.ts';
 import { AttemptWriter } from './deliveries/attempt-writer.ts';
 import { fanOut } from './deliveries/fan-out.ts';
 import { isFanOutDue } from './deliveries/fan-out.store.ts';

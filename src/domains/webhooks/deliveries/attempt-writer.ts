@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
-import { finishAttempts, type BreakerLimits, type FinishedAttempt } from './deliveries.store.ts';
+import { finishAttempts, type BreakerLimits, type FinishedAttempt } from './attempts.store.ts';
 
 interface WaitingAttempt {
   readonly attempt: FinishedAttempt;

@@ -1,5 +1,5 @@
 import { request, type Dispatcher } from 'undici';
-import type { AttemptResult } from '../deliveries/deliveries.store.ts';
+import type { AttemptResult } from '../deliveries/attempts.store.ts';
 
 export interface WebhookRequest {
   readonly url: string;

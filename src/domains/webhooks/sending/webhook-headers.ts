@@ -1,5 +1,5 @@
 import type { KeyEncryption } from '#platform/key-encryption.ts';
-import type { ClaimedDelivery } from '../deliveries/deliveries.store.ts';
+import type { ClaimedDelivery } from '../deliveries/attempts.store.ts';
 import { signatureHeaders } from './signature.ts';
 
 /** Headers that an endpoint cannot set, since the transport or the signature do. */
