@@ -10,6 +10,7 @@ import { makeId } from '#platform/ids.ts';
 import { makeLogger } from '#platform/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
 import { seedTypes } from '../../testing/deduplication.ts';
+import { weighing } from '../../testing/events.ts';
 import { startPinata, type PinningService } from '../../testing/pinning-services.ts';
 import { makePinataAdapter } from '#domains/storage/index.ts';
 import { checkDatabase, type DatabaseReport } from './check-database.ts';
@@ -72,17 +73,7 @@ async function fill(): Promise<void> {
   await withTransaction(pool, (client) =>
     insertEvents(
       client,
-      Array.from({ length: items }, (_, at) => ({
-        workspaceId,
-        eventId: makeId(),
-        itemNumber: at + 1,
-        eventType: 'weighed',
-        entryId: null,
-        occurredAtMicros: 1_760_000_000_123_456,
-        visibility: 'private' as const,
-        payload: `{"kg":${at}}`,
-        eventKey: null,
-      })),
+      Array.from({ length: items }, (_, at) => weighing({ workspaceId, itemNumber: at + 1, payload: `{"kg":${at}}` })),
     ),
   );
   while ((await sequenceEvents(pool, { steps: 8, rows: 500, bytes: 1_000_000 }, startContents))?.hasMore);

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { insertEvents } from '#domains/events/index.ts';
 import { openDatabase, withTransaction, type Database } from '#platform/database.ts';
-import { makeId } from '#platform/ids.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
+import { weighing } from '../../testing/events.ts';
 import { storeNothing } from '../../testing/storage.ts';
 import { checkDatabase } from './check-database.ts';
 import { readCheckpoint } from './checkpoint.ts';
@@ -38,17 +38,7 @@ afterAll(async () => {
 });
 
 async function tell(count: number): Promise<void> {
-  const events = Array.from({ length: count }, () => ({
-    workspaceId: makeId(),
-    eventId: makeId(),
-    itemNumber: 1,
-    eventType: 'weighed',
-    entryId: null,
-    occurredAtMicros: 1_760_000_000_123_456,
-    visibility: 'private' as const,
-    payload: '{}',
-    eventKey: null,
-  }));
+  const events = Array.from({ length: count }, () => weighing());
   await withTransaction(database.pool, (client) => insertEvents(client, events));
   while ((await sequenceEvents(database.pool, { steps: 3, rows: 500, bytes: 1_000_000 }, storeNothing))?.hasMore);
 }

@@ -8,6 +8,7 @@ import { openDatabase, withTransaction, type Database } from '#platform/database
 import { makeId } from '#platform/ids.ts';
 import { makeLogger } from '#platform/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../../testing/database.ts';
+import { weighing } from '../../testing/events.ts';
 import { beginTransaction } from '../../testing/deduplication.ts';
 import { storeNothing } from '../../testing/storage.ts';
 import { treeHash } from '../../testing/tree-hash.ts';
@@ -56,18 +57,7 @@ afterAll(async () => {
   await testDatabase.drop();
 });
 
-const eventsOf = (count: number) =>
-  Array.from({ length: count }, () => ({
-    workspaceId,
-    eventId: makeId(),
-    itemNumber: 1,
-    eventType: 'weighed',
-    entryId: null,
-    occurredAtMicros: 1_760_000_000_123_456,
-    visibility: 'private' as const,
-    payload: '{"kg":450.5}',
-    eventKey: null,
-  }));
+const eventsOf = (count: number) => Array.from({ length: count }, () => weighing({ workspaceId }));
 const tell = async (count: number) => {
   const events = eventsOf(count);
   await withTransaction(database.pool, (client) => insertEvents(client, events));

@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { insertEvents } from '#domains/events/index.ts';
 import { openDatabase, withTransaction, type Database } from '#platform/database.ts';
-import { makeId } from '#platform/ids.ts';
 import { readJson, startApplication } from '../../../testing/application.ts';
 import { createTestDatabase, type TestDatabase } from '../../../testing/database.ts';
+import { weighing } from '../../../testing/events.ts';
 import { storeNothing } from '../../../testing/storage.ts';
 import { startWitness, type TestWitness } from '../../../testing/witness.ts';
 import { readCheckpoint } from '../checkpoint.ts';
@@ -43,17 +43,7 @@ afterAll(async () => {
 
 /** Lets the log grow by some events, and signs it. */
 async function grow(count: number): Promise<void> {
-  const events = Array.from({ length: count }, () => ({
-    workspaceId: makeId(),
-    eventId: makeId(),
-    itemNumber: 1,
-    eventType: 'weighed',
-    entryId: null,
-    occurredAtMicros: 1_760_000_000_123_456,
-    visibility: 'private' as const,
-    payload: '{}',
-    eventKey: null,
-  }));
+  const events = Array.from({ length: count }, () => weighing());
   await withTransaction(database.pool, (client) => insertEvents(client, events));
   await sequenceEvents(database.pool, { steps: 3, rows: 5000, bytes: 1_000_000 }, storeNothing);
   await signCheckpoint(database.pool, signing);

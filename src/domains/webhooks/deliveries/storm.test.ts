@@ -8,6 +8,7 @@ import { makeId } from '#platform/ids.ts';
 import { makeKeyEncryption } from '#platform/key-encryption.ts';
 import { makeLogger } from '#platform/logger.ts';
 import { createTestDatabase, type TestDatabase } from '../../../testing/database.ts';
+import { weighing } from '../../../testing/events.ts';
 import { killedAt, KilledError } from '../../../testing/killed-pool.ts';
 import { startWebhookReceiver, verified, type WebhookReceiver } from '../../../testing/webhook-receiver.ts';
 import { insertEndpoint } from '../endpoints/endpoints.store.ts';
@@ -79,20 +80,9 @@ async function subscribe(workspaceId: string, name: string, isOrdered: boolean):
 
 let nextPlace = 0;
 async function tell(workspaceId: string, itemNumber: number): Promise<string> {
-  const eventId = makeId();
-  const event = {
-    workspaceId,
-    eventId,
-    itemNumber,
-    eventType: 'weighed',
-    entryId: null,
-    occurredAtMicros: 1_760_000_000_123_456,
-    visibility: 'private' as const,
-    payload: JSON.stringify({ place: nextPlace++ }),
-    eventKey: null,
-  };
+  const event = weighing({ workspaceId, itemNumber, payload: JSON.stringify({ place: nextPlace++ }) });
   await withTransaction(database.pool, (client) => insertEvents(client, [event]));
-  return eventId;
+  return event.eventId;
 }
 
 /** What a dead worker had is due again at the end of its lease; the pause of an endpoint ends. */
