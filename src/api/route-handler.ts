@@ -170,7 +170,7 @@ function parseQuery(schema: z.ZodObject, rawQuery: string): unknown {
       throw invalidQuery([{ pointer: name, code: 'invalid_query', detail: 'stands twice' }]);
     if (value !== '') values[name] = value;
   }
-  const result = schema.safeParse(values);
+  const result = schema.safeParse(values, saysWhatIsMissing);
   if (!result.success) throw invalidQuery(locationsOf(result.error, 'invalid_query', (path) => path.join('.')));
   return result.data;
 }
@@ -207,13 +207,18 @@ function readJson(bytes: Buffer): unknown {
 }
 
 function parseBody(schema: z.ZodType, body: unknown): unknown {
-  const result = schema.safeParse(body);
+  const result = schema.safeParse(body, saysWhatIsMissing);
   if (result.success) return result.data;
   const errors = locationsOf(result.error, 'invalid_request', (path) => jsonPointer(...path.map(String)));
   throw new Problem('invalid_request', errors.map(({ pointer, detail }) => `${pointer}: ${detail}`).join('; '), {
     errors,
   });
 }
+
+/** The library's own words for it speak of the inside of a program. */
+const saysWhatIsMissing = {
+  error: (issue: { readonly input?: unknown }) => (issue.input === undefined ? 'is missing' : undefined),
+};
 
 function locationsOf(error: z.ZodError, code: string, pointerOf: (path: PropertyKey[]) => string): ProblemLocation[] {
   return error.issues.map((issue) => ({ pointer: pointerOf(issue.path), code, detail: issue.message }));
