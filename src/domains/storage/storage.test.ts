@@ -226,6 +226,27 @@ describe('the gateway', () => {
     expect(isContentOf(parseAddress(root)!, directory.bytes)).toBe(true);
   });
 
+  test('puts content of several blocks together again', async () => {
+    const key = await workspaceWith({ public_fields: ['laudo', 'mapa'] });
+    const sisbov = newSisbov();
+    const [laudo, mapa] = ['l'.repeat(700_000), 'm'.repeat(700_000)];
+    const dfid = await send(key, { identifiers: [sisbov], metadata: { laudo } });
+    await whenStored(key, dfid);
+    await send(key, { identifiers: [sisbov], metadata: { mapa } });
+    const stored = (await whenStored(key, dfid, 2)).find(({ version }) => version === 2)!;
+
+    const file = await gateway(stored.cid);
+    const inDirectory = await gateway(stored.path);
+    const car = await readCar((await gateway(`${stored.cid}?format=car`)).bytes);
+
+    expect(file.bytes.length).toBeGreaterThan(1_400_000);
+    expect(JSON.parse(file.bytes.toString())).toMatchObject({ dfid, version: 2, metadata: { laudo, mapa } });
+    expect((await addressOf(file.bytes)).toString()).toBe(stored.cid);
+    expect(inDirectory.bytes.equals(file.bytes)).toBe(true);
+    expect(car.blocks).toHaveLength(3);
+    expect(car.blocks.every(({ cid, bytes }) => isContentOf(cid, bytes))).toBe(true);
+  });
+
   test('gives nothing that is not stored, and says so whatever is asked for', async () => {
     const unknown = (await addressOf(Buffer.from('{}'))).toString();
     const paths = [
