@@ -59,7 +59,7 @@ export function itemTreeRoutes(trees: ItemTreesService): Route[] {
     defineRoute({
       method: 'post',
       path: `${path}/verify`,
-      access: 'write',
+      access: 'read',
       tag,
       summary: 'Whether a path leads from its leaf to the root that is expected',
       body: verifyItemProofBody,
@@ -70,7 +70,7 @@ export function itemTreeRoutes(trees: ItemTreesService): Route[] {
     defineRoute({
       method: 'post',
       path: `${path}/sync-check`,
-      access: 'write',
+      access: 'read',
       tag,
       summary: 'Compare the roots of a copy with those that are here',
       body: syncCheckBody,
