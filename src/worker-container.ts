@@ -172,12 +172,13 @@ function readNetwork(config: Config): Pick<Anchoring, 'rpc' | 'networkPassphrase
   return { rpc: makeStellarRpc({ urls, timeoutMs: rpcTimeoutMs }), networkPassphrase };
 }
 
-/** The contract whose events are read; undefined where there is none, or no way to the network. */
-function readFollowing(config: Config): ContractFollowing | undefined {
+/** The contract whose events are read; undefined where there is none, and a text that says why they cannot be. */
+function readFollowing(config: Config): ContractFollowing | string | undefined {
   const { STELLAR_IPCM_CONTRACT: contract, STELLAR_NETWORK: name } = config;
-  if (contract === undefined || name === 'none') return undefined;
+  if (contract === undefined) return undefined;
+  if (name === 'none') return 'STELLAR_NETWORK is none';
   const network = readNetwork(config);
-  if (typeof network === 'string') throw new Error(`STELLAR_IPCM_CONTRACT is set, and ${network}`);
+  if (typeof network === 'string') return network;
   return { rpc: network.rpc, network: network.networkPassphrase, contract };
 }
 

@@ -30,8 +30,8 @@ interface LedgerWorkOptions {
   witnesses: readonly Witness[];
   /** Undefined where checkpoints are not to be anchored; a text says why they cannot be. */
   anchoring: Anchoring | string | undefined;
-  /** A contract whose events tell of items, too. */
-  following: ContractFollowing | undefined;
+  /** A contract whose events tell of items, too; a text says why they cannot be read. */
+  following: ContractFollowing | string | undefined;
   /** Contracts that are told of public contents; undefined where none are. */
   calling: CalledContracts | undefined;
 }
@@ -74,8 +74,8 @@ export function makeLedgerWork({
     },
   );
   const contract = oneAtATime(
-    async () => following !== undefined && (await isContractDue(pool, following)),
-    async () => following && followContract(pool, following),
+    async () => typeof following === 'object' && (await isContractDue(pool, following)),
+    async () => (typeof following === 'object' ? followContract(pool, following) : undefined),
   );
 
   const work = async () => {
@@ -101,6 +101,7 @@ export function makeLedgerWork({
     isNew = false;
     if (typeof signing === 'string') await writeRefusal(pool, signing);
     await writeAnchorRefusal(pool, typeof anchoring === 'string' ? anchoring : null, 0);
+    if (typeof following === 'string') logger.warn({ reason: following }, 'the events of the contract are not read');
   };
 
   /** Once for each alarm, and again when the process starts anew. */

@@ -2,6 +2,7 @@ import { Keypair } from '@stellar/stellar-sdk/base';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { insertEvents } from '#domains/events/index.ts';
 import { openDatabase, withTransaction, type Database } from '#platform/database.ts';
@@ -391,6 +392,28 @@ describe('a checkpoint', () => {
       refusal: 'LOG_SIGNING_KEY is no signing key',
       anchor_refusal: 'STELLAR_SECRET_KEY is not set',
     });
+  });
+
+  test('goes on where the events of a contract cannot be read, and its operator is told why', async () => {
+    await tell(1);
+    const lines: string[] = [];
+    const work = makeLedgerWork({
+      witnesses: [],
+      following: 'STELLAR_RPC_URLS is not set',
+      calling: undefined,
+      logger: pino({}, { write: (line: string) => void lines.push(line) }),
+      startContents: storeNothing,
+      pool: database.pool,
+      signing: undefined,
+      anchoring: undefined,
+    });
+
+    expect(await work.process({})).toEqual({ entries: 1, signed_size: null });
+    await work.process({});
+
+    expect(lines.map((line) => JSON.parse(line) as object)).toMatchObject([
+      { level: 40, reason: 'STELLAR_RPC_URLS is not set' },
+    ]);
   });
 
   test('is not made without a key, and the log grows all the same', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startAnchoredApplication, type AnchoredApplication } from '../../../testing/anchored-application.ts';
-import { readJson, waitFor } from '../../../testing/application.ts';
+import { readJson, startApplication, waitFor } from '../../../testing/application.ts';
 
 interface Timeline {
   dfid: string;
@@ -131,6 +131,23 @@ test('what contracts tell of an item is there for all who know it, the contents 
   const stranger = await anchored.application.createKey({ scope: 'read', workspace: 'Stranger' });
   expect((await ask('GET', `/api/items/${dfid}/timeline`, undefined, stranger)).status).toBe(404);
 }, 60_000);
+
+test('a contract without a way to its network stops no process', async () => {
+  const application = await startApplication({
+    backend: 'postgres',
+    environment: {
+      STELLAR_NETWORK: 'custom',
+      STELLAR_NETWORK_PASSPHRASE: 'Ours',
+      STELLAR_IPCM_CONTRACT: contract,
+      SWEEP_INTERVAL_MS: '100',
+    },
+  });
+
+  const response = await application.submit('[]', { prefer: 'wait=10' });
+
+  expect(response.status).toBe(200);
+  await application.close();
+});
 
 test('it is told how far a network was followed', async () => {
   const progress = async () =>
