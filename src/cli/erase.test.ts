@@ -262,7 +262,7 @@ test('every table is erased or holds nothing of what workspaces say of items', a
     canonical_identifiers fingerprint_rules identifier_types items
     case_retries conflict_entries conflict_participants contested_items event_feed receipt_chunks receipts work_attempts
     local_item_decisions maintenance_tasks snapshot_retention_policies suggestion_states storage_request_limits storage_batches storage_history
-    webhook_workspaces webhook_feed webhook_lane webhook_endpoints webhook_endpoint_state webhook_deliveries
+    webhook_workspaces webhook_feed webhook_lane webhook_endpoints webhook_endpoint_state webhook_deliveries webhook_queue
     item_tree_pages item_tree_state item_timeline timeline_progress timeline_gaps contract_calls contract_call_progress log_anchor_attempts log_anchors log_checkpoints log_keys log_state log_tiles log_witnesses knex_migrations knex_migrations_lock`
     .trim()
     .split(/\s+/);

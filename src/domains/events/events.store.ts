@@ -38,14 +38,14 @@ export async function insertEvents(queryable: Queryable, events: readonly NewEve
   await queryable.query({
     name: 'insert_events',
     text: `with new as materialized (
-             select * from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[])
-               as new (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
+             select * from unnest($1::uuid[], $2::uuid[], $3::int8[], $4::text[], $5::uuid[], $6::timestamptz[], $7::text[], $8::text[], $9::bytea[]) with ordinality
+               as new (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key, place)
            ), fed as (
              insert into event_feed (workspace_id, event_id, item_number)
              select workspace_id, event_id, item_number from new where item_number is not null
            ), told as (
              insert into webhook_feed (workspace_id, event_id)
-             select workspace_id, event_id from new where workspace_id in (select workspace_id from webhook_workspaces)
+             select workspace_id, event_id from new where workspace_id in (select workspace_id from webhook_workspaces) order by place
            )
            insert into events (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
            select workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload::json, event_key from new`,

@@ -48,6 +48,19 @@ const notices = {
     }),
     thinData: z.object({ receipt_id: z.uuid() }),
   },
+  webhook_failing: {
+    description:
+      'A webhook failed for so long that it is at 50, 75 or 90 percent of the way to being switched off (100 failures in a row, and 72 hours).',
+    data: z.object({
+      webhook_id: z.uuid(),
+      name: z.string(),
+      url: z.string(),
+      percent: z.number().int(),
+      failures: z.number().int(),
+      failing_since: z.iso.datetime(),
+    }),
+    thinData: z.object({ webhook_id: z.uuid() }),
+  },
   webhook_disabled: {
     description: 'A webhook was switched off, since its receiver is gone or failed for days.',
     data: z.object({ webhook_id: z.uuid(), name: z.string(), url: z.string(), reason: z.string() }),

@@ -1,100 +1,41 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { readJson, startApplication, waitFor, type TestApplication } from '../../testing/application.ts';
+import {
+  startWebhookApplication,
+  type ItemMessage as Message,
+  type ShownDelivery as Delivery,
+  type ShownEndpoint as Endpoint,
+  type WebhookApplication,
+} from '../../testing/webhook-application.ts';
+import { verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
 import { makeKeyEncryption } from '#platform/key-encryption.ts';
-import { startWebhookReceiver, verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
-
 import { findSealedOtherwise } from './endpoints/endpoints.store.ts';
 import { resealSecrets } from './endpoints/reseal-secrets.ts';
 
-interface Endpoint {
-  id: string;
-  secret?: string;
-  is_active: boolean;
-  disabled_reason: string | null;
-}
-interface Delivery {
-  id: string;
-  event_id: string;
-  event_type: string;
-  status: string;
-  attempt_number: number;
-  error_message: string | null;
-}
-interface Message {
-  type: string;
-  timestamp: string;
-  data: { id: string; dfid: string; payload: Record<string, unknown> };
-}
-
-let receiver: WebhookReceiver;
+let webhooks: WebhookApplication;
 let application: TestApplication;
+let receiver: WebhookReceiver;
 let ownKey: string;
 let strangersKey: string;
+let ask: WebhookApplication['ask'];
+let subscribe: WebhookApplication['subscribe'];
+let newItem: WebhookApplication['newItem'];
+let newIdentifier: WebhookApplication['newIdentifier'];
+let weigh: WebhookApplication['weigh'];
+let arrived: WebhookApplication['arrived'];
+let deliveriesOf: WebhookApplication['deliveriesOf'];
+let whenSettled: WebhookApplication['whenSettled'];
 
 beforeAll(async () => {
-  receiver = await startWebhookReceiver();
-  application = await startApplication({
-    backend: 'postgres',
-    environment: {
-      ENCRYPTION_KEY: randomBytes(32).toString('base64'),
-      SWEEP_INTERVAL_MS: '100',
-      WEBHOOK_ALLOW_HTTP: 'true',
-      WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1/32',
-      WEBHOOK_ALLOWED_PORTS: String(receiver.port),
-      WEBHOOK_RETRY_SCHEDULE: '0.1,0.1,0.1',
-      WEBHOOK_TIMEOUT_MS: '5000',
-    },
-  });
-  ownKey = await application.createKey({ scope: 'write', workspace: 'Producer' });
-  strangersKey = await application.createKey({ scope: 'write', workspace: 'Stranger' });
+  webhooks = await startWebhookApplication();
+  ({ application, receiver, ownKey, strangersKey, ask, subscribe, newItem, newIdentifier, weigh } = webhooks);
+  ({ arrived, deliveriesOf, whenSettled } = webhooks);
 });
 afterEach(() => {
   receiver.answer = (_, response) => void response.writeHead(204).end();
 });
-afterAll(async () => {
-  await application.close();
-  await receiver.close();
-});
-
-async function ask<Body>(method: string, path: string, body?: unknown, key = ownKey) {
-  const response = await application.fetch(path, {
-    method,
-    headers: { 'x-api-key': key, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  return { status: response.status, body: (text === '' ? undefined : JSON.parse(text)) as Body };
-}
-
-let nextPath = 1;
-/** An endpoint at a path of its own. */
-async function subscribe(more: object = {}, key = ownKey) {
-  const path = `/hook-${nextPath++}`;
-  const body = { name: 'ERP', url: `${receiver.url}${path}`, events: [], ...more };
-  const { body: endpoint } = await ask<Endpoint>('POST', '/api/webhooks', body, key);
-  return { path, ...endpoint, secret: endpoint.secret! };
-}
-let nextNumber = 750_000_000_000;
-async function newItem(key = ownKey): Promise<string> {
-  const record = {
-    value_chain: 'BEEF',
-    country: 'BR',
-    year: 2025,
-    identifiers: [{ identifier_type: 'sisbov', value: `BR${nextNumber++}` }],
-  };
-  return (await ask<{ item: { dfid: string } }>('POST', '/api/items', record, key)).body.item.dfid;
-}
-const weigh = (dfid: string, kg: number) =>
-  ask('POST', '/api/events', { dfid, event_type: 'weighed', payload: { kg } });
-const arrived = (path: string, count = 1) =>
-  waitFor(() => (receiver.at(path).length >= count ? receiver.at(path) : undefined), `${count} requests at ${path}`);
-const deliveriesOf = async (id: string) => (await ask<Delivery[]>('GET', `/api/webhooks/${id}/deliveries`)).body;
-const whenSettled = (id: string, count: number) =>
-  waitFor(async () => {
-    const deliveries = await deliveriesOf(id);
-    return deliveries.filter(({ status }) => status !== 'queued').length >= count ? deliveries : undefined;
-  }, `${count} settled deliveries`);
+afterAll(() => webhooks.close());
 
 describe('an event', () => {
   test('reaches the endpoints of its workspace, signed as Standard Webhooks says', async () => {
@@ -174,7 +115,7 @@ describe('an event', () => {
 
   test('of a conflict is told, too', async () => {
     const endpoint = await subscribe({ events: ['conflict_opened'] });
-    const identifiers = [0, 1].map(() => ({ identifier_type: 'sisbov', value: `BR${nextNumber++}` }));
+    const identifiers = [0, 1].map(() => newIdentifier());
     const nature = { value_chain: 'BEEF', country: 'BR', year: 2025 };
     for (const identifier of identifiers) await ask('POST', '/api/items', { ...nature, identifiers: [identifier] });
     expect((await ask('POST', '/api/items', { ...nature, identifiers })).status).toBe(409);
@@ -201,7 +142,7 @@ describe('what is no event of an item', () => {
         body,
       });
     const record = { value_chain: 'BEEF', country: 'BR', year: 2025 };
-    const identifiers = () => [{ identifier_type: 'sisbov', value: `BR${nextNumber++}` }];
+    const identifiers = () => [newIdentifier()];
 
     const worked = await readJson<{ receipt_id: string }>(
       await send(
@@ -420,10 +361,9 @@ describe('a delivery that fails', () => {
       `update webhook_endpoint_state set open_until = now(), next_due_at = now() where endpoint_id = $1`,
       [endpoint.id],
     );
-    await application.database.pool.query(
-      'update webhook_deliveries set next_attempt_at = now() where endpoint_id = $1',
-      [endpoint.id],
-    );
+    await application.database.pool.query('update webhook_queue set next_attempt_at = now() where endpoint_id = $1', [
+      endpoint.id,
+    ]);
     await whenSettled(endpoint.id, 1);
 
     expect(Date.parse(paused)).toBeGreaterThan(Date.now());

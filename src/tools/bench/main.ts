@@ -14,6 +14,7 @@ import { benchResolver } from './resolver-section.ts';
 import { benchRest } from './rest-section.ts';
 import { benchStorage } from './storage-section.ts';
 import { startServers, type BenchServers } from './servers.ts';
+import { benchWebhooks } from './webhooks-section.ts';
 import { fullSizes, quickSizes } from './sizes.ts';
 import type { ProcessMemory } from './system.ts';
 
@@ -32,6 +33,7 @@ const sections = {
   resolver: benchResolver,
   log: benchLog,
   storage: benchStorage,
+  webhooks: benchWebhooks,
 } as const;
 type SectionName = keyof typeof sections;
 

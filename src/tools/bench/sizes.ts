@@ -24,6 +24,14 @@ export interface Sizes {
     readonly sizes: readonly number[];
   };
   readonly storage: { readonly contents: number };
+  readonly webhooks: {
+    /** Each to 100 endpoints. */
+    readonly messages: number;
+    /** Deliveries that wait for another attempt. */
+    readonly waiting: number;
+    /** Endpoints that one event is told to. */
+    readonly fannedOut: number;
+  };
 }
 
 /** Records in one NDJSON receipt. */
@@ -39,6 +47,7 @@ export const fullSizes: Sizes = {
   resolver: { records: 50_000, warmUpRecords: 5000, identifiers: [10_000, 1_000_000, 5_000_000] },
   log: { entries: 100_000, proofs: 5000, sizes: [1000, 1_000_000] },
   storage: { contents: 20_000 },
+  webhooks: { messages: 600, waiting: 1_000_000, fannedOut: 10_000 },
 };
 
 /** Enough to see that everything works; too little for figures that mean something. */
@@ -51,4 +60,5 @@ export const quickSizes: Sizes = {
   resolver: { records: 10_000, warmUpRecords: 5000, identifiers: [10_000, 40_000, 100_000] },
   log: { entries: 10_000, proofs: 500, sizes: [1000, 20_000] },
   storage: { contents: 2000 },
+  webhooks: { messages: 50, waiting: 20_000, fannedOut: 500 },
 };

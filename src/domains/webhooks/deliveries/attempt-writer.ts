@@ -1,49 +1,77 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
-import { finishAttempts, type BreakerLimits, type FinishedAttempt } from './attempts.store.ts';
+import { isDatabaseAwayError, isDataError, sqlStateOf } from '#platform/errors.ts';
+import { finishAttempts, type BreakerLimits, type FinishedAttempt, type KeptAttempt } from './attempts.store.ts';
 
 interface WaitingAttempt {
   readonly attempt: FinishedAttempt;
-  readonly settle: PromiseWithResolvers<boolean>;
+  readonly settle: PromiseWithResolvers<KeptAttempt | undefined>;
 }
 
-const attemptsAtOnce = 100;
+const attemptsAtOnce = 500;
+/** Statements under way, when so many attempts come that they fill them. */
+const statementsMax = 3;
+/** What was answered is not asked again because the database was away for a moment. */
+const pausesMs = [200, 1000, 3000];
 
-/** Keeps attempts that end about the same time in one statement: those that come while one is under way go with the next. */
+/** Keeps attempts that end about the same time in one statement: those that come while it is under way go with the next. */
 export class AttemptWriter {
   readonly #pool: pg.Pool;
   readonly #limits: BreakerLimits;
   readonly #waiting: WaitingAttempt[] = [];
-  #isWriting = false;
+  #writing = 0;
 
   constructor(pool: pg.Pool, limits: BreakerLimits) {
     this.#pool = pool;
     this.#limits = limits;
   }
 
-  /** @returns whether the delivery was still this process's. */
-  write(attempt: FinishedAttempt): Promise<boolean> {
-    const settle = Promise.withResolvers<boolean>();
+  /** @returns undefined when the delivery was not this process's any more. */
+  write(attempt: FinishedAttempt): Promise<KeptAttempt | undefined> {
+    const settle = Promise.withResolvers<KeptAttempt | undefined>();
     this.#waiting.push({ attempt, settle });
-    if (!this.#isWriting) void this.#writeAll();
+    const isFull = this.#waiting.length >= attemptsAtOnce;
+    if (this.#writing === 0 || (isFull && this.#writing < statementsMax)) void this.#writeAll();
     return settle.promise;
   }
 
   async #writeAll(): Promise<void> {
-    this.#isWriting = true;
+    this.#writing += 1;
     while (this.#waiting.length > 0) await this.#writeTogether(this.#waiting.splice(0, attemptsAtOnce));
-    this.#isWriting = false;
+    this.#writing -= 1;
   }
 
-  async #writeTogether(batch: readonly WaitingAttempt[]): Promise<void> {
+  async #writeTogether(batch: readonly WaitingAttempt[], tries = 0): Promise<void> {
     try {
       const attempts = batch.map(({ attempt }) => attempt);
-      const finished = await withTransaction(this.#pool, (client) => finishAttempts(client, attempts, this.#limits));
-      for (const { attempt, settle } of batch) settle.resolve(finished.has(attempt.delivery.delivery_id));
+      const kept = await withTransaction(this.#pool, (client) => finishAttempts(client, attempts, this.#limits));
+      const found = new Map(kept.map((each) => [each.deliveryId, each]));
+      for (const { attempt, settle } of batch) settle.resolve(found.get(attempt.delivery.delivery_id));
     } catch (error) {
-      // One that the database cannot hold must not take the others with it.
-      if (batch.length > 1) for (const each of batch) await this.#writeTogether([each]);
-      else batch[0]!.settle.reject(error);
+      const pauseMs = isPassing(error) ? pausesMs[tries] : undefined;
+      if (pauseMs !== undefined) {
+        await delay(pauseMs);
+        await this.#writeTogether(batch, tries + 1);
+      } else if (isDataError(error) && batch.length > 1) {
+        // One that the database cannot hold must not take the others with it.
+        for (const each of batch) await this.#writeTogether([each]);
+      } else if (isDataError(error) && batch[0]!.attempt.result.responseBody !== null) {
+        await this.#writeTogether([withoutAnswer(batch[0]!)]);
+      } else for (const { settle } of batch) settle.reject(error);
     }
   }
+}
+
+/** Whatever was answered, the attempt is kept. */
+function withoutAnswer({ attempt, settle }: WaitingAttempt): WaitingAttempt {
+  const result = { ...attempt.result, responseHeaders: null, responseBody: null };
+  return { attempt: { ...attempt, result }, settle };
+}
+
+/** Whether the database, or the way to it, is away, or wants the same again (SQLSTATE class 40, such as a deadlock). */
+function isPassing(error: unknown): boolean {
+  if (isDatabaseAwayError(error) || sqlStateOf(error)?.startsWith('40') === true) return true;
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return /^E[A-Z]+$/.test(String(code)) || String(message).startsWith('Connection terminated');
 }

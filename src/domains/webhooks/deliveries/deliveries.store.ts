@@ -1,4 +1,5 @@
 import type { Queryable } from '#platform/database.ts';
+import { enqueueDeliveries, isWanted, queuedAs } from './queue.store.ts';
 
 /** A delivery as it is shown, with its last attempt. */
 export interface ShownDeliveryRow {
@@ -6,9 +7,10 @@ export interface ShownDeliveryRow {
   endpoint_id: string;
   message_id: string;
   message_type: string;
-  state: 'queued' | 'blocked' | 'delivered' | 'failed';
+  state: 'queued' | 'delivered' | 'failed';
   attempts: number;
-  next_attempt_at: Date;
+  /** Null for none, and for one that waits for another one of its item. */
+  next_attempt_at: Date | null;
   last_status: number | null;
   last_error: string | null;
   created_at: Date;
@@ -19,25 +21,40 @@ export interface ShownDeliveryRow {
   response_body: string | null;
 }
 
+const conditionOfState = {
+  queued: 'delivered_at is null and failed_at is null',
+  delivered: 'delivered_at is not null',
+  failed: 'failed_at is not null',
+} as const;
+
 /** Deliveries of an endpoint, the newest first. */
 export async function listDeliveries(
   queryable: Queryable,
   endpointId: string,
-  page: { before: string | undefined; deliveryId: string | undefined; state: string | undefined; limit: number },
+  page: {
+    before: string | undefined;
+    deliveryId: string | undefined;
+    state: keyof typeof conditionOfState | undefined;
+    limit: number;
+  },
 ): Promise<ShownDeliveryRow[]> {
   const { rows } = await queryable.query<ShownDeliveryRow>({
-    name: 'list_webhook_deliveries',
-    text: `select deliveries.delivery_id, endpoint_id, message_id, message_type, deliveries.state, attempts, next_attempt_at, last_status, last_error,
+    name: `list_webhook_deliveries_${page.state ?? 'all'}`,
+    text: `select deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, message_type,
+                  case when delivered_at is not null then 'delivered' when failed_at is not null then 'failed' else 'queued' end as state,
+                  deliveries.attempts, case when not is_blocked then next_attempt_at end as next_attempt_at, last_status, last_error,
                   deliveries.created_at, delivered_at, case when payload = 'thin' then thin_body else body end as body,
                   request_headers, response_headers, response_body
            from webhook_deliveries as deliveries
            join webhook_endpoints using (endpoint_id) join webhook_messages using (message_id)
+           left join webhook_queue as queue on queue.delivery_id = deliveries.delivery_id
            left join webhook_attempts on webhook_attempts.delivery_id = deliveries.delivery_id and webhook_attempts.attempt = deliveries.attempts
-           where endpoint_id = $1 and ($2::uuid is null or deliveries.delivery_id = $2) and ($3::text is null or deliveries.state = $3 or ($3 = 'queued' and deliveries.state = 'blocked'))
-             and ($4::uuid is null or (deliveries.created_at, deliveries.delivery_id) < (
-               select created_at, delivery_id from webhook_deliveries where delivery_id = $4))
-           order by deliveries.created_at desc, deliveries.delivery_id desc limit $5::int4`,
-    values: [endpointId, page.deliveryId ?? null, page.state ?? null, page.before ?? null, page.limit],
+           where deliveries.endpoint_id = $1 and ($2::uuid is null or deliveries.delivery_id = $2)
+             and ${page.state ? conditionOfState[page.state] : 'true'}
+             and ($3::uuid is null or (deliveries.created_at, deliveries.delivery_id) < (
+               select created_at, delivery_id from webhook_deliveries where delivery_id = $3))
+           order by deliveries.created_at desc, deliveries.delivery_id desc limit $4::int4`,
+    values: [endpointId, page.deliveryId ?? null, page.before ?? null, page.limit],
   });
   return rows;
 }
@@ -64,9 +81,17 @@ export async function listAttempts(queryable: Queryable, deliveryId: string): Pr
   return rows;
 }
 
+/** What ends each statement below: deliveries are due at once, whatever the endpoint did before. */
+const queueNow = (source: string) => `to_queue as (${queuedAs(source)}
+           ), queued as (${enqueueDeliveries('to_queue')}
+           ), due as (
+             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null
+             where endpoint_id = $1 and exists (select from to_queue)
+           )`;
+
 /**
- * Queues deliveries of an endpoint that failed for good, or one of them whatever became of it, with all their attempts before
- * them again.
+ * Queues deliveries of an endpoint that failed for good, the newest first, or one of them whatever became of it, with all
+ * their tries before them again. In a transaction that holds the endpoint.
  * @returns how many.
  */
 export async function requeueDeliveries(
@@ -79,51 +104,40 @@ export async function requeueDeliveries(
     name: isOne ? 'requeue_webhook_delivery' : 'requeue_failed_webhook_deliveries',
     text: `with chosen as (
              select delivery_id from webhook_deliveries
-             where endpoint_id = $1 and ${isOne ? 'delivery_id = $2 and (claimed_until is null or claimed_until <= now())' : `state = 'failed' order by created_at desc limit $2::int4`}
-             for update skip locked
-           ), requeued as (
-             update webhook_deliveries as deliveries set state = 'queued', next_attempt_at = now(), delivered_at = null
-             from chosen where deliveries.delivery_id = chosen.delivery_id returning 1
-           ), due as (
-             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null
-             where endpoint_id = $1 and exists (select from requeued)
-           )
-           select count(*) as requeued from requeued`,
+             where endpoint_id = $1 and ${isOne ? 'delivery_id = $2' : `failed_at is not null order by created_at desc limit $2::int4`}
+           ), again as (
+             update webhook_deliveries as deliveries set delivered_at = null, failed_at = null
+             from chosen where deliveries.delivery_id = chosen.delivery_id
+             returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.attempts
+           ), ${queueNow('again')}
+           select count(*) as requeued from again`,
     values: [endpointId, isOne ? which.deliveryId : which.failedLimit],
   });
   return rows[0]!.requeued;
 }
 
-/** Makes the delivery of a message to an endpoint, or queues the one that is there again, unless it is being sent. */
-export async function replayMessage(
-  queryable: Queryable,
-  endpointId: string,
-  messageId: string,
-): Promise<{ delivery_id: string; is_queued: boolean }> {
-  const { rows } = await queryable.query<{ delivery_id: string; is_queued: boolean }>({
+/**
+ * Makes the delivery of a message to an endpoint and queues it, or queues the one that is there again. In a transaction that
+ * holds the endpoint.
+ * @returns the id of the delivery.
+ */
+export async function replayMessage(queryable: Queryable, endpointId: string, messageId: string): Promise<string> {
+  const { rows } = await queryable.query<{ delivery_id: string }>({
     name: 'replay_webhook_message',
     text: `with made as (
-             insert into webhook_deliveries as deliveries (endpoint_id, message_id, position)
-             select $1, message_id, position from webhook_messages where message_id = $2
-             on conflict (message_id, endpoint_id) do update set state = 'queued', next_attempt_at = now(), delivered_at = null
-               where deliveries.claimed_until is null or deliveries.claimed_until <= now()
-             returning delivery_id
-           ), due as (
-             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null
-             where endpoint_id = $1 and exists (select from made)
-           )
-           select delivery_id, true as is_queued from made
-           union all
-           select delivery_id, false from webhook_deliveries
-           where endpoint_id = $1 and message_id = $2 and not exists (select from made)`,
+             insert into webhook_deliveries as deliveries (endpoint_id, message_id) values ($1, $2)
+             on conflict (message_id, endpoint_id) do update set delivered_at = null, failed_at = null
+             returning delivery_id, endpoint_id, message_id, attempts
+           ), ${queueNow('made')}
+           select delivery_id from made`,
     values: [endpointId, messageId],
   });
-  return rows[0]!;
+  return rows[0]!.delivery_id;
 }
 
 /**
  * Queues again what of a time failed for good, and makes deliveries of what an endpoint wants and was not told, since it was
- * switched off or came later; `limit` of each at most, the oldest first.
+ * switched off or came later; `limit` of each at most, the oldest first. In a transaction that holds the endpoint.
  */
 export async function recoverDeliveries(
   queryable: Queryable,
@@ -134,25 +148,26 @@ export async function recoverDeliveries(
     name: 'recover_webhook_deliveries',
     text: `with failed as (
              select delivery_id from webhook_deliveries
-             where endpoint_id = $1 and state = 'failed' and created_at >= $2 and created_at <= $3
-             order by created_at limit $4::int4 for update skip locked
-           ), requeued as (
-             update webhook_deliveries as deliveries set state = 'queued', next_attempt_at = now()
-             from failed where deliveries.delivery_id = failed.delivery_id returning 1
+             where endpoint_id = $1 and failed_at is not null and created_at >= $2 and created_at <= $3
+             order by created_at limit $4::int4
+           ), again as (
+             update webhook_deliveries as deliveries set failed_at = null
+             from failed where deliveries.delivery_id = failed.delivery_id
+             returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.attempts
            ), untold as (
-             select message_id, position from webhook_endpoints as endpoints
+             select message_id from webhook_endpoints as endpoints
              join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
              where endpoint_id = $1 and messages.created_at >= $2 and messages.created_at <= $3 and messages.fanned_until is null
-               and messages.message_type <> 'webhook_test'
-               and (event_types = '{}' or message_type = any(event_types))
+               and messages.message_type <> 'webhook_test' and ${isWanted('messages')}
                and not exists (select from webhook_deliveries as told where told.message_id = messages.message_id and told.endpoint_id = $1)
              order by messages.position limit $4::int4
            ), made as (
-             insert into webhook_deliveries (endpoint_id, message_id, position) select $1, message_id, position from untold on conflict do nothing returning 1
-           ), due as (
-             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null where endpoint_id = $1
-           )
-           select (select count(*) from requeued) as requeued, (select count(*) from made) as made`,
+             insert into webhook_deliveries (endpoint_id, message_id) select $1, message_id from untold
+             on conflict do nothing returning delivery_id, endpoint_id, message_id, attempts
+           ), both_of_them as (
+             select * from again union all select * from made
+           ), ${queueNow('both_of_them')}
+           select (select count(*) from again) as requeued, (select count(*) from made) as made`,
     values: [endpointId, since, until, limit],
   });
   return rows[0]!;
@@ -174,11 +189,11 @@ export interface EndpointStatistics {
 export async function countDeliveries(queryable: Queryable, endpointId: string): Promise<EndpointStatistics> {
   const { rows } = await queryable.query<EndpointStatistics>({
     name: 'count_webhook_deliveries',
-    text: `select count(*) as total, count(*) filter (where deliveries.state = 'delivered') as delivered,
-                  count(*) filter (where deliveries.state = 'failed') as failed, count(*) filter (where deliveries.state in ('queued', 'blocked')) as queued,
+    text: `select count(*) as total, count(delivered_at) as delivered, count(failed_at) as failed,
+                  count(*) filter (where delivered_at is null and failed_at is null) as queued,
                   (select round(avg(took_ms))::int4 from (
-                     select took_ms from webhook_attempts join webhook_deliveries using (delivery_id)
-                     where endpoint_id = $1 order by started_at desc limit 1000) as last) as average_ms,
+                     select delivery_id from webhook_deliveries where endpoint_id = $1 order by created_at desc limit 1000) as last
+                   join webhook_attempts using (delivery_id)) as average_ms,
                   (select last_success_at from webhook_endpoint_state where endpoint_id = $1),
                   (select last_failure_at from webhook_endpoint_state where endpoint_id = $1),
                   (select failures from webhook_endpoint_state where endpoint_id = $1),
@@ -197,10 +212,12 @@ export async function forgetMessages(queryable: Queryable, days: number, limit: 
              select message_id from webhook_messages as messages
              where created_at < now() - make_interval(days => $1::int4) and fanned_until is null and not exists (
                select from webhook_deliveries as waiting join webhook_endpoints using (endpoint_id)
-               where waiting.message_id = messages.message_id and state in ('queued', 'blocked') and is_active)
+               where waiting.message_id = messages.message_id and delivered_at is null and failed_at is null and is_active)
              order by created_at limit $2::int4
            ), sent as (
              delete from webhook_deliveries using old where webhook_deliveries.message_id = old.message_id returning delivery_id
+           ), queued as (
+             delete from webhook_queue using sent where webhook_queue.delivery_id = sent.delivery_id
            ), tried as (
              delete from webhook_attempts using sent where webhook_attempts.delivery_id = sent.delivery_id
            ), forgotten as (

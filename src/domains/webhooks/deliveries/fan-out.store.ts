@@ -1,6 +1,7 @@
 import type { Queryable } from '#platform/database.ts';
 import { int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { ValueChain } from '#domains/items/index.ts';
+import { enqueueDeliveries, isWanted, queuedAs } from './queue.store.ts';
 
 /** Takes the lane for this transaction; false when another one has it. */
 export async function lockLane(queryable: Queryable): Promise<boolean> {
@@ -111,70 +112,74 @@ export async function insertMessages(
   });
 }
 
+interface PageLimits {
+  readonly messagesMax: number;
+  /** About so many, of all messages together. */
+  readonly deliveriesMax: number;
+}
+
+/** The next endpoints of the oldest messages that have not all their deliveries: those that were there when they were told. */
+const page = `pending as materialized (
+             select message_id, position, workspace_id, message_type, body, created_at, fanned_until from webhook_messages
+             where fanned_until is not null order by position limit $1::int4
+           ), share as (
+             select greatest(1, $2::int4 / greatest(1, count(*)::int4)) as each from pending
+           ), wanted as materialized (
+             select message_id, position, endpoint_id, is_wanted, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
+             from pending cross join lateral (
+               select endpoint_id, is_active and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
+                        and ${isWanted('pending')} as is_wanted
+               from webhook_endpoints as endpoints
+               where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until
+               order by endpoint_id limit (select each from share)
+             ) as endpoints
+           )`;
+
 /**
- * Holds the ordered endpoints of the workspaces whose messages have not all their deliveries: nobody says meanwhile that a lane
- * is free.
+ * Holds the endpoints for which `insertDeliveries` makes deliveries next, in the one order in which all hold them: nobody says
+ * meanwhile that they have nothing to send, or that an item of theirs is free.
  */
-export async function holdOrderedEndpoints(queryable: Queryable): Promise<void> {
+export async function holdWantedEndpoints(queryable: Queryable, limits: PageLimits): Promise<void> {
   await queryable.query({
-    name: 'hold_ordered_webhook_endpoints',
-    text: `select from webhook_endpoint_state as state
-           where endpoint_id in (
-             select endpoint_id from webhook_endpoints
-             where is_ordered and is_active and workspace_id in (select workspace_id from webhook_messages where fanned_until is not null))
+    name: 'hold_wanted_webhook_endpoints',
+    text: `with ${page}
+           select from webhook_endpoint_state where endpoint_id in (select endpoint_id from wanted where is_wanted)
            order by endpoint_id for update`,
+    values: [limits.messagesMax, limits.deliveriesMax],
   });
 }
 
 /**
- * Makes the next deliveries of the oldest messages that have not all, for the endpoints that were there when they were told.
- * For an ordered endpoint one of each item is queued, and those behind it are blocked.
- * @param limits of so many messages, and so many deliveries of each at most.
+ * Makes the next deliveries of the oldest messages that have not all. For an ordered endpoint one of each item is let through,
+ * and those behind it wait. In the transaction that holds them.
  */
 export async function insertDeliveries(
   queryable: Queryable,
-  { messagesMax, deliveriesMax }: { messagesMax: number; deliveriesMax: number },
+  limits: PageLimits,
 ): Promise<{ messages: number; done: number; deliveries: number }> {
   const { rows } = await queryable.query<{ messages: number; done: number; deliveries: number }>({
     name: 'insert_webhook_deliveries',
-    text: `with pending as materialized (
-             select message_id, position, workspace_id, message_type, item_number, created_at, fanned_until from webhook_messages
-             where fanned_until is not null order by position limit $1::int4
-           ), wanted as materialized (
-             select message_id, position, endpoint_id, is_wanted, lane, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
-             from pending cross join lateral (
-               select endpoint_id, case when is_ordered then item_number end as lane,
-                      is_active and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
-                        and (event_types = '{}' or message_type = any(event_types)) as is_wanted
-               from webhook_endpoints as endpoints
-               where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until
-               order by endpoint_id limit $2::int4
-             ) as endpoints
-           ), reached as (
+    text: `with ${page}, reached as (
              select message_id, (select endpoint_id from wanted where wanted.message_id = pending.message_id and is_last) as last_endpoint,
                     (select count(*) from wanted where wanted.message_id = pending.message_id) as looked_at
              from pending
            ), moved as (
-             update webhook_messages set fanned_until = case when looked_at = $2 then last_endpoint end
+             update webhook_messages set fanned_until = case when looked_at = (select each from share) then last_endpoint end
              from reached where webhook_messages.message_id = reached.message_id
              returning fanned_until is null as is_done
            ), made as (
-             insert into webhook_deliveries (endpoint_id, message_id, position, lane, state)
-             select endpoint_id, message_id, position, lane,
-                    case when lane is not null and (
-                      row_number() over (partition by endpoint_id, lane order by position) > 1
-                      or exists (select from webhook_deliveries as before
-                                 where before.endpoint_id = wanted.endpoint_id and before.lane = wanted.lane and before.state in ('queued', 'blocked')))
-                    then 'blocked' else 'queued' end
-             from wanted where is_wanted
-             on conflict do nothing returning endpoint_id
+             insert into webhook_deliveries (endpoint_id, message_id)
+             select endpoint_id, message_id from wanted where is_wanted order by position, endpoint_id
+             on conflict do nothing returning delivery_id, endpoint_id, message_id, attempts
+           ), to_queue as (${queuedAs('made')}
+           ), queued as (${enqueueDeliveries('to_queue')}
            ), due as (
              update webhook_endpoint_state as state set next_due_at = least(next_due_at, now())
              where state.endpoint_id in (select endpoint_id from made)
            )
            select (select count(*) from moved) as messages, (select count(*) from moved where is_done) as done,
                   (select count(*) from made) as deliveries`,
-    values: [messagesMax, deliveriesMax],
+    values: [limits.messagesMax, limits.deliveriesMax],
   });
   return rows[0]!;
 }

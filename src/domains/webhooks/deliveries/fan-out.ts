@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import {
-  holdOrderedEndpoints,
+  holdWantedEndpoints,
   insertDeliveries,
   insertMessages,
   lockLane,
@@ -12,9 +12,7 @@ import {
 } from './fan-out.store.ts';
 
 const eventsAtOnce = 500;
-const messagesAtOnce = 100;
-/** Of one message in one transaction. */
-const deliveriesAtOnce = 5000;
+const page = { messagesMax: 100, deliveriesMax: 2000 } as const;
 
 /**
  * Makes messages of the next events that are committed, and the next deliveries of messages: each once, in the order in which
@@ -26,12 +24,12 @@ export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: n
     if (!(await lockLane(client))) return undefined;
     const { events, taken } = await takeFeed(client, eventsAtOnce);
     await insertMessages(client, events.map(messageOf), true);
-    await holdOrderedEndpoints(client);
-    const made = await insertDeliveries(client, { messagesMax: messagesAtOnce, deliveriesMax: deliveriesAtOnce });
+    await holdWantedEndpoints(client, page);
+    const made = await insertDeliveries(client, page);
     return {
       messages: events.length,
       deliveries: made.deliveries,
-      hasMore: taken === eventsAtOnce || made.messages === messagesAtOnce || made.done < made.messages,
+      hasMore: taken === eventsAtOnce || made.messages === page.messagesMax || made.done < made.messages,
     };
   });
 }

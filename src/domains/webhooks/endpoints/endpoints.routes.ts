@@ -34,6 +34,12 @@ export function webhookRoutes(endpoints: EndpointsService): Route[] {
   ];
 }
 
+const created = (endpoint: { readonly id: string }) => ({
+  status: 201,
+  headers: { location: `${path}/${endpoint.id}` },
+  body: endpoint,
+});
+
 function eventTypesRoute(endpoints: EndpointsService): Route {
   return defineRoute({
     method: 'get',
@@ -55,11 +61,18 @@ function endpointRoutes(endpoints: EndpointsService): Route[] {
       tag,
       summary: 'The webhooks of your workspace, oldest first',
       query: endpointListQuery,
-      responses: { 200: { description: 'All of them', schema: z.array(endpointSchema) } },
+      responses: {
+        200: { description: 'A page of them; Link leads to the next one (RFC 8288)', schema: z.array(endpointSchema) },
+      },
       async handle(request) {
-        const { circuit_id: circuitId, is_active: isActive } = request.query;
-        const filter = { circuitId, isActive: isActive === undefined ? undefined : isActive === 'true' };
-        return { status: 200, body: await endpoints.list(principalOf(request).workspaceId, filter) };
+        const { circuit_id: circuitId, is_active: isActive, after, limit } = request.query;
+        const filter = { circuitId, isActive: isActive === undefined ? undefined : isActive === 'true', after };
+        const found = await endpoints.list(principalOf(request).workspaceId, { ...filter, limit: limit + 1 });
+        const shown = found.slice(0, limit);
+        if (found.length === shown.length) return { status: 200, body: shown };
+        const next = new URLSearchParams(request.rawQuery);
+        next.set('after', shown.at(-1)!.id);
+        return { status: 200, headers: { link: `<${path}?${next.toString()}>; rel="next"` }, body: shown };
       },
     }),
     defineRoute({
@@ -71,10 +84,13 @@ function endpointRoutes(endpoints: EndpointsService): Route[] {
       body: createEndpointBody,
       responses: { 201: { description: 'The webhook, with its secret', schema: endpointSchema } },
       problems: ['invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
-      async handle(request) {
-        const endpoint = await endpoints.create(principalOf(request), request.body);
-        return { status: 201, headers: { location: `${path}/${endpoint.id}` }, body: endpoint };
-      },
+      isIdempotent: true,
+      recall: async (workspaceId, id) => created(await endpoints.recall(workspaceId, id)),
+      handle: async (request) => ({
+        ...created(await endpoints.create(principalOf(request), request.body, request.idempotency)),
+        // It holds a secret, which is kept sealed only.
+        isRecallable: true,
+      }),
     }),
     defineRoute({
       method: 'get',
@@ -127,7 +143,7 @@ function actRoutes(endpoints: EndpointsService): Route[] {
       path: `${path}/{id}/rotate-secret`,
       access: 'write',
       tag,
-      summary: 'Give a webhook another secret; the one before signs beside it for 24 hours',
+      summary: 'Give a webhook another secret, and another key; those before sign beside them for 24 hours',
       body: rotateSecretBody,
       isBodyOptional: true,
       responses: { 200: { description: 'The webhook, with its secret', schema: endpointSchema } },
@@ -210,7 +226,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       access: 'write',
       tag,
       summary: 'Send a delivery once more, with the same bytes and the same webhook-id',
-      responses: { 202: { description: 'How many are queued: none while it is being sent', schema: retriedSchema } },
+      responses: { 202: { description: 'How many are queued', schema: retriedSchema } },
       problems: ['not_found'],
       handle: async ({ parameters, ...request }) => ({
         status: 202,
@@ -237,7 +253,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       tag,
       summary: 'Tell a webhook of an event once more, or for the first time',
       body: replayBody,
-      responses: { 202: { description: 'The delivery; queued is 0 while it is being sent', schema: replayedSchema } },
+      responses: { 202: { description: 'The delivery', schema: replayedSchema } },
       problems: ['not_found'],
       handle: async (request) => ({
         status: 202,

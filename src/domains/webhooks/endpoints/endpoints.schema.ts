@@ -21,6 +21,35 @@ const retryConfig = z.strictObject({
   }),
 });
 
+const filterValue = z.union([z.string().max(500), z.number(), z.boolean(), z.null()]);
+const condition = z
+  .strictObject({
+    pointer: z
+      .string()
+      .regex(/^(?:\/(?:[^~/]|~[01])*){1,20}$/)
+      .max(500)
+      .meta({ description: 'Where in the body (JSON Pointer, RFC 6901); in a list any of its elements counts' }),
+    operator: z.enum(['equals', 'not_equals', 'one_of', 'at_least', 'at_most', 'starts_with', 'exists']),
+    value: z.union([filterValue, z.array(filterValue).min(1).max(100)]).meta({
+      description:
+        'A list for one_of, a number for at_least and at_most, text for starts_with, true or false for exists',
+    }),
+  })
+  .refine(({ operator, value }) => isValueFor(operator, value), {
+    path: ['value'],
+    error: 'this operator takes another kind of value',
+  });
+
+function isValueFor(operator: string, value: unknown): boolean {
+  if (operator === 'one_of') return Array.isArray(value);
+  if (operator === 'at_least' || operator === 'at_most') return typeof value === 'number';
+  if (operator === 'starts_with') return typeof value === 'string';
+  if (operator === 'exists') return typeof value === 'boolean';
+  return !Array.isArray(value);
+}
+
+export type MessageFilter = readonly z.output<typeof condition>[];
+
 const endpointMembers = {
   name: z.string().min(1).max(200),
   url: z.string().max(2000).meta({ description: 'Public, and https; requests go there as POST' }),
@@ -38,6 +67,20 @@ const endpointMembers = {
     .enum(['full', 'thin'])
     .meta({ description: 'thin: ids only, so that nothing of an item leaves unless it is asked for' }),
   concurrency: z.number().int().min(1).max(64).meta({ description: 'Requests at a time at most' }),
+  requests_per_minute: z
+    .number()
+    .int()
+    .min(1)
+    .max(60_000)
+    .meta({ description: 'Requests begin no faster than this, evenly; without it as fast as they are answered' }),
+  filter: z
+    .array(condition)
+    .max(20)
+    .meta({ description: 'What the body of a full message must be like, all of it; empty for all messages' }),
+  signing: z.enum(['v1', 'v1a']).meta({
+    description:
+      'v1: HMAC-SHA256 with the secret. v1a: Ed25519 as well, with a key of ours whose public half is shown (Standard Webhooks)',
+  }),
 };
 
 export const createEndpointBody = z
@@ -52,6 +95,9 @@ export const createEndpointBody = z
     auth: endpointMembers.auth.default({ type: 'none' }),
     payload: endpointMembers.payload.default('full'),
     concurrency: endpointMembers.concurrency.default(4),
+    requests_per_minute: endpointMembers.requests_per_minute.nullish(),
+    filter: endpointMembers.filter.default([]),
+    signing: endpointMembers.signing.default('v1'),
     ordered: z.boolean().default(false).meta({
       description:
         'Whether events of one item come one after the other; those of others come beside them. It stays as it is.',
@@ -71,6 +117,9 @@ export const updateEndpointBody = z
     auth: endpointMembers.auth.optional(),
     payload: endpointMembers.payload.optional(),
     concurrency: endpointMembers.concurrency.optional(),
+    requests_per_minute: endpointMembers.requests_per_minute.nullable().optional(),
+    filter: endpointMembers.filter.optional(),
+    signing: endpointMembers.signing.optional(),
     is_active: z.boolean().optional(),
   })
   .meta({ id: 'UpdateWebhookInput' });
@@ -87,6 +136,13 @@ export const endpointSchema = z
     auth: z.object({ type: z.string() }),
     payload: z.enum(['full', 'thin']),
     concurrency: z.number().int(),
+    requests_per_minute: z.number().int().nullable(),
+    filter: z.array(condition),
+    signing: z.enum(['v1', 'v1a']),
+    public_key: z
+      .string()
+      .nullable()
+      .meta({ description: 'whpk_ and 32 bytes in base64: what signatures v1a are checked with' }),
     ordered: z.boolean(),
     is_active: z.boolean(),
     disabled_reason: z.string().nullable().meta({ description: 'Why it was switched off by itself' }),
@@ -100,6 +156,8 @@ export const endpointSchema = z
 export const endpointListQuery = z.object({
   circuit_id: z.uuid().optional(),
   is_active: z.enum(['true', 'false']).optional(),
+  limit: z.coerce.number().int().min(1).max(1000).default(1000),
+  after: z.uuid().optional().meta({ description: 'The id of the last one of the page before' }),
 });
 
 export const rotateSecretBody = z
@@ -151,7 +209,11 @@ export const statisticsSchema = z
     successful_deliveries: z.number().int(),
     failed_deliveries: z.number().int(),
     queued_deliveries: z.number().int(),
-    average_response_time_ms: z.number().int().nullable().meta({ description: 'Of the last 1,000 attempts' }),
+    average_response_time_ms: z
+      .number()
+      .int()
+      .nullable()
+      .meta({ description: 'Of the attempts of the last 1,000 deliveries' }),
     last_delivery_at: z.iso.datetime().nullable(),
     last_success_at: z.iso.datetime().nullable(),
     last_failure_at: z.iso.datetime().nullable(),

@@ -1,7 +1,9 @@
+import type pg from 'pg';
 import type { z } from 'zod';
 import { withTransaction, type Database } from '#platform/database.ts';
 import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
+import { keepIdempotencyKey, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import type { KeyEncryption, SealedBytes } from '#platform/key-encryption.ts';
 import type { Principal } from '#platform/route.ts';
 import {
@@ -14,20 +16,30 @@ import {
   type ShownDeliveryRow,
 } from '../deliveries/deliveries.store.ts';
 import { messageOf } from '../deliveries/fan-out.ts';
-import { findEventToTell, insertMessages } from '../deliveries/fan-out.store.ts';
+import { holdEndpoints } from '../deliveries/queue.store.ts';
+import { findEventToTell, insertMessages, type NewMessage } from '../deliveries/fan-out.store.ts';
 import { messageSchemas, messageTypes, testMessageType } from '../event-types.ts';
 import type { AddressJudge } from '../sending/address-policy.ts';
-import { makeSecret, readSecret } from '../sending/signature.ts';
-import { faultOfHeader, type EndpointAuth } from '../sending/webhook-headers.ts';
+import {
+  makePrivateKey,
+  makeSecret,
+  publicKeyOf,
+  readSecret,
+  showPublicKey,
+  showSecret,
+} from '../sending/signature.ts';
+import type { EndpointAuth } from '../sending/endpoint-auth.ts';
+import { faultOfHeader } from '../sending/webhook-headers.ts';
 import type { createEndpointBody, deliveryListQuery, updateEndpointBody } from './endpoints.schema.ts';
 import {
   deleteEndpoint,
   findEndpoint,
+  findFirstSecret,
   insertEndpoint,
-  insertSingleDelivery,
   listEndpoints,
   updateEndpoint,
   type EndpointRow,
+  type NewEndpoint,
 } from './endpoints.store.ts';
 
 export type EndpointsService = ReturnType<typeof makeEndpointsService>;
@@ -51,10 +63,9 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
     return row;
   };
 
-  const seal = (text: string): SealedBytes => {
-    if (!keys)
-      throw new Problem('webhooks_unavailable', 'this installation has no ENCRYPTION_KEY, so it can keep no secrets');
-    return keys.seal(Buffer.from(text));
+  const seal = (bytes: Buffer): SealedBytes => {
+    if (keys) return keys.seal(bytes);
+    throw new Problem('webhooks_unavailable', 'this installation has no ENCRYPTION_KEY, so it can keep no secrets');
   };
 
   const sealSecret = (secret: string): SealedBytes => {
@@ -63,13 +74,17 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
       throw new Problem('invalid_webhook_secret', 'a secret is whsec_ and 24 to 64 bytes in base64', {
         errors: [{ pointer: '/secret', code: 'invalid_webhook_secret', detail: 'whsec_ and 24 to 64 bytes in base64' }],
       });
-    if (!keys) return seal('');
-    return keys.seal(bytes);
+    return seal(bytes);
   };
 
   const sealAuth = (auth: EndpointAuth): SealedBytes | null => {
     if (auth.type === 'custom_header') requireHeader(auth.name.toLowerCase(), auth.value, '/auth/name');
-    return auth.type === 'none' ? null : seal(JSON.stringify(lowerCased(auth)));
+    return auth.type === 'none' ? null : seal(Buffer.from(JSON.stringify(lowerCased(auth))));
+  };
+
+  const makeKey = () => {
+    const bytes = makePrivateKey();
+    return { publicKey: publicKeyOf(bytes), privateKey: seal(bytes) };
   };
 
   const requireUrl = (url: string): string => {
@@ -86,12 +101,32 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
     return row;
   };
 
+  const holding = <Result>(endpointId: string, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> =>
+    withTransaction(pool, async (client) => {
+      await holdEndpoints(client, [endpointId]);
+      return work(client);
+    });
+
+  /** Tells one endpoint, whatever it wants to be told; gives the id of the delivery. */
+  const tell = (endpointId: string, message: NewMessage): Promise<string> =>
+    withTransaction(pool, async (client) => {
+      // Before the endpoint is held: who makes messages for all holds it after them.
+      await insertMessages(client, [message], false);
+      await holdEndpoints(client, [endpointId]);
+      return replayMessage(client, endpointId, message.messageId);
+    });
+
   return {
-    /** @returns the endpoint with its secret, which is never shown again. */
-    async create(principal: Principal, body: z.output<typeof createEndpointBody>) {
+    /** @returns the endpoint with its secret, which is never shown again but to the same request. */
+    async create(
+      principal: Principal,
+      body: z.output<typeof createEndpointBody>,
+      idempotency: IdempotencyClaim | undefined,
+    ) {
       const secret = body.secret ?? makeSecret();
       const endpointId = makeId();
-      await insertEndpoint(pool, {
+      const key = body.signing === 'v1a' ? makeKey() : null;
+      const row: NewEndpoint = {
         endpoint_id: endpointId,
         workspaceId: principal.workspaceId,
         circuit_id: body.circuit_id ?? null,
@@ -104,22 +139,38 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
         secret: sealSecret(secret),
         payload: body.payload,
         concurrency: body.concurrency,
+        requests_per_minute: body.requests_per_minute ?? null,
+        filter: body.filter,
+        public_key: key?.publicKey ?? null,
+        privateKey: key?.privateKey ?? null,
         is_ordered: body.ordered,
         max_retries: body.retry_config?.max_retries ?? defaultRetries,
         retry_delay_seconds: body.retry_config?.retry_delay ?? null,
         created_by: isUuid(principal.credentialId) ? principal.credentialId : principal.workspaceId,
+      };
+      await withTransaction(pool, async (client) => {
+        await insertEndpoint(client, row);
+        await keepIdempotencyKey(client, idempotency, { receiptId: endpointId });
       });
       return { ...showEndpoint(await find(principal.workspaceId, endpointId)), secret };
     },
 
-    list: async (workspaceId: string, filter: { circuitId: string | undefined; isActive: boolean | undefined }) =>
+    /** What `create` answered, as the endpoint is now: with its secret unless another one took its place. @throws Problem not_found */
+    async recall(workspaceId: string, id: string) {
+      const endpoint = showEndpoint(await find(workspaceId, id));
+      const sealed = await findFirstSecret(pool, workspaceId, id);
+      const secret = sealed && keys?.open(sealed);
+      return secret ? { ...endpoint, secret: showSecret(secret) } : endpoint;
+    },
+
+    list: async (workspaceId: string, filter: Parameters<typeof listEndpoints>[2]) =>
       (await listEndpoints(pool, workspaceId, filter)).map(showEndpoint),
 
     get: async (workspaceId: string, id: string) => showEndpoint(await find(workspaceId, id)),
 
     /** A secret that is given takes the place of the one before, as `rotate` does. @throws Problem not_found */
     async update(workspaceId: string, id: string, body: z.output<typeof updateEndpointBody>) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      const { endpoint_id: endpointId, public_key: publicKey } = await find(workspaceId, id);
       await updateEndpoint(
         pool,
         workspaceId,
@@ -132,6 +183,15 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
           auth: body.auth && { type: body.auth.type, sealed: sealAuth(body.auth) },
           payload: body.payload,
           concurrency: body.concurrency,
+          requestsPerMinute: body.requests_per_minute,
+          filter: body.filter,
+          // A key that signs already stays.
+          key:
+            body.signing === 'v1a' && publicKey === null
+              ? makeKey()
+              : body.signing === 'v1' && publicKey !== null
+                ? null
+                : undefined,
           retry: body.retry_config
             ? { maxRetries: body.retry_config.max_retries, delaySeconds: body.retry_config.retry_delay ?? null }
             : undefined,
@@ -149,11 +209,12 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
       await deleteEndpoint(pool, endpointId);
     },
 
-    /** Gives an endpoint another secret; the one before signs beside it for a day. @throws Problem not_found */
+    /** Gives an endpoint another secret, and another key if it has one; those before sign beside them for a day. @throws Problem not_found */
     async rotate(workspaceId: string, id: string, given: string | undefined) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      const { endpoint_id: endpointId, public_key: publicKey } = await find(workspaceId, id);
       const secret = given ?? makeSecret();
-      await updateEndpoint(pool, workspaceId, endpointId, { secret: sealSecret(secret) }, overlapHours);
+      const change = { secret: sealSecret(secret), ...(publicKey ? { key: makeKey() } : {}) };
+      await updateEndpoint(pool, workspaceId, endpointId, change, overlapHours);
       return { ...showEndpoint(await find(workspaceId, endpointId)), secret };
     },
 
@@ -176,8 +237,8 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
         timestamp,
         data: { id: messageId, webhook_id: endpointId },
       });
-      const message = { messageId, workspaceId, messageType: testMessageType, body };
-      return { delivery_id: await insertSingleDelivery(pool, message, endpointId), event_id: messageId };
+      const message = { messageId, workspaceId, messageType: testMessageType, itemNumber: null, body, thinBody: body };
+      return { delivery_id: await tell(endpointId, { ...message, createdAtMs: Date.now() }), event_id: messageId };
     },
 
     /** @throws Problem not_found */
@@ -207,29 +268,24 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
     /** Sends a delivery once more, with the same bytes. @throws Problem not_found */
     async retryOne(workspaceId: string, id: string, deliveryId: string) {
       const { delivery_id: found, endpoint_id: endpointId } = await delivery(workspaceId, id, deliveryId);
-      return { queued: await requeueDeliveries(pool, endpointId, { deliveryId: found }) };
+      return {
+        queued: await holding(endpointId, (client) => requeueDeliveries(client, endpointId, { deliveryId: found })),
+      };
     },
 
     /** Sends what failed for good once more, the newest 1,000. @throws Problem not_found */
     async retryFailed(workspaceId: string, id: string) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
-      return { queued: await requeueDeliveries(pool, endpointId, { failedLimit: retriedAtOnce }) };
+      const failedLimit = retriedAtOnce;
+      return { queued: await holding(endpointId, (client) => requeueDeliveries(client, endpointId, { failedLimit })) };
     },
 
     /** Tells an endpoint of an event once more, or for the first time. @throws Problem not_found */
     async replay(workspaceId: string, id: string, eventId: string) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
-      return withTransaction(pool, async (client) => {
-        const event = await findEventToTell(client, workspaceId, eventId);
-        if (!event) throw new Problem('not_found', 'there is no event with this id in your workspace');
-        await insertMessages(client, [messageOf(event)], false);
-        const { delivery_id: deliveryId, is_queued: isQueued } = await replayMessage(
-          client,
-          endpointId,
-          event.event_id,
-        );
-        return { delivery_id: deliveryId, queued: isQueued ? 1 : 0 };
-      });
+      const event = await findEventToTell(pool, workspaceId, eventId);
+      if (!event) throw new Problem('not_found', 'there is no event with this id in your workspace');
+      return { delivery_id: await tell(endpointId, messageOf(event)), queued: 1 };
     },
 
     /**
@@ -244,7 +300,9 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
       const { endpoint_id: endpointId } = await find(workspaceId, id);
       const range = { since: new Date(since), until: until == null ? new Date() : new Date(until) };
       if (range.since > range.until) throw invalidRequestAt('/until', 'until is not before since');
-      const { requeued, made } = await recoverDeliveries(pool, endpointId, { ...range, limit: recoveredAtOnce });
+      const { requeued, made } = await holding(endpointId, (client) =>
+        recoverDeliveries(client, endpointId, { ...range, limit: recoveredAtOnce }),
+      );
       return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && made < recoveredAtOnce };
     },
 
@@ -313,6 +371,10 @@ function showEndpoint(row: EndpointRow) {
     auth: { type: row.auth_type },
     payload: row.payload,
     concurrency: row.concurrency,
+    requests_per_minute: row.requests_per_minute,
+    filter: row.filter ?? [],
+    signing: row.public_key ? ('v1a' as const) : ('v1' as const),
+    public_key: row.public_key && showPublicKey(row.public_key),
     ordered: row.is_ordered,
     is_active: row.is_active,
     disabled_reason: row.disabled_reason,
@@ -329,14 +391,14 @@ function showDelivery(row: ShownDeliveryRow) {
     event_id: row.message_id,
     event_type: row.message_type,
     attempt_number: row.attempts,
-    status: row.state === 'blocked' ? 'queued' : row.state,
+    status: row.state,
     request_body: row.body === null ? null : (JSON.parse(row.body) as unknown),
     request_headers: row.request_headers,
     response_status_code: row.last_status,
     response_headers: row.response_headers,
     response_body: row.response_body,
     error_message: row.last_error,
-    next_retry_at: row.state === 'queued' ? row.next_attempt_at.toISOString() : null,
+    next_retry_at: row.next_attempt_at?.toISOString() ?? null,
     created_at: row.created_at.toISOString(),
     delivered_at: row.delivered_at?.toISOString() ?? null,
   };

@@ -1,6 +1,8 @@
 import type { Queryable } from '#platform/database.ts';
 import type { SealedBytes } from '#platform/key-encryption.ts';
-import type { EndpointAuth } from '../sending/webhook-headers.ts';
+import type { EndpointAuth } from '../sending/endpoint-auth.ts';
+import type { MessageFilter } from './endpoints.schema.ts';
+import { filterPath } from './message-filter.ts';
 
 export interface EndpointRow {
   endpoint_id: string;
@@ -12,6 +14,9 @@ export interface EndpointRow {
   auth_type: EndpointAuth['type'];
   payload: 'full' | 'thin';
   concurrency: number;
+  requests_per_minute: number | null;
+  filter: MessageFilter | null;
+  public_key: Buffer | null;
   is_ordered: boolean;
   max_retries: number;
   retry_delay_seconds: number | null;
@@ -22,13 +27,14 @@ export interface EndpointRow {
   updated_at: Date;
 }
 
-const columns = `endpoint_id, circuit_id, name, url, event_types, headers, auth_type, payload, concurrency, is_ordered, max_retries, retry_delay_seconds,
+const columns = `endpoint_id, circuit_id, name, url, event_types, headers, auth_type, payload, concurrency, requests_per_minute, filter, public_key, is_ordered, max_retries, retry_delay_seconds,
   is_active, disabled_reason, created_by, created_at, updated_at`;
 
 export type NewEndpoint = Omit<EndpointRow, 'is_active' | 'disabled_reason' | 'created_at' | 'updated_at'> & {
   readonly workspaceId: string;
   readonly secret: SealedBytes;
   readonly auth: SealedBytes | null;
+  readonly privateKey: SealedBytes | null;
 };
 
 /** Keeps an endpoint; from now on events of its workspace are handed on. */
@@ -38,11 +44,12 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
     text: `with known as (
              insert into webhook_workspaces (workspace_id) values ($2) on conflict do nothing
            ), stated as (
-             insert into webhook_endpoint_state (endpoint_id) values ($1)
+             insert into webhook_endpoint_state (endpoint_id, workspace_id) values ($1, $2)
            )
            insert into webhook_endpoints (endpoint_id, workspace_id, circuit_id, name, url, event_types, headers, auth_type, auth_sealed, auth_key_id,
-                                          secret_sealed, secret_key_id, payload, concurrency, is_ordered, max_retries, retry_delay_seconds, is_active, created_by)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, true, $18)`,
+                                          secret_sealed, secret_key_id, payload, concurrency, is_ordered, max_retries, retry_delay_seconds, is_active, created_by,
+                                          requests_per_minute, filter, filter_path, public_key, private_key_sealed, private_key_id)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, true, $18, $19, $20, $21, $22, $23, $24)`,
     values: [
       row.endpoint_id,
       row.workspaceId,
@@ -62,6 +69,12 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
       row.max_retries,
       row.retry_delay_seconds,
       row.created_by,
+      row.requests_per_minute,
+      row.filter && JSON.stringify(row.filter),
+      row.filter && filterPath(row.filter),
+      row.public_key,
+      row.privateKey?.bytes ?? null,
+      row.privateKey?.keyId ?? null,
     ],
   });
 }
@@ -80,17 +93,24 @@ export async function findEndpoint(
   return rows[0];
 }
 
-/** The endpoints of a workspace, the oldest first. */
+/** Endpoints of a workspace, the oldest first, behind one of them. */
 export async function listEndpoints(
   queryable: Queryable,
   workspaceId: string,
-  filter: { circuitId: string | undefined; isActive: boolean | undefined },
+  filter: {
+    circuitId: string | undefined;
+    isActive: boolean | undefined;
+    after: string | undefined;
+    limit: number;
+  },
 ): Promise<EndpointRow[]> {
   const { rows } = await queryable.query<EndpointRow>({
     name: 'list_webhook_endpoints',
     text: `select ${columns} from webhook_endpoints
-           where workspace_id = $1 and ($2::uuid is null or circuit_id = $2) and ($3::bool is null or is_active = $3) order by endpoint_id`,
-    values: [workspaceId, filter.circuitId ?? null, filter.isActive ?? null],
+           where workspace_id = $1 and ($2::uuid is null or circuit_id = $2) and ($3::bool is null or is_active = $3)
+             and ($4::uuid is null or endpoint_id > $4)
+           order by endpoint_id limit $5::int4`,
+    values: [workspaceId, filter.circuitId ?? null, filter.isActive ?? null, filter.after ?? null, filter.limit],
   });
   return rows;
 }
@@ -104,13 +124,18 @@ export interface EndpointChange {
   readonly auth?: { readonly type: EndpointAuth['type']; readonly sealed: SealedBytes | null } | undefined;
   readonly payload?: 'full' | 'thin' | undefined;
   readonly concurrency?: number | undefined;
+  /** Null for as fast as it answers. */
+  readonly requestsPerMinute?: number | null | undefined;
+  readonly filter?: MessageFilter | undefined;
+  /** A key that signs from now on, or null for none. */
+  readonly key?: { readonly publicKey: Buffer; readonly privateKey: SealedBytes } | null | undefined;
   readonly retry?: { readonly maxRetries: number; readonly delaySeconds: number | null } | undefined;
   readonly isActive?: boolean | undefined;
   readonly secret?: SealedBytes | undefined;
 }
 
 /**
- * Changes an endpoint of a workspace. A secret that another one takes the place of signs beside it for so many hours. One that
+ * Changes an endpoint of a workspace. A secret or key that another one takes the place of signs beside it for so many hours. One that
  * is switched on again is tried at once.
  */
 export async function updateEndpoint(
@@ -133,7 +158,14 @@ export async function updateEndpoint(
                  previous_secret_sealed = case when $15::bytea is null then previous_secret_sealed else secret_sealed end,
                  previous_secret_key_id = case when $15::bytea is null then previous_secret_key_id else secret_key_id end,
                  previous_secret_until = case when $15::bytea is null then previous_secret_until else now() + make_interval(hours => $17::int4) end,
-                 secret_sealed = coalesce($15, secret_sealed), secret_key_id = coalesce($16, secret_key_id), updated_at = now()
+                 secret_sealed = coalesce($15, secret_sealed), secret_key_id = coalesce($16, secret_key_id),
+                 requests_per_minute = case when $18::bool then $19 else requests_per_minute end,
+                 filter = case when $20::json is null then filter else $20 end, filter_path = case when $20::json is null then filter_path else $21::jsonpath end,
+                 previous_private_key_sealed = case when $22::bool then private_key_sealed else previous_private_key_sealed end,
+                 previous_private_key_id = case when $22::bool then private_key_id else previous_private_key_id end,
+                 public_key = case when $22::bool then $23 else public_key end,
+                 private_key_sealed = case when $22::bool then $24 else private_key_sealed end,
+                 private_key_id = case when $22::bool then $25 else private_key_id end, updated_at = now()
              where workspace_id = $1 and endpoint_id = $2 returning endpoint_id
            )
            update webhook_endpoint_state as state
@@ -157,6 +189,14 @@ export async function updateEndpoint(
       change.secret?.bytes ?? null,
       change.secret?.keyId ?? null,
       overlapHours,
+      change.requestsPerMinute !== undefined,
+      change.requestsPerMinute ?? null,
+      change.filter === undefined ? null : JSON.stringify(change.filter),
+      change.filter === undefined ? null : filterPath(change.filter),
+      change.key !== undefined,
+      change.key?.publicKey ?? null,
+      change.key?.privateKey.bytes ?? null,
+      change.key?.privateKey.keyId ?? null,
     ],
   });
 }
@@ -166,30 +206,12 @@ export async function deleteEndpoint(queryable: Queryable, endpointId: string): 
   await queryable.query({
     name: 'delete_webhook_endpoint',
     text: `with gone as (delete from webhook_deliveries where endpoint_id = $1 returning delivery_id),
+                queued as (delete from webhook_queue where endpoint_id = $1),
                 tried as (delete from webhook_attempts using gone where webhook_attempts.delivery_id = gone.delivery_id),
                 stated as (delete from webhook_endpoint_state where endpoint_id = $1)
            delete from webhook_endpoints where endpoint_id = $1`,
     values: [endpointId],
   });
-}
-
-/** Makes a message for one endpoint alone, and its delivery; gives the id of that. */
-export async function insertSingleDelivery(
-  queryable: Queryable,
-  message: { messageId: string; workspaceId: string; messageType: string; body: string },
-  endpointId: string,
-): Promise<string> {
-  const { rows } = await queryable.query<{ delivery_id: string }>({
-    name: 'insert_single_webhook_delivery',
-    text: `with told as (
-             insert into webhook_messages (message_id, workspace_id, message_type, body, thin_body, fanned_until) values ($1, $2, $3, $4, $4, null) returning message_id, position
-           ), due as (
-             update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null where endpoint_id = $5
-           )
-           insert into webhook_deliveries (endpoint_id, message_id, position) select $5, message_id, position from told returning delivery_id`,
-    values: [message.messageId, message.workspaceId, message.messageType, message.body, endpointId],
-  });
-  return rows[0]!.delivery_id;
 }
 
 /** Secrets of an endpoint, each with the name of the key that opens it. */
@@ -201,6 +223,10 @@ export interface SealedSecrets {
   previous_secret_key_id: string | null;
   auth_sealed: Buffer | null;
   auth_key_id: string | null;
+  private_key_sealed: Buffer | null;
+  private_key_id: string | null;
+  previous_private_key_sealed: Buffer | null;
+  previous_private_key_id: string | null;
 }
 
 /** Endpoints of which something is sealed with another key than this one, at most `limit`, behind one of them. */
@@ -211,9 +237,12 @@ export async function findSealedOtherwise(
 ): Promise<SealedSecrets[]> {
   const { rows } = await queryable.query<SealedSecrets>({
     name: 'find_webhooks_sealed_otherwise',
-    text: `select endpoint_id, secret_sealed, secret_key_id, previous_secret_sealed, previous_secret_key_id, auth_sealed, auth_key_id
+    text: `select endpoint_id, secret_sealed, secret_key_id, previous_secret_sealed, previous_secret_key_id, auth_sealed, auth_key_id,
+                  private_key_sealed, private_key_id, previous_private_key_sealed, previous_private_key_id
            from webhook_endpoints
-           where endpoint_id > $2 and (secret_key_id <> $1 or previous_secret_key_id <> $1 or auth_key_id <> $1) order by endpoint_id limit $3::int4`,
+           where endpoint_id > $2 and (secret_key_id <> $1 or previous_secret_key_id <> $1 or auth_key_id <> $1
+                                       or private_key_id <> $1 or previous_private_key_id <> $1)
+           order by endpoint_id limit $3::int4`,
     values: [keyId, after, limit],
   });
   return rows;
@@ -228,8 +257,10 @@ export async function writeSealedSecrets(
   await queryable.query({
     name: 'write_sealed_webhook_secrets',
     text: `update webhook_endpoints
-           set secret_sealed = $3, secret_key_id = $4, previous_secret_sealed = $5, previous_secret_key_id = $6, auth_sealed = $7, auth_key_id = $8
-           where endpoint_id = $1 and secret_sealed = $2 and previous_secret_sealed is not distinct from $9 and auth_sealed is not distinct from $10`,
+           set secret_sealed = $3, secret_key_id = $4, previous_secret_sealed = $5, previous_secret_key_id = $6, auth_sealed = $7, auth_key_id = $8,
+               private_key_sealed = $11, private_key_id = $12, previous_private_key_sealed = $13, previous_private_key_id = $14
+           where endpoint_id = $1 and secret_sealed = $2 and previous_secret_sealed is not distinct from $9 and auth_sealed is not distinct from $10
+             and private_key_sealed is not distinct from $15 and previous_private_key_sealed is not distinct from $16`,
     values: [
       before.endpoint_id,
       before.secret_sealed,
@@ -241,6 +272,28 @@ export async function writeSealedSecrets(
       now.auth_key_id,
       before.previous_secret_sealed,
       before.auth_sealed,
+      now.private_key_sealed,
+      now.private_key_id,
+      now.previous_private_key_sealed,
+      now.previous_private_key_id,
+      before.private_key_sealed,
+      before.previous_private_key_sealed,
     ],
   });
+}
+
+/** The secret of an endpoint of a workspace, unless another one took its place. */
+export async function findFirstSecret(
+  queryable: Queryable,
+  workspaceId: string,
+  endpointId: string,
+): Promise<SealedBytes | undefined> {
+  const { rows } = await queryable.query<{ secret_sealed: Buffer; secret_key_id: string }>({
+    name: 'find_first_webhook_secret',
+    text: `select secret_sealed, secret_key_id from webhook_endpoints
+           where workspace_id = $1 and endpoint_id = $2 and previous_secret_until is null`,
+    values: [workspaceId, endpointId],
+  });
+  const [row] = rows;
+  return row && { bytes: row.secret_sealed, keyId: row.secret_key_id };
 }

@@ -20,10 +20,12 @@ function resealed(endpoint: SealedSecrets, keys: KeyEncryption): SealedSecrets {
     const opened = keys.open({ bytes, keyId });
     return opened ? keys.seal(opened) : { bytes, keyId };
   };
+  const where = (bytes: Buffer | null, keyId: string | null) => (bytes && keyId !== null ? again(bytes, keyId) : null);
   const secret = again(endpoint.secret_sealed, endpoint.secret_key_id);
-  const previous =
-    endpoint.previous_secret_sealed && again(endpoint.previous_secret_sealed, endpoint.previous_secret_key_id!);
-  const auth = endpoint.auth_sealed && again(endpoint.auth_sealed, endpoint.auth_key_id!);
+  const previous = where(endpoint.previous_secret_sealed, endpoint.previous_secret_key_id);
+  const auth = where(endpoint.auth_sealed, endpoint.auth_key_id);
+  const privateKey = where(endpoint.private_key_sealed, endpoint.private_key_id);
+  const previousKey = where(endpoint.previous_private_key_sealed, endpoint.previous_private_key_id);
   return {
     endpoint_id: endpoint.endpoint_id,
     secret_sealed: secret.bytes,
@@ -32,5 +34,9 @@ function resealed(endpoint: SealedSecrets, keys: KeyEncryption): SealedSecrets {
     previous_secret_key_id: previous?.keyId ?? null,
     auth_sealed: auth?.bytes ?? null,
     auth_key_id: auth?.keyId ?? null,
+    private_key_sealed: privateKey?.bytes ?? null,
+    private_key_id: privateKey?.keyId ?? null,
+    previous_private_key_sealed: previousKey?.bytes ?? null,
+    previous_private_key_id: previousKey?.keyId ?? null,
   };
 }

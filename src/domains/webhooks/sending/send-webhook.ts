@@ -1,12 +1,13 @@
-import { request, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { AttemptResult } from '../deliveries/attempts.store.ts';
+import { readRetryAfter } from '../deliveries/retry-schedule.ts';
 
 export interface WebhookRequest {
-  readonly url: string;
+  readonly origin: string;
+  /** With its query. */
+  readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
-  /** Headers whose values are not kept. */
-  readonly secretHeaders: ReadonlySet<string>;
 }
 
 export interface SenderOptions {
@@ -15,88 +16,128 @@ export interface SenderOptions {
   readonly timeoutMs: number;
 }
 
+/** What an answer was, as far as it is kept. */
+export type WebhookAnswer = Omit<AttemptResult, 'startedAtMs' | 'requestHeaders'> & {
+  /** Before which it wants no other attempt. */
+  readonly retryAfterSeconds: number | undefined;
+};
+
 const keptBodyBytes = 16_384;
 const keptHeaders = 50;
 const keptHeaderCharacters = 1000;
-const redacted = '[redacted]';
 
 /**
  * Sends one request and tells what became of it; never throws. Redirects are answers like others, and of a body no more is
  * read than is kept.
  */
-export async function sendWebhook(
-  { url, headers, body, secretHeaders }: WebhookRequest,
+export function sendWebhook(
+  { origin, path, headers, body }: WebhookRequest,
   { agent, timeoutMs }: SenderOptions,
-): Promise<AttemptResult & { retryAfter: string | undefined }> {
-  const startedAtMs = Date.now();
-  const started = performance.now();
-  const requestHeaders = Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, secretHeaders.has(name) ? redacted : value]),
-  );
-  const resultOf = (
-    found: Pick<AttemptResult, 'status' | 'responseHeaders' | 'responseBody' | 'error'>,
-    retryAfter?: string,
-  ) => ({
-    startedAtMs,
-    tookMs: Math.round(performance.now() - started),
-    requestHeaders,
-    ...found,
-    retryAfter,
+): Promise<WebhookAnswer> {
+  return new Promise((resolve) => {
+    const exchange = new WebhookExchange(timeoutMs, resolve);
+    // The one deadline is that of the exchange, which also counts the time until there is a connection.
+    const timeouts = { headersTimeout: 0, bodyTimeout: 0 };
+    try {
+      agent.dispatch({ origin, path, method: 'POST', headers, body, ...timeouts }, exchange);
+    } catch (error) {
+      exchange.fail(error);
+    }
   });
-  try {
-    const signal = AbortSignal.timeout(timeoutMs);
-    const response = await request(url, {
-      method: 'POST',
-      headers,
-      body,
-      dispatcher: agent,
-      signal,
-      headersTimeout: timeoutMs,
-      bodyTimeout: timeoutMs,
-    });
-    const { statusCode: status } = response;
-    const responseBody = await readBeginning(response.body, signal);
-    const isGood = status >= 200 && status < 300;
-    return resultOf(
+}
+
+/** One request under way. Its first end counts: an answer, an error, or the deadline. */
+class WebhookExchange implements Dispatcher.DispatchHandler {
+  readonly #began = performance.now();
+  readonly #resolve: (answer: WebhookAnswer) => void;
+  readonly #deadline: NodeJS.Timeout;
+  readonly #chunks: Buffer[] = [];
+  #sizeBytes = 0;
+  #controller: Dispatcher.DispatchController | undefined;
+  #status: number | null = null;
+  #headers: Readonly<Record<string, string | string[] | undefined>> = {};
+  #isOver = false;
+
+  constructor(timeoutMs: number, resolve: (answer: WebhookAnswer) => void) {
+    this.#resolve = resolve;
+    this.#deadline = setTimeout(() => {
+      this.#end({ status: null, responseHeaders: null, responseBody: null, error: 'it did not answer in time' });
+      this.#controller?.abort(new Error('it did not answer in time'));
+    }, timeoutMs);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#isOver) controller.abort(new Error('it is too late'));
+  }
+
+  onResponseStart(
+    _: Dispatcher.DispatchController,
+    status: number,
+    headers: Readonly<Record<string, string | string[] | undefined>>,
+  ): void {
+    // Answers that only announce another one (RFC 9110, 15.2).
+    if (status < 200) return;
+    this.#status = status;
+    this.#headers = headers;
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    this.#chunks.push(chunk);
+    this.#sizeBytes += chunk.length;
+    if (this.#sizeBytes < keptBodyBytes) return;
+    this.#answer();
+    controller.abort(new Error('that is enough'));
+  }
+
+  onResponseEnd(): void {
+    this.#answer();
+  }
+
+  onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.fail(error);
+  }
+
+  /** An answer counts once its status is there, whether its body comes to an end or not. */
+  fail(error: unknown): void {
+    if (this.#status !== null) this.#answer();
+    else this.#end({ status: null, responseHeaders: null, responseBody: null, error: inWords(error) });
+  }
+
+  #answer(): void {
+    const status = this.#status!;
+    this.#end(
       {
         status,
-        responseHeaders: headersOf(response.headers),
-        responseBody,
-        error: isGood
-          ? null
-          : status >= 300 && status < 400
-            ? `it answered ${status}, and redirects are not followed`
-            : `it answered ${status}`,
+        responseHeaders: JSON.stringify(keptHeadersOf(this.#headers)),
+        // A database keeps no zero bytes.
+        responseBody: Buffer.concat(this.#chunks)
+          .subarray(0, keptBodyBytes)
+          .toString('utf8')
+          .replaceAll('\0', '\uFFFD'),
+        error: faultOfStatus(status),
       },
-      textOf(response.headers['retry-after']),
+      textOf(this.#headers['retry-after']),
     );
-  } catch (error) {
-    return resultOf({ status: null, responseHeaders: null, responseBody: null, error: inWords(error) });
+  }
+
+  #end(found: Pick<AttemptResult, 'status' | 'responseHeaders' | 'responseBody' | 'error'>, retryAfter?: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    clearTimeout(this.#deadline);
+    const retryAfterSeconds = readRetryAfter(retryAfter, Date.now());
+    this.#resolve({ ...found, tookMs: Math.round(performance.now() - this.#began), retryAfterSeconds });
   }
 }
 
-/** The first bytes of a body as text; what comes behind them is not read. */
-async function readBeginning(body: Dispatcher.ResponseData['body'], signal: AbortSignal): Promise<string> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
-  try {
-    for await (const chunk of body) {
-      chunks.push(chunk as Buffer);
-      sizeBytes += (chunk as Buffer).length;
-      if (sizeBytes >= keptBodyBytes) break;
-    }
-  } catch (error) {
-    // The answer counts once its status is there, whether its body comes to an end or not; but not one that drips for ever.
-    if (signal.aborted) throw error;
-  } finally {
-    body.on('error', () => {});
-    body.destroy();
-  }
-  // A database keeps no zero bytes.
-  return Buffer.concat(chunks).subarray(0, keptBodyBytes).toString('utf8').replaceAll('\0', '\uFFFD');
+function faultOfStatus(status: number): string | null {
+  if (status >= 200 && status < 300) return null;
+  return status >= 300 && status < 400
+    ? `it answered ${status}, and redirects are not followed`
+    : `it answered ${status}`;
 }
 
-function headersOf(headers: Dispatcher.ResponseData['headers']): Record<string, string> {
+function keptHeadersOf(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(headers)
       .slice(0, keptHeaders)
@@ -110,9 +151,7 @@ function textOf(value: string | string[] | undefined): string | undefined {
 
 /** What went wrong, without addresses and names of ours. */
 function inWords(error: unknown): string {
-  const { name, code } = (error ?? {}) as { name?: unknown; code?: unknown };
-  if (name === 'TimeoutError' || code === 'UND_ERR_HEADERS_TIMEOUT' || code === 'UND_ERR_BODY_TIMEOUT')
-    return 'it did not answer in time';
+  const { code } = (error ?? {}) as { code?: unknown };
   const known: Readonly<Record<string, string>> = {
     FORBIDDEN_ADDRESS: 'its address is not public',
     UNKNOWN_NAME: 'its name could not be resolved',

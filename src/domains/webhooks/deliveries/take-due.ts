@@ -1,0 +1,126 @@
+import type pg from 'pg';
+import { withTransaction } from '#platform/database.ts';
+import {
+  findDueDeliveries,
+  holdEndpoints,
+  leaseEndpoints,
+  lookUpByKeys,
+  releaseEndpoints,
+  reserveStarts,
+  type DueDelivery,
+  type LeasedEndpoint,
+} from './queue.store.ts';
+
+/** What is asked of an endpoint that a process has. */
+export interface AskedFor {
+  readonly count: number;
+  /** Whether its lease begins again. */
+  readonly isRenewed: boolean;
+  /** Deliveries that the process has begun: they are still queued, and are not given again. */
+  readonly begun: ReadonlySet<string>;
+}
+
+interface TakeOptions {
+  /** The process that takes. */
+  readonly holder: string;
+  readonly leaseMs: number;
+  /** Failures in a row after which an endpoint is tried by one delivery at a time. */
+  readonly breakerFailures: number;
+  /** Endpoints that it gives back. */
+  readonly released: readonly string[];
+  /** Endpoints that it has and keeps. */
+  readonly kept: ReadonlyMap<string, AskedFor>;
+  /** So many others at most. */
+  readonly freshMax: number;
+  /** Of all bodies together, of which each endpoint has its share; one message of each is taken however long it is. */
+  readonly bytesMax: number;
+}
+
+/** An endpoint with what is due of it. */
+export interface TakenEndpoint {
+  readonly endpoint: LeasedEndpoint;
+  /** Whether its lease began with this. */
+  readonly isRenewed: boolean;
+  /** Each with the milliseconds after which the rate of the endpoint lets it start. */
+  readonly due: readonly { readonly delivery: DueDelivery; readonly startInMs: number }[];
+  /** Whether more was due. */
+  readonly hasMore: boolean;
+}
+
+/** Deliveries for each slot of an endpoint that a process takes at first. */
+export const firstPerSlot = 4;
+/** Starts that a rate lets happen within this time are given out together. */
+const rateWindowMs = 1000;
+
+/**
+ * Leases endpoints and gives what is due of them, in one short transaction: a delivery is not written to before something
+ * became of it.
+ */
+export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<TakenEndpoint[]> {
+  const { holder, released, kept, freshMax, leaseMs, breakerFailures, bytesMax } = options;
+  return withTransaction(pool, async (client) => {
+    lookUpByKeys(client);
+    const renewed = [...kept].filter(([, { isRenewed }]) => isRenewed).map(([endpointId]) => endpointId);
+    if (released.length + renewed.length > 0) await holdEndpoints(client, [...released, ...renewed]);
+    if (released.length > 0) await releaseEndpoints(client, holder, released);
+    if (kept.size === 0 && freshMax === 0) return [];
+    const lease = { holder, leaseMs, kept: [...kept.keys()], renewed, freshMax, breakerFailures };
+    const endpoints = await leaseEndpoints(client, lease);
+    const asked = new Map(
+      endpoints.map((endpoint) => {
+        const { count, begun } = kept.get(endpoint.endpoint_id) ?? {
+          count: endpoint.slots * firstPerSlot,
+          begun: none,
+        };
+        return [endpoint.endpoint_id, endpoint.may_send ? { limit: count + begun.size, begun } : { limit: 0, begun }];
+      }),
+    );
+    const wanted = [...asked].map(([endpointId, { limit }]) => ({ endpointId, limit }));
+    const bytesEach = Math.floor(bytesMax / Math.max(1, wanted.length));
+    const found = wanted.length === 0 ? [] : await findDueDeliveries(client, wanted, bytesEach);
+    const byEndpoint = Map.groupBy(found, (delivery) => delivery.endpoint_id);
+    const taken = endpoints.map((endpoint) => {
+      const { limit, begun } = asked.get(endpoint.endpoint_id)!;
+      const due = byEndpoint.get(endpoint.endpoint_id) ?? [];
+      const isRenewed = kept.get(endpoint.endpoint_id)?.isRenewed ?? true;
+      const wasCut = due.length >= limit || sizeOf(due) > bytesEach;
+      return { endpoint, isRenewed, ...giveOut(endpoint, due, { begun, wasCut }) };
+    });
+    const reserved = taken.flatMap(({ endpoint, due }) => {
+      const last = due.at(-1);
+      if (endpoint.requests_per_minute === null || !last) return [];
+      return [{ endpointId: endpoint.endpoint_id, nextStartInMs: last.startInMs + intervalMs(endpoint) }];
+    });
+    if (reserved.length > 0) await reserveStarts(client, reserved);
+    return taken;
+  });
+}
+
+const none: ReadonlySet<string> = new Set();
+
+/** @param wasCut whether more of it is due than was found. */
+function giveOut(
+  endpoint: LeasedEndpoint,
+  found: readonly DueDelivery[],
+  { begun, wasCut }: { begun: ReadonlySet<string>; wasCut: boolean },
+): Pick<TakenEndpoint, 'due' | 'hasMore'> {
+  const waiting = found.filter(({ delivery_id: id }) => !begun.has(id));
+  if (endpoint.requests_per_minute === null)
+    return {
+      due: waiting.map((delivery) => ({ delivery, startInMs: 0 })),
+      hasMore: wasCut && found.length > 0,
+    };
+  const due = waiting
+    .map((delivery, at) => ({ delivery, startInMs: endpoint.next_start_in_ms + at * intervalMs(endpoint) }))
+    .filter(({ startInMs }) => startInMs <= rateWindowMs);
+  // When the rate lets nothing start soon, the endpoint is taken up again when it does.
+  return { due, hasMore: due.length > 0 && (wasCut || due.length < waiting.length) };
+}
+
+function sizeOf(deliveries: readonly DueDelivery[]): number {
+  return deliveries.reduce((sum, { body }) => sum + (body?.length ?? 0), 0);
+}
+
+function intervalMs({ requests_per_minute: perMinute }: LeasedEndpoint): number {
+  return perMinute === null ? 0 : 60_000 / perMinute;
+}

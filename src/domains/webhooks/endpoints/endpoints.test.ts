@@ -1,0 +1,178 @@
+import { createPublicKey, verify } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import {
+  startWebhookApplication,
+  type ItemMessage,
+  type ShownEndpoint,
+  type WebhookApplication,
+} from '../../../testing/webhook-application.ts';
+import { verified } from '../../../testing/webhook-receiver.ts';
+import { filterPath } from './message-filter.ts';
+
+let webhooks: WebhookApplication;
+beforeAll(async () => {
+  webhooks = await startWebhookApplication();
+});
+afterAll(() => webhooks.close());
+
+describe('a filter', () => {
+  test('lets only messages through that are like that', async () => {
+    const { receiver, subscribe, newItem, weigh, arrived, whenSettled } = webhooks;
+    const heavy = await subscribe({
+      events: ['weighed'],
+      filter: [{ pointer: '/data/payload/kg', operator: 'at_least', value: 450 }],
+    });
+    const all = await subscribe({ events: ['weighed'] });
+    const dfid = await newItem();
+    for (const kg of [449, 450, 600]) await weigh(dfid, kg);
+    await arrived(all.path, 3);
+    await whenSettled(heavy.id, 2);
+
+    const weights = receiver
+      .at(heavy.path)
+      .map((each) => Number((verified(heavy.secret, each) as ItemMessage).data.payload['kg']));
+    expect(weights.toSorted((a, b) => a - b)).toEqual([450, 600]);
+  });
+
+  const body = JSON.stringify({ data: { dfid: 'DFID-1', payload: { kg: 450, tags: ['a', 'b'], 'odd/"name~': null } } });
+  test.each([
+    ['equals', '/data/dfid', 'DFID-1', true],
+    ['equals', '/data/dfid', 'DFID-2', false],
+    ['equals', '/data/payload/tags', 'b', true],
+    ['equals', '/data/payload/odd~1"name~0', null, true],
+    ['equals', '/data/none', 'x', false],
+    ['not_equals', '/data/dfid', 'DFID-2', true],
+    ['not_equals', '/data/payload/tags', 'b', false],
+    ['not_equals', '/data/none', 'x', true],
+    ['one_of', '/data/payload/kg', [1, 450], true],
+    ['one_of', '/data/payload/kg', ['450'], false],
+    ['at_least', '/data/payload/kg', 450.5, false],
+    ['at_most', '/data/payload/kg', 450, true],
+    ['at_most', '/data/dfid', 450, false],
+    ['starts_with', '/data/dfid', 'DFID', true],
+    ['starts_with', '/data/payload/kg', '4', false],
+    ['exists', '/data/payload/tags', true, true],
+    ['exists', '/data/payload/tags', false, false],
+    ['exists', '/data/none', false, true],
+  ] as const)('says of %s %s %j: %s', async (operator, pointer, value, isLike) => {
+    const path = filterPath([{ operator, pointer, value: value as string }]);
+    const { rows } = await webhooks.application.database.pool.query<{ matches: boolean }>(
+      'select webhook_message_matches($1, $2::jsonpath) as matches',
+      [body, path],
+    );
+
+    expect(rows[0]!.matches).toBe(isLike);
+  });
+
+  test('holds up nothing when a message is no JSON for Postgres', async () => {
+    const { rows } = await webhooks.application.database.pool.query<{ matches: boolean }>(
+      'select webhook_message_matches($1, $2::jsonpath) as matches',
+      ['{"data":"\\ud800"}', filterPath([{ operator: 'exists', pointer: '/data', value: true }])],
+    );
+
+    expect(rows[0]!.matches).toBe(false);
+  });
+
+  test.each([
+    [{ pointer: 'data', operator: 'equals', value: 1 }, '/filter/0/pointer'],
+    [{ pointer: '/data', operator: 'at_least', value: 'x' }, '/filter/0/value'],
+    [{ pointer: '/data', operator: 'like_regex', value: 'x' }, '/filter/0/operator'],
+  ])('that is none, %j, is refused', async (condition, pointer) => {
+    const { status, body: problem } = await webhooks.ask<{ errors: { pointer: string }[] }>('POST', '/api/webhooks', {
+      name: 'ERP',
+      url: webhooks.receiver.url,
+      events: [],
+      filter: [condition],
+    });
+
+    expect([status, problem.errors[0]!.pointer]).toEqual([422, pointer]);
+  });
+});
+
+test('a rate lets requests begin one after the other, evenly', async () => {
+  const { receiver, subscribe, newItem, weigh, arrived } = webhooks;
+  const begun: number[] = [];
+  const limited = await subscribe({ events: ['weighed'], requests_per_minute: 600 });
+  receiver.answer = ({ path }, response) => {
+    if (path === limited.path) begun.push(performance.now());
+    response.writeHead(204).end();
+  };
+  const dfid = await newItem();
+  for (let kg = 0; kg < 6; kg += 1) await weigh(dfid, kg);
+
+  await arrived(limited.path, 6);
+
+  // What a request takes on its way differs, the time over all of them does not: 60,000 ms / 600 between two.
+  expect(begun.at(-1)! - begun[0]!).toBeGreaterThan(450);
+});
+
+describe('signatures v1a', () => {
+  const isSignedBy = (publicKey: string, { headers, body }: { headers: Record<string, unknown>; body: string }) => {
+    const prefix = Buffer.from('302a300506032b6570032100', 'hex');
+    const bytes = Buffer.concat([prefix, Buffer.from(publicKey.slice('whpk_'.length), 'base64')]);
+    const key = createPublicKey({ key: bytes, format: 'der', type: 'spki' });
+    const signed = `${String(headers['webhook-id'])}.${String(headers['webhook-timestamp'])}.${body}`;
+    return String(headers['webhook-signature'])
+      .split(' ')
+      .filter((each) => each.startsWith('v1a,'))
+      .some((each) => verify(null, Buffer.from(signed), key, Buffer.from(each.slice(4), 'base64')));
+  };
+
+  test('are checked with a public key, stand beside v1, and turn with it', async () => {
+    const { subscribe, newItem, arrived, ask } = webhooks;
+    const endpoint = await subscribe({ signing: 'v1a', events: ['item_created'] });
+    await newItem();
+    const [first] = await arrived(endpoint.path);
+    const { body: rotated } = await ask<ShownEndpoint>('POST', `/api/webhooks/${endpoint.id}/rotate-secret`);
+    await newItem();
+    const [, second] = await arrived(endpoint.path, 2);
+
+    expect(verified(endpoint.secret, first!)).toMatchObject({ type: 'item_created' });
+    expect(isSignedBy(endpoint.public_key!, first!)).toBe(true);
+    expect(isSignedBy(rotated.public_key!, first!)).toBe(false);
+    expect([endpoint, rotated].map(({ public_key: key }) => isSignedBy(key!, second!))).toEqual([true, true]);
+  });
+
+  test('come and go with a change of the endpoint', async () => {
+    const { subscribe, ask } = webhooks;
+    const { id, public_key: none } = await subscribe();
+    const change = async (signing: string) =>
+      (await ask<ShownEndpoint>('PUT', `/api/webhooks/${id}`, { signing })).body.public_key;
+    const [made, same, gone] = [await change('v1a'), await change('v1a'), await change('v1')];
+
+    expect([none, made, gone]).toEqual([null, expect.stringMatching(/^whpk_[A-Za-z0-9+/]{43}=$/), null]);
+    expect(same).toBe(made);
+  });
+});
+
+test('the same request again gets the same endpoint and secret, which are kept sealed only', async () => {
+  const { ask, receiver, ownKey, application } = webhooks;
+  const create = (name: string) =>
+    ask<ShownEndpoint>('POST', '/api/webhooks', { name, url: receiver.url, events: [] }, ownKey, {
+      'idempotency-key': 'one endpoint',
+    });
+  const [first, again, another] = [await create('ERP'), await create('ERP'), await create('Other')];
+  const { rows } = await application.database.pool.query('select * from idempotency_keys');
+  await ask('POST', `/api/webhooks/${first.body.id}/rotate-secret`);
+  const afterwards = await create('ERP');
+
+  expect([first.status, again.status, another.status]).toEqual([201, 201, 422]);
+  expect(again.body).toEqual(first.body);
+  expect(again.headers.get('idempotency-replayed')).toBe('true');
+  expect(JSON.stringify(rows)).not.toContain(first.body.secret!);
+  expect([afterwards.body.id, afterwards.body.secret]).toEqual([first.body.id, undefined]);
+});
+
+test('endpoints are listed in pages that lead on', async () => {
+  const { ask, receiver, application } = webhooks;
+  const key = await application.createKey({ scope: 'write', workspace: 'Many endpoints' });
+  for (const name of ['a', 'b', 'c']) await ask('POST', '/api/webhooks', { name, url: receiver.url, events: [] }, key);
+  const list = (path: string) => ask<{ name: string }[]>('GET', path, undefined, key);
+
+  const first = await list('/api/webhooks?limit=2&is_active=true');
+  const next = /^<(.*)>; rel="next"$/.exec(first.headers.get('link') ?? '')?.[1];
+  const second = await list(next!);
+
+  expect([first, second].map(({ body }) => body.map(({ name }) => name))).toEqual([['a', 'b'], ['c']]);
+  expect(second.headers.get('link')).toBeNull();
+});

@@ -1,0 +1,291 @@
+import type { DueDelivery, LeasedEndpoint } from '../deliveries/queue.store.ts';
+import { firstPerSlot, type AskedFor, type TakenEndpoint } from '../deliveries/take-due.ts';
+
+/** More is asked for when this part of what was taken is left, and more by this factor than is likely to be sent. */
+const lowWater = 0.35;
+const reserve = 1.5;
+/** Of one endpoint in one look. */
+const mostAtOnce = 256;
+/** One workspace alone may have four fifths of all requests under way; two have four ninths each. */
+const shareOfFree = 4;
+
+export interface SchedulerLimits {
+  /** Requests of this process at a time. */
+  readonly inFlightMax: number;
+  /** Deliveries of which it is not kept yet what became of them. */
+  readonly unkeptMax: number;
+  /** Of them to one host for one workspace: nobody can have us flood another one. */
+  readonly perHostMax: number;
+  /** Bytes of bodies that are in hand. */
+  readonly bytesMax: number;
+  /** A lease is renewed when it would end within this. */
+  readonly renewBeforeMs: number;
+  /** After which what is in hand is looked up again, since an endpoint may have been changed. */
+  readonly freshMs: number;
+}
+
+/** Sends a delivery; calls `ended` when its request came to its end, and `kept` of the scheduler when that is kept. */
+export type Begin = (lease: Lease, delivery: DueDelivery, ended: () => void) => void;
+
+interface WaitingDelivery {
+  readonly delivery: DueDelivery;
+  /** The rate of its endpoint does not let it start before, by `performance.now()`. */
+  readonly startAtMs: number;
+}
+
+/** Where requests to an endpoint go. */
+export interface Target {
+  readonly origin: string;
+  readonly path: string;
+  /** Names the host for one workspace. */
+  readonly hostKey: string;
+}
+
+function targetOf({ url, workspace_id: workspaceId }: LeasedEndpoint): Target {
+  const { origin, host, pathname, search } = new URL(url);
+  return { origin, path: pathname + search, hostKey: `${workspaceId} ${host}` };
+}
+
+/** An endpoint that this process has, with what of it is in hand. */
+export class Lease {
+  endpoint: LeasedEndpoint;
+  target: Target;
+  endsAtMs = 0;
+  lookedAtMs = 0;
+  waiting: WaitingDelivery[] = [];
+  /** Whether more was due than was taken, or may be due since. */
+  hasMore = true;
+  /** Deliveries that were begun and are not kept yet. */
+  readonly begun = new Set<string>();
+  /** Those, and those that were begun since the database was asked for more. */
+  begunSince = new Set<string>();
+  inFlight = 0;
+  sentSince = 0;
+  /** More is asked for when no more than this wait. */
+  lowWater = 0;
+  /** Whether it is in line to begin another one. */
+  isReady = false;
+
+  constructor(endpoint: LeasedEndpoint) {
+    this.endpoint = endpoint;
+    this.target = targetOf(endpoint);
+  }
+
+  become(endpoint: LeasedEndpoint, endsAtMs: number, nowMs: number): void {
+    if (endpoint.url !== this.endpoint.url) this.target = targetOf(endpoint);
+    this.endpoint = endpoint;
+    this.endsAtMs = endsAtMs;
+    this.lookedAtMs = nowMs;
+    this.sentSince = 0;
+  }
+
+  get isIdle(): boolean {
+    return this.waiting.length === 0 && this.begun.size === 0;
+  }
+}
+
+/** More of what one endpoint is wanted for, or nothing any more. */
+export interface SchedulerWants {
+  /** Endpoints to keep, with the number of deliveries that are asked for. */
+  readonly more: readonly Lease[];
+  readonly released: readonly Lease[];
+  /** Bytes of bodies for which there is room. */
+  readonly bytes: number;
+}
+
+/**
+ * Decides which of the deliveries in hand are sent next: each endpoint has its slots and its rate, workspaces take turns,
+ * and the more requests one of them has under way the less is left to it. Knows nothing of the database and of HTTP.
+ */
+export class DeliveryScheduler {
+  readonly leases = new Map<string, Lease>();
+  readonly #limits: SchedulerLimits;
+  readonly #begin: Begin;
+  /** Endpoints that may begin one, by their workspace; those first whose turn it is. */
+  readonly #ready = new Map<string, Lease[]>();
+  readonly #inFlightOf = new Map<string, number>();
+  /** Endpoints that wait for a request to their host to end. */
+  readonly #crowded = new Map<string, Set<Lease>>();
+  #inFlight = 0;
+  #unkept = 0;
+  #bytes = 0;
+  #isStopping = false;
+
+  constructor(limits: SchedulerLimits, begin: Begin) {
+    this.#limits = limits;
+    this.#begin = begin;
+  }
+
+  /** Endpoints for which the database is to be asked; `take` and `release` tell what came of it. */
+  wants(): SchedulerWants {
+    const nowMs = performance.now();
+    const [more, released]: [Lease[], Lease[]] = [[], []];
+    for (const lease of this.leases.values()) {
+      if (lease.isIdle && !lease.hasMore) released.push(lease);
+      else if (this.#isStopping) continue;
+      else if (this.#wantsMore(lease, nowMs)) more.push(lease);
+    }
+    return { more, released, bytes: Math.max(0, this.#limits.bytesMax - this.#bytes) };
+  }
+
+  #wantsMore(lease: Lease, nowMs: number): boolean {
+    const isStale = nowMs - lease.lookedAtMs > this.#limits.freshMs;
+    // What a rate has given out is used up before more is asked for.
+    if (lease.endpoint.requests_per_minute !== null) return lease.waiting.length === 0 && (lease.hasMore || isStale);
+    return isStale || (lease.hasMore && lease.waiting.length <= lease.lowWater);
+  }
+
+  /** Begins to ask for deliveries of an endpoint: as many as it is likely to get rid of before they are looked up again. */
+  ask(lease: Lease): AskedFor {
+    const { endpoint, sentSince, begun, lookedAtMs } = lease;
+    const sentPerMs = sentSince / Math.max(1, performance.now() - lookedAtMs);
+    const likely = Math.ceil(sentPerMs * this.#limits.freshMs * reserve);
+    lease.begunSince = new Set(begun);
+    return {
+      count: Math.min(Math.max(endpoint.slots * firstPerSlot, likely), mostAtOnce),
+      isRenewed: lease.endsAtMs - performance.now() < this.#limits.renewBeforeMs,
+      begun: new Set(begun),
+    };
+  }
+
+  /** There may be more for endpoints that this process has. */
+  expectMore(): void {
+    for (const lease of this.leases.values()) lease.hasMore = true;
+  }
+
+  /** What was asked for: it takes the place of what waited before. */
+  take({ endpoint, isRenewed, due, hasMore }: TakenEndpoint, endsAtMs: number): void {
+    const lease = this.leases.get(endpoint.endpoint_id) ?? new Lease(endpoint);
+    this.leases.set(endpoint.endpoint_id, lease);
+    this.drop(lease);
+    const nowMs = performance.now();
+    lease.become(endpoint, isRenewed ? endsAtMs : lease.endsAtMs, nowMs);
+    // What was begun while the database was asked may be in its answer.
+    lease.waiting = due
+      .filter(({ delivery }) => !lease.begunSince.has(delivery.delivery_id))
+      .map(({ delivery, startInMs }) => ({ delivery, startAtMs: nowMs + startInMs }));
+    for (const { delivery } of lease.waiting) this.#bytes += sizeOf(delivery);
+    lease.hasMore = hasMore;
+    lease.lowWater = Math.max(endpoint.slots, Math.floor(lease.waiting.length * lowWater));
+    this.#offer(lease);
+    this.#beginAll();
+  }
+
+  /** Begins nothing more to an endpoint before it is asked for again; what waits stays queued. */
+  drop(lease: Lease): void {
+    for (const { delivery } of lease.waiting) this.#bytes -= sizeOf(delivery);
+    lease.waiting = [];
+    lease.hasMore = false;
+  }
+
+  /** Begins nothing more at all. */
+  stop(): void {
+    this.#isStopping = true;
+    for (const lease of this.leases.values()) this.drop(lease);
+  }
+
+  release(lease: Lease): void {
+    this.drop(lease);
+    this.leases.delete(lease.endpoint.endpoint_id);
+  }
+
+  #ended(lease: Lease, delivery: DueDelivery, hostKey: string): void {
+    lease.inFlight -= 1;
+    this.#inFlight -= 1;
+    this.#bytes -= sizeOf(delivery);
+    subtract(this.#inFlightOf, lease.endpoint.workspace_id);
+    subtract(this.#inFlightOf, hostKey);
+    this.#offer(lease);
+    for (const waiting of this.#crowded.get(hostKey) ?? []) this.#offer(waiting);
+    this.#crowded.delete(hostKey);
+    this.#beginAll();
+  }
+
+  /** What became of a delivery is kept, or could not be. */
+  kept(lease: Lease, { delivery_id: deliveryId, lane }: DueDelivery, isStopped: boolean): void {
+    lease.begun.delete(deliveryId);
+    this.#unkept -= 1;
+    if (isStopped) this.drop(lease);
+    // The one behind it in its lane is let through with it.
+    else if (lane !== null && !this.#isStopping) lease.hasMore = true;
+    this.#beginAll();
+  }
+
+  #offer(lease: Lease): void {
+    if (lease.isReady || lease.waiting.length === 0 || lease.inFlight >= lease.endpoint.slots) return;
+    const { workspace_id: workspaceId } = lease.endpoint;
+    const others = this.#ready.get(workspaceId);
+    lease.isReady = true;
+    if (others) others.push(lease);
+    else this.#ready.set(workspaceId, [lease]);
+  }
+
+  #beginAll(): void {
+    for (const [workspaceId, leases] of this.#ready) {
+      const free = this.#limits.inFlightMax - this.#inFlight;
+      if (free <= 0 || this.#unkept >= this.#limits.unkeptMax) return;
+      // Who has much under way leaves the rest to others (Choudhury and Hahne, dynamic queue length thresholds, 1998).
+      if ((this.#inFlightOf.get(workspaceId) ?? 0) >= free * shareOfFree) continue;
+      this.#ready.delete(workspaceId);
+      const lease = leases.shift()!;
+      if (leases.length > 0) this.#ready.set(workspaceId, leases);
+      lease.isReady = false;
+      this.#beginOne(lease);
+    }
+  }
+
+  #beginOne(lease: Lease): void {
+    const [next] = lease.waiting;
+    if (!next || lease.inFlight >= lease.endpoint.slots) return;
+    const nowMs = performance.now();
+    if (nowMs > lease.endsAtMs) {
+      this.drop(lease);
+      lease.hasMore = true;
+      return;
+    }
+    if (next.startAtMs > nowMs) {
+      this.#offerLater(lease, next.startAtMs - nowMs);
+      return;
+    }
+    const { hostKey } = lease.target;
+    if ((this.#inFlightOf.get(hostKey) ?? 0) >= this.#limits.perHostMax) {
+      this.#crowded.set(hostKey, (this.#crowded.get(hostKey) ?? new Set()).add(lease));
+      return;
+    }
+    const { delivery } = next;
+    lease.waiting.shift();
+    lease.begun.add(delivery.delivery_id);
+    lease.begunSince.add(delivery.delivery_id);
+    lease.inFlight += 1;
+    lease.sentSince += 1;
+    this.#inFlight += 1;
+    this.#unkept += 1;
+    add(this.#inFlightOf, lease.endpoint.workspace_id);
+    add(this.#inFlightOf, hostKey);
+    this.#offer(lease);
+    this.#begin(lease, delivery, () => this.#ended(lease, delivery, hostKey));
+  }
+
+  #offerLater(lease: Lease, delayMs: number): void {
+    lease.isReady = true;
+    setTimeout(() => {
+      lease.isReady = false;
+      this.#offer(lease);
+      this.#beginAll();
+    }, delayMs).unref();
+  }
+}
+
+function sizeOf({ body }: DueDelivery): number {
+  return body?.length ?? 0;
+}
+
+function add(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+function subtract(counts: Map<string, number>, key: string): void {
+  const left = (counts.get(key) ?? 1) - 1;
+  if (left === 0) counts.delete(key);
+  else counts.set(key, left);
+}

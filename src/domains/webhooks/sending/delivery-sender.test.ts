@@ -1,0 +1,120 @@
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { withTransaction } from '#platform/database.ts';
+import { makeId } from '#platform/ids.ts';
+import { verified } from '../../../testing/webhook-receiver.ts';
+import { requeueDeliveries } from '../deliveries/deliveries.store.ts';
+import { holdEndpoints } from '../deliveries/queue.store.ts';
+import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
+
+let workers: WebhookWorkers;
+beforeAll(async () => {
+  workers = await startWebhookWorkers(2);
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  workers.receiver.answer = (_, response) => void response.writeHead(204).end();
+});
+afterAll(() => workers.close());
+
+test('requests are signed by the clock of the database, whatever the clock of the process says', async () => {
+  const { subscribe, tell, workerOn, receiver, secret } = workers;
+  const workspaceId = makeId();
+  await subscribe(workspaceId, 'plain');
+  await tell(workspaceId, 1);
+  const hourAgo = Date.now() - 3_600_000;
+  vi.spyOn(Date, 'now').mockReturnValue(hourAgo);
+  const worker = workerOn();
+  await worker.workDirectly();
+  vi.restoreAllMocks();
+
+  const [request] = receiver.at(`/${workspaceId}/plain`);
+
+  // Refuses what is more than five minutes away from now.
+  expect(verified(secret, request!)).toMatchObject({ type: 'weighed' });
+});
+
+test('an endpoint belongs to one process at a time, and is given back', async () => {
+  const { subscribe, tell, workerOn, receiver } = workers;
+  const workspaceId = makeId();
+  await subscribe(workspaceId, 'plain', { concurrency: 1 });
+  for (let at = 0; at < 20; at += 1) await tell(workspaceId, 1);
+  let [open, most] = [0, 0];
+  receiver.answer = (_, response) => {
+    open += 1;
+    most = Math.max(most, open);
+    setTimeout(() => {
+      open -= 1;
+      response.writeHead(204).end();
+    }, 5);
+  };
+
+  await Promise.all([workerOn(), workerOn(), workerOn()].map((worker) => worker.workDirectly()));
+
+  const ids = receiver.at(`/${workspaceId}/plain`).map(({ headers }) => headers['webhook-id']);
+  expect([ids.length, new Set(ids).size, most]).toEqual([20, 20, 1]);
+});
+
+test('what is sent once more by a person takes its place in the order of its item', async () => {
+  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const workspaceId = makeId();
+  const endpointId = await subscribe(workspaceId, 'ordered', { is_ordered: true, max_retries: 0 });
+  receiver.answer = (_, response) => void response.writeHead(500).end();
+  const failed = [await tell(workspaceId, 1), await tell(workspaceId, 1)];
+  for (let at = 0; at < 5; at += 1) {
+    await letTimePass();
+    await workerOn().workDirectly();
+  }
+  receiver.received.length = 0;
+  receiver.answer = (_, response) => void response.writeHead(204).end();
+
+  const later = await tell(workspaceId, 1);
+
+  const requeued = await withTransaction(database.pool, async (client) => {
+    await holdEndpoints(client, [endpointId]);
+    return requeueDeliveries(client, endpointId, { failedLimit: 10 });
+  });
+  await letTimePass();
+  await workerOn().workDirectly();
+
+  expect(requeued).toBe(2);
+  expect(receiver.at(`/${workspaceId}/ordered`).map(({ headers }) => headers['webhook-id'])).toEqual([
+    ...failed,
+    later,
+  ]);
+});
+
+test('a workspace is told in time that an endpoint will be switched off, once at each step, and then it is', async () => {
+  const { database, subscribe, tell, workerOn, receiver, secret, letTimePass } = workers;
+  const workspaceId = makeId();
+  const failing = await subscribe(workspaceId, 'failing', { event_types: ['weighed'] });
+  await subscribe(workspaceId, 'told', { event_types: ['webhook_failing', 'webhook_disabled'] });
+  receiver.answer = ({ path }, response) => void response.writeHead(path.endsWith('/failing') ? 500 : 204).end();
+  await tell(workspaceId, 1);
+  /** One more failure, after so many and so many hours. */
+  const failOnceMore = async (failures: number, hours: number) => {
+    await letTimePass();
+    await database.pool.query(
+      `update webhook_endpoint_state set failures = $2, first_failure_at = now() - make_interval(hours => $3) where endpoint_id = $1`,
+      [failing, failures, hours],
+    );
+    await workerOn().workDirectly();
+    await workerOn().workDirectly();
+  };
+
+  await failOnceMore(48, 71);
+  await failOnceMore(98, 30);
+  await failOnceMore(49, 37);
+  await failOnceMore(60, 37);
+  await failOnceMore(89, 66);
+  await failOnceMore(99, 71);
+  await failOnceMore(100, 73);
+
+  const told = receiver
+    .at(`/${workspaceId}/told`)
+    .map((each) => verified(secret, each) as { type: string; data: object });
+  expect(told).toMatchObject([
+    { type: 'webhook_failing', data: { webhook_id: failing, percent: 50, failures: 50 } },
+    { type: 'webhook_failing', data: { percent: 90, failures: 90 } },
+    { type: 'webhook_disabled', data: { webhook_id: failing } },
+  ]);
+});

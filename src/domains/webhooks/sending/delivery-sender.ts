@@ -1,0 +1,212 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import { makeId } from '#platform/ids.ts';
+import type { KeyEncryption } from '#platform/key-encryption.ts';
+import type { Logger } from '#platform/logger.ts';
+import type { AttemptConclusion } from '../deliveries/attempts.store.ts';
+import { AttemptWriter } from '../deliveries/attempt-writer.ts';
+import type { DueDelivery, LeasedEndpoint } from '../deliveries/queue.store.ts';
+import { nextDelaySeconds } from '../deliveries/retry-schedule.ts';
+import { takeDue } from '../deliveries/take-due.ts';
+import { DeliveryScheduler, type Lease } from './delivery-scheduler.ts';
+import { sendWebhook, type SenderOptions, type WebhookAnswer } from './send-webhook.ts';
+import { makeHeaderMaker, type HeaderMaker } from './webhook-headers.ts';
+
+export interface DeliverySenderOptions {
+  readonly pool: pg.Pool;
+  readonly logger: Logger;
+  /** Opens secrets of endpoints. */
+  readonly keys: KeyEncryption;
+  readonly sender: SenderOptions;
+  /** Of the product, for `User-Agent`. */
+  readonly version: string;
+  /** Delays between attempts, in seconds. */
+  readonly retrySchedule: readonly number[];
+}
+
+const breakerLimits = {
+  breakerFailures: 5,
+  firstOpenSeconds: 30,
+  lastOpenSeconds: 600,
+  disableFailures: 100,
+  disableHours: 72,
+  warnedPercents: [50, 75, 90],
+} as const;
+const schedulerLimits = {
+  inFlightMax: 512,
+  unkeptMax: 3000,
+  perHostMax: 256,
+  bytesMax: 32 * 1024 * 1024,
+  freshMs: 1000,
+  renewBeforeMs: 5000,
+} as const;
+/** Endpoints of one process, and how many more are leased at a time. */
+const leasesMax = 1024;
+const endpointsAtOnce = 128;
+const unnotedPauseMs = 5000;
+/** For so long does an endpoint wait when its process is gone. */
+const leaseMs = 8000;
+
+/** Sends what is due to the endpoints that this process leased, and keeps what became of it. */
+export class DeliverySender {
+  readonly #options: DeliverySenderOptions;
+  readonly #holder = makeId();
+  readonly #attempts: AttemptWriter;
+  readonly #scheduler: DeliveryScheduler;
+  readonly #headerMakers = new WeakMap<LeasedEndpoint, { readonly maker: HeaderMaker | undefined }>();
+  /** What `performance.now()` is behind the clock of the database, by which all processes sign. */
+  #clockOffsetMs = Date.now() - performance.now();
+  readonly #closing = new AbortController();
+  #begun = 0;
+  #underWay = 0;
+  #drained: PromiseWithResolvers<void> | undefined;
+
+  constructor(options: DeliverySenderOptions) {
+    this.#options = options;
+    this.#attempts = new AttemptWriter(options.pool, breakerLimits);
+    this.#scheduler = new DeliveryScheduler(schedulerLimits, (lease, delivery, ended) => {
+      this.#begun += 1;
+      this.#underWay += 1;
+      void this.#deliver(lease, delivery, ended);
+    });
+  }
+
+  /** Requests so far. */
+  get begun(): number {
+    return this.#begun;
+  }
+
+  /** Whether it has no endpoint in hand. */
+  get isIdle(): boolean {
+    return this.#scheduler.leases.size === 0;
+  }
+
+  /** Deliveries were made: there may be some for endpoints that it has. */
+  expectMore(): void {
+    this.#scheduler.expectMore();
+  }
+
+  /**
+   * Asks the database once: gives back endpoints of which nothing is left, and takes what is due of those that it has and of
+   * others.
+   * @param wantsOthers whether it looks for others.
+   * @returns whether there may be more of these.
+   */
+  async exchange(wantsOthers: boolean): Promise<boolean> {
+    const { pool } = this.#options;
+    const { more, released, bytes } = this.#scheduler.wants();
+    const freshMax =
+      wantsOthers && bytes > 0 ? Math.max(0, Math.min(endpointsAtOnce, leasesMax - this.#scheduler.leases.size)) : 0;
+    if (more.length === 0 && released.length === 0 && freshMax === 0) return false;
+    // Counted from before the database counts: the lease ends here no later than there.
+    const endsAtMs = performance.now() + leaseMs;
+    const taken = await takeDue(pool, {
+      holder: this.#holder,
+      leaseMs,
+      breakerFailures: breakerLimits.breakerFailures,
+      released: released.map(({ endpoint }) => endpoint.endpoint_id),
+      kept: new Map(more.map((lease) => [lease.endpoint.endpoint_id, this.#scheduler.ask(lease)])),
+      freshMax,
+      bytesMax: bytes,
+    });
+    const nowMs = performance.now();
+    for (const lease of released) this.#scheduler.release(lease);
+    // One that was deleted meanwhile, or that another process has.
+    const own = new Set(taken.map(({ endpoint }) => endpoint.endpoint_id));
+    const lost = more.filter((lease) => !own.has(lease.endpoint.endpoint_id));
+    for (const lease of lost) this.#scheduler.drop(lease);
+    for (const each of taken) {
+      this.#clockOffsetMs = each.endpoint.now_ms - nowMs;
+      this.#scheduler.take(each, endsAtMs);
+    }
+    return freshMax > 0 && taken.length - (more.length - lost.length) === freshMax;
+  }
+
+  /** Waits for the requests that are under way, begins no others, and gives all endpoints back. */
+  async close(): Promise<void> {
+    this.#scheduler.stop();
+    this.#closing.abort();
+    if (this.#underWay > 0) await (this.#drained = Promise.withResolvers<void>()).promise;
+    await this.exchange(false);
+  }
+
+  async #deliver(lease: Lease, delivery: DueDelivery, ended: () => void): Promise<void> {
+    const { logger } = this.#options;
+    const { endpoint } = lease;
+    const startedAtMs = performance.now() + this.#clockOffsetMs;
+    let isStopped = false;
+    const request = this.#requestOf(lease, delivery, startedAtMs);
+    try {
+      const answer = typeof request === 'string' ? unsent(request) : await sendWebhook(request, this.#options.sender);
+      ended();
+      const result = {
+        ...answer,
+        startedAtMs,
+        requestHeaders: typeof request === 'string' ? '{}' : request.keptHeaders,
+      };
+      const conclusion =
+        typeof request === 'string' ? givenUp : conclude(endpoint, delivery, answer, this.#options.retrySchedule);
+      const kept = await this.#attempts.write({ delivery, result, conclusion });
+      isStopped = kept?.isStopped === true;
+      const told = { delivery_id: delivery.delivery_id, endpoint_id: endpoint.endpoint_id };
+      if (!kept) logger.warn(told, 'another worker took the delivery over');
+      else if (conclusion.disabledReason !== null)
+        logger.warn({ ...told, reason: conclusion.disabledReason }, 'a webhook endpoint was switched off');
+    } catch (error) {
+      logger.error({ err: error, delivery_id: delivery.delivery_id }, 'a delivery could not be noted');
+      // It is still due, and must not be sent as fast as the database refuses it.
+      await delay(unnotedPauseMs, undefined, { signal: this.#closing.signal }).catch(() => {});
+    }
+    this.#scheduler.kept(lease, delivery, isStopped);
+    this.#underWay -= 1;
+    if (this.#underWay === 0) this.#drained?.resolve();
+  }
+
+  /** A request, or why there can be none. */
+  #requestOf({ endpoint, target }: Lease, delivery: DueDelivery, startedAtMs: number) {
+    const { body, message_id: id, follows_gap: followsGap } = delivery;
+    if (body === null) return 'what it tells was erased';
+    const maker = this.#headerMakerOf(endpoint);
+    if (!maker) return 'its secret cannot be opened with ENCRYPTION_KEY';
+    const { headers, kept } = maker.make({ id, body, followsGap, seconds: Math.floor(startedAtMs / 1000) });
+    return { origin: target.origin, path: target.path, headers, body, keptHeaders: kept };
+  }
+
+  /** Opens the secrets of an endpoint once for as long as it is known. */
+  #headerMakerOf(endpoint: LeasedEndpoint): HeaderMaker | undefined {
+    const known = this.#headerMakers.get(endpoint);
+    if (known) return known.maker;
+    const maker = makeHeaderMaker(endpoint, this.#options);
+    this.#headerMakers.set(endpoint, { maker });
+    return maker;
+  }
+}
+
+/** What becomes of a delivery by an answer. */
+function conclude(
+  endpoint: LeasedEndpoint,
+  delivery: DueDelivery,
+  { status, error, retryAfterSeconds }: WebhookAnswer,
+  schedule: readonly number[],
+): AttemptConclusion {
+  if (error === null) return { state: 'delivered', delaySeconds: null, isUnhealthy: false, disabledReason: null };
+  const delaySeconds = nextDelaySeconds(
+    { status: status ?? undefined, retryAfterSeconds },
+    delivery.attempts + 1 - delivery.attempts_before,
+    { maxRetries: endpoint.max_retries, firstDelaySeconds: endpoint.retry_delay_seconds ?? undefined, schedule },
+    Math.random(),
+  );
+  return {
+    state: delaySeconds === undefined ? 'failed' : 'queued',
+    delaySeconds: delaySeconds ?? null,
+    isUnhealthy: true,
+    disabledReason: status === 410 ? 'it answered 410: it is gone' : null,
+  };
+}
+
+/** What cannot be sent at all is given up, and its endpoint is not to blame. */
+const givenUp: AttemptConclusion = { state: 'failed', delaySeconds: null, isUnhealthy: false, disabledReason: null };
+
+function unsent(error: string): WebhookAnswer {
+  return { tookMs: 0, status: null, responseHeaders: null, responseBody: null, error, retryAfterSeconds: undefined };
+}
