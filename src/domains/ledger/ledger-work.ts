@@ -6,11 +6,12 @@ import { anchorNext, type Anchoring } from './anchor-checkpoints.ts';
 import { alarmInWords, balanceOf } from './anchor-balance.ts';
 import { anchoringQueue } from './anchoring.jobs.ts';
 import { isAnchorDue, writeAnchorRefusal } from './anchors.store.ts';
+import { tellAnchored } from './anchored-messages/tell-anchored.ts';
 import { growItemTrees } from './item-trees/grow-item-trees.ts';
 import { areTreesBehind } from './item-trees/item-trees.store.ts';
 import { followContract, type ContractFollowing } from './timeline/follow-contract.ts';
 import { growTimeline } from './timeline/grow-timeline.ts';
-import { isContractDue, isTimelineBehind } from './timeline/timeline.store.ts';
+import { isBehindAnchors, isContractDue } from './timeline/timeline.store.ts';
 import { areCallsDue, queueCalls, type CalledContracts } from './contract-calls/contract-calls.store.ts';
 import { withTransaction } from '#platform/database.ts';
 import { askWitnesses, type Witness } from './witnesses/ask-witnesses.ts';
@@ -92,7 +93,10 @@ export function makeLedgerWork({
     if (calling && (await areCallsDue(pool, calling.network)))
       await withTransaction(pool, (client) => queueCalls(client, calling));
     const anchored = await anchors.runIfDue();
-    if (network !== undefined) await repeat(() => growTimeline(pool, network, followedEntriesMax));
+    if (network !== undefined) {
+      await repeat(() => growTimeline(pool, network, followedEntriesMax));
+      await repeat(() => tellAnchored(pool, network, followedEntriesMax));
+    }
     const told = await contract.runIfDue();
     return { entries, signed_size: signedSize ?? null, cosigned, anchored, contract_events: told };
   };
@@ -126,7 +130,8 @@ export function makeLedgerWork({
       isUnsigned,
       witnessing.isDue,
       anchors.isDue,
-      async () => network !== undefined && (await isTimelineBehind(pool, network)),
+      async () => network !== undefined && (await isBehindAnchors(pool, network, 'log')),
+      async () => network !== undefined && (await isBehindAnchors(pool, network, 'webhooks')),
       contract.isDue,
       async () => calling !== undefined && (await areCallsDue(pool, calling.network)),
     ];

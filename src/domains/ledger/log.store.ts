@@ -426,6 +426,27 @@ export async function findProvenVersion(
   return rows[0];
 }
 
+/** Versions of items of workspaces whose entries are in a range of the log, in its order. */
+export async function findProvenVersionsBetween(
+  queryable: Queryable,
+  workspaceIds: readonly string[],
+  { begin, end }: { begin: number; end: number },
+  limit: number,
+): Promise<ProvenVersionRow[]> {
+  const { rows } = await queryable.query<ProvenVersionRow>({
+    name: 'find_proven_versions_between',
+    text: `select versions.index, commitment, seed, versions.workspace_id, versions.item_number, versions.version,
+                  ${timeText('versions.recorded_at')} as recorded_at, versions.content, value_chain, country, year
+           from item_versions as versions
+           join log_entries on log_entries.index = versions.index
+           join items on items.item_number = versions.item_number
+           where versions.index >= $2::int8 and versions.index < $3::int8 and versions.workspace_id = any($1::uuid[])
+           order by versions.index limit $4::int4`,
+    values: [uuidArray(workspaceIds), begin, end, limit],
+  });
+  return rows;
+}
+
 /** The entries of versions of items of a workspace, the newest first. */
 export async function listVersionEntries(
   queryable: Queryable,

@@ -1,4 +1,5 @@
 import { textArray, uuidArray } from '#platform/binary-arrays.ts';
+import type { ValueChain } from '#domains/items/index.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { AdapterName } from './scope-settings.ts';
 
@@ -136,28 +137,50 @@ export async function findBatchContents(
   return rows;
 }
 
-/** A batch is where it was to be. False when another claim was made meanwhile. */
+/** A content that was stored, of a workspace that has endpoints. */
+export interface StoredContentRow {
+  workspace_id: string;
+  item_number: number;
+  value_chain: ValueChain;
+  country: string;
+  year: number;
+  version: number;
+  kind: 'public' | 'encrypted';
+  cid: string;
+}
+
+/**
+ * A batch is where it was to be.
+ * @returns its contents that came there now, for those who want to be told; undefined when another claim was made meanwhile.
+ */
 export async function markStored(
   queryable: Queryable,
   { batch_id: batchId, claim }: Pick<BatchRow, 'batch_id' | 'claim'>,
   { reference, checkAfterMs }: { reference: string | null; checkAfterMs: number },
-): Promise<boolean> {
-  const { rowCount } = await queryable.query({
+): Promise<StoredContentRow[] | undefined> {
+  const { rows } = await queryable.query<StoredContentRow | { workspace_id: null }>({
     name: 'mark_batch_stored',
     text: `with stored as (
              update storage_batches
              set state = 'stored', reference = $3, fault = null, fault_status = null, stored_at = coalesce(stored_at, now()),
                  check_due_at = now() + $4::float8 * interval '1 millisecond'
              where batch_id = $1 and claim = $2 and state = 'packed'
-             returning batch_id, adapter
+             returning batch_id
            ), members as (
              update storage_history set state = 'stored', stored_at = coalesce(storage_history.stored_at, now())
              from stored where storage_history.batch_id = stored.batch_id and state = 'queued'
+             returning content_id
+           ), told as (
+             select contents.workspace_id, contents.item_number, value_chain, country, year, version, kind, cid, content_id
+             from members join storage_contents as contents using (content_id)
+             join webhook_workspaces using (workspace_id) join items using (item_number)
            )
-           select batch_id from stored`,
+           select told.workspace_id, item_number, value_chain, country, year, version, kind, cid
+           from stored left join told on true order by content_id`,
     values: [batchId, claim, reference, checkAfterMs],
   });
-  return rowCount === 1;
+  if (rows.length === 0) return undefined;
+  return rows.flatMap((row) => (row.workspace_id === null ? [] : [row]));
 }
 
 /** An attempt failed; the next one is made after a while, or none if it cannot succeed. */

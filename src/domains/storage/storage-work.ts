@@ -1,5 +1,7 @@
 import { CID } from 'multiformats/cid';
 import type pg from 'pg';
+import { insertMessages, type NewMessage } from '#domains/events/index.ts';
+import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
@@ -22,6 +24,7 @@ import {
   releaseBatches,
   takeQueuedContents,
   type BatchRow,
+  type StoredContentRow,
 } from './batches.store.ts';
 import { carOf, directoryDag, type Dag } from './content-address.ts';
 import { findKeysSealedOtherwise, writeSealedKeys } from './contents.store.ts';
@@ -125,7 +128,15 @@ export function makeStorageWork({
       throw new StorageFault(`${batch.adapter} stored ${root.slice(0, 100)}, which is something else`, {
         isFinal: true,
       });
-    const isCounted = await markStored(pool, batch, { reference, checkAfterMs: limits.checkAfterMs });
+    const isCounted = await withTransaction(pool, async (client) => {
+      const contents = await markStored(client, batch, { reference, checkAfterMs: limits.checkAfterMs });
+      await insertMessages(
+        client,
+        (contents ?? []).map((content) => storedMessage(content, batch.adapter)),
+        true,
+      );
+      return contents !== undefined;
+    });
     return { stored: batch.root, adapter: batch.adapter, is_counted: isCounted };
   };
 
@@ -226,4 +237,21 @@ function sizeOf({ blocks }: Dag): number {
 function backoffMs(attempts: number): number {
   const longest = Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(attempts - 1, 20));
   return longest * (0.5 + Math.random() / 2);
+}
+
+/** Tells a workspace where a content of one of its items is stored. */
+function storedMessage(content: StoredContentRow, adapter: AdapterName): NewMessage {
+  const { value_chain: valueChain, country, year, item_number: sequence, version, kind, cid } = content;
+  const now = new Date();
+  const dfid = formatDfid({ valueChain, country, year, sequence });
+  const bodyOf = (data: object) => JSON.stringify({ type: 'item_stored', timestamp: now.toISOString(), data });
+  return {
+    messageId: makeId(),
+    workspaceId: content.workspace_id,
+    messageType: 'item_stored',
+    itemNumber: sequence,
+    body: bodyOf({ dfid, item_id: itemIdOf(sequence), version, kind, cid, adapter }),
+    thinBody: bodyOf({ dfid, version }),
+    createdAtMs: now.getTime(),
+  };
 }

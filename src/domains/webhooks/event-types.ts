@@ -48,6 +48,31 @@ const notices = {
     }),
     thinData: z.object({ receipt_id: z.uuid() }),
   },
+  item_stored: {
+    description: 'A version of an item is stored outside of this system, as your settings of storage say.',
+    data: z.object({
+      dfid: z.string(),
+      item_id: z.uuid(),
+      version: z.number().int(),
+      kind: z.enum(['public', 'encrypted']),
+      cid: z.string(),
+      adapter: z.string(),
+    }),
+    thinData: z.object({ dfid: z.string(), version: z.number().int() }),
+  },
+  item_anchored: {
+    description:
+      'A version of an item is in a checkpoint of the log that is anchored on a public ledger. A version that another one followed before the log came to it has no entry of its own.',
+    data: z.object({
+      dfid: z.string(),
+      item_id: z.uuid(),
+      version: z.number().int(),
+      proof: z.looseObject({ format: z.literal('defarm-proof-v1') }).meta({
+        description: 'The proof, as GET /api/items/{dfid}/proof gives it: keep it, and check it offline',
+      }),
+    }),
+    thinData: z.object({ dfid: z.string(), version: z.number().int() }),
+  },
   webhook_failing: {
     description:
       'A webhook failed for so long that it is at 50, 75 or 90 percent of the way to being switched off (100 failures in a row, and 72 hours).',

@@ -66,6 +66,20 @@ const steps: readonly Step[] = [
     text: 'update webhook_messages set body = null where workspace_id = $1 and message_id = any($2::uuid[])',
   },
   {
+    table: 'webhook_messages',
+    takes: ['workspace', 'versions'],
+    // A proof discloses the content of its version.
+    text: `update webhook_messages set body = null from ${versionsOf}
+           where workspace_id = $1 and message_type = 'item_anchored' and webhook_messages.item_number = erased.item_number`,
+  },
+  {
+    table: 'webhook_attempts',
+    takes: ['workspace', 'versions'],
+    text: `update webhook_attempts set response_body = null, response_headers = null
+           from webhook_deliveries join webhook_messages using (message_id) join ${versionsOf} using (item_number)
+           where webhook_attempts.delivery_id = webhook_deliveries.delivery_id and workspace_id = $1 and message_type = 'item_anchored'`,
+  },
+  {
     table: 'log_entries',
     takes: ['workspace', 'events'],
     text: 'update log_entries set seed = null where workspace_id = $1 and event_id = any($2::uuid[])',

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
-import { findAnchoredSize, lockLogProgress, writeAnchoredContents } from './timeline.store.ts';
+import { findAnchoredSize, lockLogProgress, writeAnchoredContents, writeLogProgress } from './timeline.store.ts';
 
 /**
  * Notes where the contents of the next versions that an anchored checkpoint covers stand, each under the smallest that does.
@@ -13,11 +13,13 @@ export function growTimeline(
   entriesMax: number,
 ): Promise<{ hasMore: boolean } | undefined> {
   return withTransaction(pool, async (client) => {
-    const begin = await lockLogProgress(client, network);
+    const begin = await lockLogProgress(client, network, 'log');
     if (begin === undefined) return undefined;
     const size = await findAnchoredSize(client, network, begin);
     if (size === undefined) return { hasMore: false };
-    await writeAnchoredContents(client, network, { begin, end: Math.min(begin + entriesMax, size), size });
+    const end = Math.min(begin + entriesMax, size);
+    await writeAnchoredContents(client, network, { begin, end, size });
+    await writeLogProgress(client, network, 'log', end);
     return { hasMore: true };
   });
 }

@@ -3,14 +3,7 @@ import type { Database } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
 import { decodeCursor, encodeCursor } from '#platform/page.ts';
 import { stellarNetworks } from '../stellar-networks.ts';
-import {
-  listGaps,
-  listProgress,
-  listTimeline,
-  logSubject,
-  type ProgressRow,
-  type TimelineRow,
-} from './timeline.store.ts';
+import { listGaps, listProgress, listTimeline, type ProgressRow, type TimelineRow } from './timeline.store.ts';
 
 export type TimelineService = ReturnType<typeof makeTimelineService>;
 
@@ -55,12 +48,12 @@ export function makeTimelineService({ database: { pool }, items, customNetwork }
       const network = passphraseOf(name);
       if (network === undefined) throw new Problem('not_found', 'networks are testnet, mainnet and custom');
       const [progress, gaps] = await Promise.all([listProgress(pool, network), listGaps(pool, network)]);
-      const log = progress.find(({ subject }) => subject === logSubject);
+      const log = progress.find(({ subject }) => subject === 'log');
       return {
         network: name,
         log: log ? { anchored_entries: log.position } : null,
         contracts: progress
-          .filter(({ subject }) => subject !== logSubject)
+          .filter(({ subject }) => subject !== 'log' && subject !== 'webhooks')
           .map((row) => ({
             contract: row.subject,
             next_ledger: row.position,

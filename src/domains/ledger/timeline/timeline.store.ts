@@ -2,8 +2,8 @@ import { int8Array, textArray, timestamptzArray } from '#platform/binary-arrays.
 import type { Queryable } from '#platform/database.ts';
 import { dfidOfRow } from '../logged-version.ts';
 
-/** The subject of the progress of what checkpoints anchor. */
-export const logSubject = 'log';
+/** Who follows what checkpoints anchor: the timeline of items, and those who are told of it. */
+export type LogFollower = 'log' | 'webhooks';
 
 /** A content that a transaction put on a ledger. */
 export interface TimelineEntry {
@@ -14,28 +14,32 @@ export interface TimelineEntry {
   readonly closedAtMs: number;
 }
 
-/** Takes the progress of the log on a network for this transaction; undefined when another one has it. */
-export async function lockLogProgress(queryable: Queryable, network: string): Promise<number | undefined> {
+/** Takes the progress of one of them on a network for this transaction; undefined when another one has it. */
+export async function lockLogProgress(
+  queryable: Queryable,
+  network: string,
+  follower: LogFollower,
+): Promise<number | undefined> {
   await queryable.query({
     name: 'begin_log_progress',
     text: 'insert into timeline_progress (network, subject, position) values ($1, $2, 0) on conflict do nothing',
-    values: [network, logSubject],
+    values: [network, follower],
   });
   const { rows } = await queryable.query<{ position: number }>({
     name: 'lock_log_progress',
     text: 'select position from timeline_progress where network = $1 and subject = $2 for update skip locked',
-    values: [network, logSubject],
+    values: [network, follower],
   });
   return rows[0]?.position;
 }
 
-/** Whether a checkpoint is anchored on a network that the timeline has not. */
-export async function isTimelineBehind(queryable: Queryable, network: string): Promise<boolean> {
+/** Whether a checkpoint is anchored on a network that one of them has not come to. */
+export async function isBehindAnchors(queryable: Queryable, network: string, follower: LogFollower): Promise<boolean> {
   const { rows } = await queryable.query<{ is_behind: boolean }>({
-    name: 'is_timeline_behind',
+    name: 'is_behind_anchors',
     text: `select coalesce((select max(size) from log_anchors where network_passphrase = $1 and confirmed_attempt is not null), 0)
-             > coalesce((select position from timeline_progress where network = $1 and subject = '${logSubject}'), 0) as is_behind`,
-    values: [network],
+             > coalesce((select position from timeline_progress where network = $1 and subject = $2), 0) as is_behind`,
+    values: [network, follower],
   });
   return rows[0]!.is_behind;
 }
@@ -55,17 +59,21 @@ export async function findAnchoredSize(
   return rows[0]?.size ?? undefined;
 }
 
+/** New ranges of versions are not known to the index of their entries before, and would all be read. */
+export async function summarizeNewVersions(queryable: Queryable): Promise<void> {
+  await queryable.query(`select brin_summarize_new_values('item_versions_index_brin')`);
+}
+
 /**
  * Notes the contents of versions whose entries are from `begin` to before `end`, under the transaction of the checkpoint of
- * `size`, which covers them; and that these are done.
+ * `size`, which covers them.
  */
 export async function writeAnchoredContents(
   queryable: Queryable,
   network: string,
   { begin, end, size }: { begin: number; end: number; size: number },
 ): Promise<void> {
-  // New ranges are not known to the index before, and would all be read.
-  await queryable.query(`select brin_summarize_new_values('item_versions_index_brin')`);
+  await summarizeNewVersions(queryable);
   await queryable.query({
     name: 'write_anchored_contents',
     text: `insert into item_timeline (item_number, cid, network, transaction_hash, ledger, closed_at, source)
@@ -79,10 +87,19 @@ export async function writeAnchoredContents(
            on conflict do nothing`,
     values: [network, begin, end, size],
   });
+}
+
+/** Notes how far one of them came. */
+export async function writeLogProgress(
+  queryable: Queryable,
+  network: string,
+  follower: LogFollower,
+  position: number,
+): Promise<void> {
   await queryable.query({
     name: 'write_log_progress',
     text: 'update timeline_progress set position = $3 where network = $1 and subject = $2',
-    values: [network, logSubject, end],
+    values: [network, follower, position],
   });
 }
 

@@ -1,15 +1,8 @@
 import type pg from 'pg';
+import { insertMessages, type NewMessage } from '#domains/events/index.ts';
 import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
-import {
-  holdWantedEndpoints,
-  insertDeliveries,
-  insertMessages,
-  lockLane,
-  takeFeed,
-  type FedEvent,
-  type NewMessage,
-} from './fan-out.store.ts';
+import { holdWantedEndpoints, insertDeliveries, lockLane, takeFeed, type FedEvent } from './fan-out.store.ts';
 
 const eventsAtOnce = 500;
 const page = { messagesMax: 100, deliveriesMax: 2000 } as const;

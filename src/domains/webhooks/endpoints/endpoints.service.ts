@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { z } from 'zod';
+import { insertMessages, type NewMessage } from '#domains/events/index.ts';
 import { withTransaction, type Database } from '#platform/database.ts';
 import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
@@ -17,7 +18,7 @@ import {
 } from '../deliveries/deliveries.store.ts';
 import { messageOf } from '../deliveries/fan-out.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
-import { findEventToTell, insertMessages, type NewMessage } from '../deliveries/fan-out.store.ts';
+import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { messageSchemas, messageTypes, testMessageType } from '../event-types.ts';
 import type { AddressJudge } from '../sending/address-policy.ts';
 import {

@@ -1,0 +1,56 @@
+import { int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
+import type { Queryable } from '#platform/database.ts';
+
+/** What endpoints of a workspace are told. */
+export interface NewMessage {
+  readonly messageId: string;
+  readonly workspaceId: string;
+  readonly messageType: string;
+  readonly itemNumber: number | null;
+  readonly body: string;
+  readonly thinBody: string;
+  readonly createdAtMs: number;
+}
+
+/**
+ * Keeps messages, in their order; one that is there already stays as it is.
+ * @param isForAll whether deliveries are made for all endpoints that want them, and not only where somebody asks.
+ */
+export async function insertMessages(
+  queryable: Queryable,
+  messages: readonly NewMessage[],
+  isForAll: boolean,
+): Promise<void> {
+  if (messages.length === 0) return;
+  await queryable.query({
+    name: 'insert_webhook_messages',
+    text: `insert into webhook_messages (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, fanned_until)
+           select message_id, workspace_id, message_type, item_number, body, thin_body, created_at,
+                  case when $8::bool then '00000000-0000-0000-0000-000000000000'::uuid end
+           from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::timestamptz[]) with ordinality
+             as told (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, place)
+           order by place on conflict do nothing`,
+    values: [
+      uuidArray(messages.map(({ messageId }) => messageId)),
+      uuidArray(messages.map(({ workspaceId }) => workspaceId)),
+      textArray(messages.map(({ messageType }) => messageType)),
+      int8Array(messages.map(({ itemNumber }) => itemNumber)),
+      textArray(messages.map(({ body }) => body)),
+      textArray(messages.map(({ thinBody }) => thinBody)),
+      timestamptzArray(messages.map(({ createdAtMs }) => createdAtMs * 1000)),
+      isForAll,
+    ],
+  });
+}
+
+/** Those of the workspaces that have an endpoint which wants messages of a type. */
+export async function findListeningWorkspaces(queryable: Queryable, messageType: string): Promise<string[]> {
+  const { rows } = await queryable.query<{ workspace_id: string }>({
+    name: 'find_listening_workspaces',
+    text: `select workspace_id from webhook_workspaces
+           where exists (select from webhook_endpoints as endpoints
+                         where endpoints.workspace_id = webhook_workspaces.workspace_id and is_active and (event_types = '{}' or $1 = any(event_types)))`,
+    values: [messageType],
+  });
+  return rows.map((row) => row.workspace_id);
+}
