@@ -44,6 +44,7 @@ export async function up(knex: Knex): Promise<void> {
     create index webhook_deliveries_failed_idx on webhook_deliveries (endpoint_id, created_at) where failed_at is not null;
 
     create index webhook_messages_item_idx on webhook_messages (item_number) where message_type = 'item_anchored';
+    create index webhook_messages_place_idx on webhook_messages (workspace_id, position);
     -- what was anchored before is told to nobody
     insert into timeline_progress (network, subject, position)
     select network, 'webhooks', position from timeline_progress where subject = 'log';
@@ -91,7 +92,7 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop function webhook_message_matches;
-    drop index webhook_messages_item_idx;
+    drop index webhook_messages_item_idx, webhook_messages_place_idx;
     delete from timeline_progress where subject = 'webhooks';
     alter table webhook_endpoints drop column requests_per_minute, drop column filter, drop column filter_path, drop column public_key,
       drop column private_key_sealed, drop column private_key_id, drop column previous_private_key_sealed, drop column previous_private_key_id;

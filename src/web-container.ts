@@ -236,6 +236,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
         database,
         judge: makeAddressJudge(readAddressPolicy(config)),
         keys: readKeyEncryption(config),
+        version: packageDescription.version,
       }),
     ),
     ...snapshotRoutes(makeSnapshotsService({ database, submitter })),

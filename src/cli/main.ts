@@ -11,6 +11,7 @@ import { runMigrations } from '#platform/migrations.ts';
 import { scopes, type Scope } from '#platform/route.ts';
 import { checkWholeDatabase, type CheckDatabaseOptions } from './check-database.ts';
 import { eraseFor, type EraseOptions } from './erase.ts';
+import { listen, type ListenOptions } from './listen.ts';
 import { verifyFile, type VerifyOptions } from './verify-file.ts';
 import { verifyLog, type VerifyLogOptions } from './verify-log.ts';
 
@@ -130,6 +131,19 @@ program
   .option('--horizon <url>', 'an endpoint of Horizon, to check all that those accounts put on the ledger')
   .description('read a whole log by its public address and check it; exits with 1 when something does not fit')
   .action(async (url: string, options: VerifyLogOptions) => say(await verifyLog(url, options)));
+
+program
+  .command('listen')
+  .argument('<id>', 'the webhook, as GET /api/webhooks lists it; it may be switched off')
+  .requiredOption('--key <key>', 'an API key of its workspace with the scope write')
+  .option('--url <url>', 'the address of the installation', 'http://localhost:3000')
+  .option('--to <url>', 'where what it is told is sent', 'http://localhost:8080')
+  .description('forward what a webhook is told to a program on this machine, until you press Ctrl+C')
+  .action(async (id: string, options: ListenOptions) => {
+    const stop = new AbortController();
+    process.once('SIGINT', () => stop.abort());
+    await listen(id, options, say, stop.signal);
+  });
 
 program
   .command('erase')

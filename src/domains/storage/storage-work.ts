@@ -129,13 +129,13 @@ export function makeStorageWork({
         isFinal: true,
       });
     const isCounted = await withTransaction(pool, async (client) => {
-      const contents = await markStored(client, batch, { reference, checkAfterMs: limits.checkAfterMs });
+      const stored = await markStored(client, batch, { reference, checkAfterMs: limits.checkAfterMs });
       await insertMessages(
         client,
-        (contents ?? []).map((content) => storedMessage(content, batch.adapter)),
+        (stored ?? []).map((content) => storedMessage(content, batch.adapter)),
         true,
       );
-      return contents !== undefined;
+      return stored !== undefined;
     });
     return { stored: batch.root, adapter: batch.adapter, is_counted: isCounted };
   };

@@ -88,6 +88,11 @@ export interface LeaseOptions {
   readonly breakerFailures: number;
 }
 
+/** The columns of `webhook_endpoints` that `SigningEndpoint` has. */
+export const signingColumns = `headers, auth_type, auth_sealed, auth_key_id, secret_sealed, secret_key_id, private_key_sealed, private_key_id,
+                  case when previous_secret_until > now() then previous_secret_sealed end as previous_secret_sealed, previous_secret_key_id,
+                  case when previous_secret_until > now() then previous_private_key_sealed end as previous_private_key_sealed, previous_private_key_id`;
+
 const isDue = `next_due_at <= now() and (open_until is null or open_until <= now()) and (leased_until is null or leased_until <= now())`;
 
 /** Workspaces that have something queued, a step for each of them and not for each endpoint. */
@@ -133,10 +138,7 @@ export async function leaseEndpoints(
              select endpoint_id, failures, next_start_at, open_until from webhook_endpoint_state
              where endpoint_id = any($6::uuid[]) and lease_holder = $1
            )
-           select endpoints.endpoint_id, workspace_id, url, headers, auth_type, auth_sealed, auth_key_id, secret_sealed, secret_key_id,
-                  private_key_sealed, private_key_id,
-                  case when previous_secret_until > now() then previous_secret_sealed end as previous_secret_sealed, previous_secret_key_id,
-                  case when previous_secret_until > now() then previous_private_key_sealed end as previous_private_key_sealed, previous_private_key_id,
+           select endpoints.endpoint_id, workspace_id, url, ${signingColumns},
                   max_retries, retry_delay_seconds, case when failures >= $4::int4 then 1 else concurrency end as slots, requests_per_minute,
                   greatest(0, extract(epoch from next_start_at - now()) * 1000)::float8 as next_start_in_ms,
                   is_active and (open_until is null or open_until <= now()) as may_send,

@@ -12,6 +12,8 @@ import {
   recoveredSchema,
   replayBody,
   replayedSchema,
+  requestsQuery,
+  requestsSchema,
   retriedSchema,
   rotateSecretBody,
   statisticsSchema,
@@ -276,6 +278,23 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       handle: async (request) => ({
         status: 202,
         body: await endpoints.recover(principalOf(request).workspaceId, request.parameters['id']!, request.body),
+      }),
+    }),
+    defineRoute({
+      method: 'get',
+      path: `${path}/{id}/requests`,
+      access: 'write',
+      tag,
+      summary: 'Requests as this webhook is sent them, with its headers and signed now, for `npx defarm listen`',
+      query: requestsQuery,
+      responses: { 200: { description: 'The next ones behind a position', schema: requestsSchema } },
+      problems: ['not_found', 'webhooks_unavailable'],
+      handle: async (request) => ({
+        status: 200,
+        body: await endpoints.requests(principalOf(request).workspaceId, request.parameters['id']!, {
+          after: request.query.after,
+          limit: request.query.limit,
+        }),
       }),
     }),
     defineRoute({

@@ -253,4 +253,22 @@ export const recoveredSchema = z.object({
   is_complete: z.boolean().meta({ description: 'Whether that was all; if not, ask again' }),
 });
 
+export const requestsQuery = z.object({
+  after: z.coerce.number().int().min(0).max(Number.MAX_SAFE_INTEGER).optional().meta({
+    description: 'The position behind which to begin; without it there are no requests, only the newest position',
+  }),
+  limit: z.coerce.number().int().min(1).max(100).default(100),
+});
+export const requestsSchema = z.object({
+  requests: z.array(
+    z.object({
+      id: z.uuid().meta({ description: 'The webhook-id' }),
+      position: z.number().int(),
+      headers: z.record(z.string(), z.string()),
+      body: z.string().meta({ description: 'Byte for byte what is signed' }),
+    }),
+  ),
+  newest_position: z.number().int(),
+});
+
 export const testedSchema = z.object({ delivery_id: z.uuid(), event_id: z.uuid() });

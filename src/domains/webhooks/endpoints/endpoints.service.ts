@@ -30,12 +30,14 @@ import {
   showSecret,
 } from '../sending/signature.ts';
 import type { EndpointAuth } from '../sending/endpoint-auth.ts';
-import { faultOfHeader } from '../sending/webhook-headers.ts';
+import { faultOfHeader, makeHeaderMaker } from '../sending/webhook-headers.ts';
 import type { createEndpointBody, deliveryListQuery, updateEndpointBody } from './endpoints.schema.ts';
 import {
   deleteEndpoint,
   findEndpoint,
   findFirstSecret,
+  findSigningEndpoint,
+  findWantedMessages,
   insertEndpoint,
   listEndpoints,
   updateEndpoint,
@@ -50,6 +52,8 @@ interface EndpointsOptions {
   judge: AddressJudge;
   /** Seals secrets; without it there are no endpoints. */
   keys: KeyEncryption | undefined;
+  /** Of the product, for `User-Agent`. */
+  version: string;
 }
 
 const overlapHours = 24;
@@ -57,7 +61,7 @@ const retriedAtOnce = 1000;
 const recoveredAtOnce = 10_000;
 
 /** Endpoints of workspaces: where they are told of events, and what became of that. */
-export function makeEndpointsService({ database: { pool }, judge, keys }: EndpointsOptions) {
+export function makeEndpointsService({ database: { pool }, judge, keys, version }: EndpointsOptions) {
   const find = async (workspaceId: string, id: string): Promise<EndpointRow> => {
     const row = isUuid(id) ? await findEndpoint(pool, workspaceId, id) : undefined;
     if (!row) throw new Problem('not_found', 'there is no webhook with this id in your workspace');
@@ -305,6 +309,25 @@ export function makeEndpointsService({ database: { pool }, judge, keys }: Endpoi
         recoverDeliveries(client, endpointId, { ...range, limit: recoveredAtOnce }),
       );
       return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && made < recoveredAtOnce };
+    },
+
+    /** Requests as an endpoint is sent them, signed now, for who forwards them to a program in the making. @throws Problem not_found */
+    async requests(workspaceId: string, id: string, page: { after: number | undefined; limit: number }) {
+      const { endpoint_id: endpointId } = await find(workspaceId, id);
+      const endpoint = await findSigningEndpoint(pool, workspaceId, endpointId);
+      const maker = endpoint && makeHeaderMaker(endpoint, { version, keys });
+      if (!maker) throw new Problem('webhooks_unavailable', 'the secret of this webhook cannot be opened');
+      const { messages, newest } = await findWantedMessages(pool, endpointId, page);
+      const seconds = Math.floor(Date.now() / 1000);
+      return {
+        requests: messages.map(({ message_id: messageId, position, body }) => ({
+          id: messageId,
+          position,
+          headers: maker.make({ id: messageId, body, seconds, followsGap: false }).headers,
+          body,
+        })),
+        newest_position: newest,
+      };
     },
 
     /** @throws Problem not_found */

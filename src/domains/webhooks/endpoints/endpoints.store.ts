@@ -1,6 +1,8 @@
 import type { Queryable } from '#platform/database.ts';
 import type { SealedBytes } from '#platform/key-encryption.ts';
+import { isWanted, signingColumns } from '../deliveries/queue.store.ts';
 import type { EndpointAuth } from '../sending/endpoint-auth.ts';
+import type { SigningEndpoint } from '../sending/webhook-headers.ts';
 import type { MessageFilter } from './endpoints.schema.ts';
 import { filterPath } from './message-filter.ts';
 
@@ -296,4 +298,46 @@ export async function findFirstSecret(
   });
   const [row] = rows;
   return row && { bytes: row.secret_sealed, keyId: row.secret_key_id };
+}
+
+/** How requests to an endpoint of a workspace are signed. */
+export async function findSigningEndpoint(
+  queryable: Queryable,
+  workspaceId: string,
+  endpointId: string,
+): Promise<SigningEndpoint | undefined> {
+  const { rows } = await queryable.query<SigningEndpoint>({
+    name: 'find_signing_webhook_endpoint',
+    text: `select ${signingColumns} from webhook_endpoints where workspace_id = $1 and endpoint_id = $2`,
+    values: [workspaceId, endpointId],
+  });
+  return rows[0];
+}
+
+export interface WantedMessageRow {
+  message_id: string;
+  position: number;
+  body: string;
+}
+
+/** Messages that an endpoint wants, switched on or not, or was sent, behind a position; without one only the newest position. */
+export async function findWantedMessages(
+  queryable: Queryable,
+  endpointId: string,
+  { after, limit }: { after: number | undefined; limit: number },
+): Promise<{ messages: WantedMessageRow[]; newest: number }> {
+  const { rows } = await queryable.query<WantedMessageRow & { newest: number }>({
+    name: 'find_wanted_webhook_messages',
+    text: `select wanted.*, newest from (select coalesce(max(position), 0) as newest from webhook_messages) as known
+           left join lateral (
+             select message_id, position, case when payload = 'thin' then thin_body else body end as body
+             from webhook_endpoints as endpoints join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
+             where endpoint_id = $1 and position > $2 and body is not null and (
+               message_type <> 'webhook_test' and ${isWanted('messages')}
+               or exists (select from webhook_deliveries as sent where sent.message_id = messages.message_id and sent.endpoint_id = $1))
+             order by position limit $3::int4
+           ) as wanted on true`,
+    values: [endpointId, after ?? null, limit],
+  });
+  return { messages: rows.filter((row) => row.message_id !== null), newest: rows[0]!.newest };
 }

@@ -17,6 +17,23 @@ export function faultOfHeader(name: string, value: string): string | undefined {
     : 'a header holds at most 1,000 printable characters of ASCII';
 }
 
+/** What of an endpoint is in its headers. */
+export type SigningEndpoint = Pick<
+  LeasedEndpoint,
+  | 'headers'
+  | 'auth_type'
+  | 'auth_sealed'
+  | 'auth_key_id'
+  | 'secret_sealed'
+  | 'secret_key_id'
+  | 'private_key_sealed'
+  | 'private_key_id'
+  | 'previous_secret_sealed'
+  | 'previous_secret_key_id'
+  | 'previous_private_key_sealed'
+  | 'previous_private_key_id'
+>;
+
 /** Makes the headers of attempts to one endpoint. */
 export interface HeaderMaker {
   /**
@@ -33,7 +50,7 @@ const redacted = '[redacted]';
 
 /** Opens the secrets of an endpoint once for many attempts; undefined when one cannot be opened. */
 export function makeHeaderMaker(
-  endpoint: LeasedEndpoint,
+  endpoint: SigningEndpoint,
   { version, keys }: { version: string; keys: KeyEncryption | undefined },
 ): HeaderMaker | undefined {
   const open = (bytes: Buffer | null, keyId: string | null) => {
