@@ -21,23 +21,28 @@ export async function up(knex: Knex): Promise<void> {
       is_blocked boolean not null default false,
       -- whether the one before it in its lane failed for good
       follows_gap boolean not null default false,
+      -- which body is sent, as the endpoint wanted it when the delivery was made
+      is_thin boolean not null,
       -- that were made so far, and before it was queued
       attempts integer not null default 0,
       attempts_before integer not null default 0,
       next_attempt_at timestamptz not null default now()
     );
-    insert into webhook_queue (delivery_id, endpoint_id, message_id, lane, position, is_blocked, follows_gap, attempts, next_attempt_at)
-    select delivery_id, endpoint_id, message_id, lane, position, state = 'blocked', follows_gap, attempts, next_attempt_at
-    from webhook_deliveries where state in ('queued', 'blocked');
+    insert into webhook_queue (delivery_id, endpoint_id, message_id, lane, position, is_blocked, follows_gap, is_thin, attempts, next_attempt_at)
+    select delivery_id, endpoint_id, message_id, lane, position, state = 'blocked', follows_gap, payload = 'thin', attempts, next_attempt_at
+    from webhook_deliveries join webhook_endpoints using (endpoint_id) where state in ('queued', 'blocked');
     create index webhook_queue_due_idx on webhook_queue (endpoint_id, next_attempt_at) where not is_blocked;
     create index webhook_queue_lane_idx on webhook_queue (endpoint_id, lane, position) where lane is not null;
 
     drop index webhook_deliveries_due_idx, webhook_deliveries_lane_idx, webhook_deliveries_claimed_idx;
-    alter table webhook_deliveries add column failed_at timestamptz;
+    alter table webhook_deliveries add column failed_at timestamptz, add column is_thin boolean not null default false;
+    update webhook_deliveries set is_thin = true from webhook_endpoints as endpoints
+    where endpoints.endpoint_id = webhook_deliveries.endpoint_id and payload = 'thin';
     update webhook_deliveries set failed_at = created_at where state = 'failed';
     update webhook_deliveries set delivered_at = null where state <> 'delivered';
     alter table webhook_deliveries
       alter column delivery_id set default make_time_ordered_id(),
+      alter column is_thin drop default,
       drop column state, drop column lane, drop column position, drop column follows_gap, drop column next_attempt_at, drop column claimed_until, drop column claim;
     -- room beside each row for what becomes of it, without a touch of the indexes
     alter table webhook_deliveries set (fillfactor = 70);
@@ -45,6 +50,10 @@ export async function up(knex: Knex): Promise<void> {
 
     create index webhook_messages_item_idx on webhook_messages (item_number) where message_type = 'item_anchored';
     create index webhook_messages_place_idx on webhook_messages (workspace_id, position);
+    -- the item of an event when it happened: a merge may give the event to another one before a message is made of it
+    alter table webhook_feed add column item_number bigint;
+    update webhook_feed set item_number = events.item_number from events
+    where events.workspace_id = webhook_feed.workspace_id and events.event_id = webhook_feed.event_id;
     -- what was anchored before is told to nobody
     insert into timeline_progress (network, subject, position)
     select network, 'webhooks', position from timeline_progress where subject = 'log';
@@ -92,6 +101,7 @@ export async function up(knex: Knex): Promise<void> {
 export async function down(knex: Knex): Promise<void> {
   await knex.raw(`
     drop function webhook_message_matches;
+    alter table webhook_feed drop column item_number;
     drop index webhook_messages_item_idx, webhook_messages_place_idx;
     delete from timeline_progress where subject = 'webhooks';
     alter table webhook_endpoints drop column requests_per_minute, drop column filter, drop column filter_path, drop column public_key,
@@ -110,7 +120,7 @@ export async function down(knex: Knex): Promise<void> {
     update webhook_deliveries as deliveries
     set state = case when is_blocked then 'blocked' else 'queued' end, lane = queue.lane, follows_gap = queue.follows_gap, next_attempt_at = queue.next_attempt_at
     from webhook_queue as queue where queue.delivery_id = deliveries.delivery_id;
-    alter table webhook_deliveries drop column failed_at;
+    alter table webhook_deliveries drop column failed_at, drop column is_thin;
     create index webhook_deliveries_due_idx on webhook_deliveries (endpoint_id, next_attempt_at) where state = 'queued';
     create index webhook_deliveries_lane_idx on webhook_deliveries (endpoint_id, lane, position) where lane is not null and state in ('queued', 'blocked');
     create index webhook_deliveries_claimed_idx on webhook_deliveries (endpoint_id) where claimed_until is not null;

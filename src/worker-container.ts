@@ -35,12 +35,11 @@ import {
   makeAddressJudge,
   makeSafeAgent,
   makeWebhooksWork,
+  webhookRequestsMax,
 } from '#domains/webhooks/index.ts';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Database } from '#platform/database.ts';
 
-/** To one receiver; as many as one webhook may have at a time. */
-const webhookConnectionsMax = 64;
 /** As long as a statement may take: longer than transactions that write events do, and clocks differ. */
 const eventsSettleMs = 60_000;
 
@@ -64,7 +63,8 @@ export function makeWorker(config: Config, databaseUrl: string) {
     judge: makeAddressJudge(readAddressPolicy(config)),
     dnsServers: config.WEBHOOK_DNS_SERVERS ?? [],
     connectTimeoutMs: config.WEBHOOK_TIMEOUT_MS,
-    connectionsMax: webhookConnectionsMax,
+    // Whoever shares a receiver's host waits for no connection: the sender itself counts the requests of each workspace to it.
+    connectionsMax: webhookRequestsMax,
   });
   const webhooks = makeWebhooksWork({
     pool: database.pool,

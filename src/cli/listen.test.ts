@@ -16,7 +16,11 @@ afterAll(async () => {
 
 test('what a webhook is told from now on goes to a program here, signed, also while it is switched off', async () => {
   const { application, subscribe, newItem, weigh, ask, receiver, ownKey } = webhooks;
-  const endpoint = await subscribe({ events: ['weighed'], headers: { 'X-Farm': 'Boa Vista' } });
+  const endpoint = await subscribe({
+    events: ['weighed'],
+    headers: { 'X-Farm': 'Boa Vista' },
+    auth: { type: 'bearer', token: 't0ken' },
+  });
   const dfid = await newItem();
   await ask('POST', `/api/webhooks/${endpoint.id}/disable`);
   await weigh(dfid, 1);
@@ -41,7 +45,8 @@ test('what a webhook is told from now on goes to a program here, signed, also wh
     { type: 'weighed', data: { payload: { kg: 2 } } },
     { type: 'weighed', data: { payload: { kg: 3 } } },
   ]);
-  expect(local.at('/dev')[0]!.headers['x-farm']).toBe('Boa Vista');
+  const { 'x-farm': farm, authorization } = local.at('/dev')[0]!.headers;
+  expect([farm, authorization]).toEqual(['Boa Vista', undefined]);
   expect(said.slice(2)).toEqual([
     expect.stringMatching(/^\d\d:\d\d:\d\d {2}weighed +[0-9a-f-]{36} {2}418 in \d+ ms$/) as string,
     expect.stringContaining('418') as string,

@@ -45,7 +45,7 @@ export async function listen(
     const after = Math.max(start, position - readAgainPositions);
     source.searchParams.set('after', String(after));
     for (const [id, at] of seen) if (at <= after) seen.delete(id);
-    const { requests } = await read(source, options.key);
+    const { requests } = await readUntilAnswered(source, options.key, say, signal);
     const fresh = requests.filter(({ id }) => !seen.has(id));
     for (const request of fresh) {
       seen.set(request.id, request.position);
@@ -65,13 +65,33 @@ function typeOf(body: string): string {
   return String((JSON.parse(body) as { type?: unknown }).type);
 }
 
+/** Goes on when the installation is away for a moment. */
+async function readUntilAnswered(source: URL, key: string, say: (line: string) => void, signal: AbortSignal) {
+  while (!signal.aborted) {
+    try {
+      return await read(source, key);
+    } catch (error) {
+      if (error instanceof Refused) throw error;
+      say(`${source.origin} does not answer: ${error instanceof Error ? error.message : String(error)}`);
+      await delay(pauseMs, undefined, { signal }).catch(() => {});
+    }
+  }
+  return { requests: [] };
+}
+
+/** The installation answered that it will not. */
+class Refused extends Error {}
+
 async function read(
   source: URL,
   key: string,
 ): Promise<{ requests: readonly ForwardedRequest[]; newest_position: number }> {
   const response = await fetch(source, { headers: { 'x-api-key': key }, signal: AbortSignal.timeout(timeoutMs) });
   const text = (await readResponse(response, answerBytesMax)).toString('utf8');
-  if (!response.ok) throw new Error(`${source.origin} answered ${response.status}: ${text.slice(0, 500)}`);
+  if (!response.ok) {
+    const words = `${source.origin} answered ${response.status}: ${text.slice(0, 500)}`;
+    throw response.status < 500 ? new Refused(words) : new Error(words);
+  }
   return JSON.parse(text) as { requests: ForwardedRequest[]; newest_position: number };
 }
 

@@ -44,8 +44,8 @@ export async function insertEvents(queryable: Queryable, events: readonly NewEve
              insert into event_feed (workspace_id, event_id, item_number)
              select workspace_id, event_id, item_number from new where item_number is not null
            ), told as (
-             insert into webhook_feed (workspace_id, event_id)
-             select workspace_id, event_id from new where workspace_id in (select workspace_id from webhook_workspaces) order by place
+             insert into webhook_feed (workspace_id, event_id, item_number)
+             select workspace_id, event_id, item_number from new where workspace_id in (select workspace_id from webhook_workspaces) order by place
            )
            insert into events (workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload, event_key)
            select workspace_id, event_id, item_number, event_type, entry_id, occurred_at, visibility, payload::json, event_key from new`,

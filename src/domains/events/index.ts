@@ -1,4 +1,4 @@
-export { findListeningWorkspaces, insertMessages, type NewMessage } from './messages.store.ts';
+export { findListeningWorkspaces, findMessage, insertMessages, type NewMessage } from './messages.store.ts';
 export { insertNotices } from './notices.ts';
 export { eventVisibilities, parseEventVisibility, type EventVisibility } from './event-visibility.ts';
 export { findChangedItems } from './changed-items.store.ts';

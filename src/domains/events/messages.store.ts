@@ -43,14 +43,46 @@ export async function insertMessages(
   });
 }
 
-/** Those of the workspaces that have an endpoint which wants messages of a type. */
+/** Those of the workspaces that have an endpoint which wants messages of a type, switched on or not. */
 export async function findListeningWorkspaces(queryable: Queryable, messageType: string): Promise<string[]> {
   const { rows } = await queryable.query<{ workspace_id: string }>({
     name: 'find_listening_workspaces',
     text: `select workspace_id from webhook_workspaces
            where exists (select from webhook_endpoints as endpoints
-                         where endpoints.workspace_id = webhook_workspaces.workspace_id and is_active and (event_types = '{}' or $1 = any(event_types)))`,
+                         where endpoints.workspace_id = webhook_workspaces.workspace_id and (event_types = '{}' or $1 = any(event_types)))`,
     values: [messageType],
   });
   return rows.map((row) => row.workspace_id);
+}
+
+/** A message of a workspace that is not erased; undefined for none. */
+export async function findMessage(
+  queryable: Queryable,
+  workspaceId: string,
+  messageId: string,
+): Promise<NewMessage | undefined> {
+  const { rows } = await queryable.query<{
+    message_type: string;
+    item_number: number | null;
+    body: string;
+    thin_body: string;
+    created_at: Date;
+  }>({
+    name: 'find_message',
+    text: `select message_type, item_number, body, thin_body, created_at from webhook_messages
+           where workspace_id = $1 and message_id = $2 and body is not null`,
+    values: [workspaceId, messageId],
+  });
+  const [row] = rows;
+  return (
+    row && {
+      messageId,
+      workspaceId,
+      messageType: row.message_type,
+      itemNumber: row.item_number,
+      body: row.body,
+      thinBody: row.thin_body,
+      createdAtMs: row.created_at.getTime(),
+    }
+  );
 }

@@ -73,6 +73,18 @@ const notices = {
     }),
     thinData: z.object({ dfid: z.string(), version: z.number().int() }),
   },
+  webhook_delivery_failed: {
+    description: 'A message was given up after its last attempt; a retry of the delivery sends it once more.',
+    data: z.object({
+      webhook_id: z.uuid(),
+      delivery_id: z.uuid(),
+      event_id: z.uuid(),
+      event_type: z.string(),
+      attempts: z.number().int(),
+      error: z.string(),
+    }),
+    thinData: z.object({ webhook_id: z.uuid(), delivery_id: z.uuid() }),
+  },
   webhook_failing: {
     description:
       'A webhook failed for so long that it is at 50, 75 or 90 percent of the way to being switched off (100 failures in a row, and 72 hours).',

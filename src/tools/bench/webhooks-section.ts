@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Agent, request, type Dispatcher } from 'undici';
 import { insertEvents } from '#domains/events/index.ts';
-import { makeAddressJudge, makeSafeAgent, makeWebhooksWork } from '#domains/webhooks/index.ts';
+import { makeAddressJudge, makeSafeAgent, makeWebhooksWork, webhookRequestsMax } from '#domains/webhooks/index.ts';
 import { takeDue } from '#domains/webhooks/deliveries/take-due.ts';
 import { insertEndpoint } from '#domains/webhooks/endpoints/endpoints.store.ts';
 import { makeSecret, readSecret } from '#domains/webhooks/sending/signature.ts';
@@ -172,7 +172,12 @@ async function countDelivered({ opened }: Stage, path: string): Promise<number> 
 }
 
 const openAgent = () =>
-  makeSafeAgent({ judge: judgeOfAddresses, dnsServers: [], connectTimeoutMs: timeoutMs, connectionsMax: 512 });
+  makeSafeAgent({
+    judge: judgeOfAddresses,
+    dnsServers: [],
+    connectTimeoutMs: timeoutMs,
+    connectionsMax: webhookRequestsMax,
+  });
 
 /** Sends everything that is due, and tells how long it took. */
 async function send(stage: Stage) {

@@ -10,7 +10,7 @@ import { makeLocalAdapter } from './local-adapter.ts';
 import { makePinataAdapter } from './pinata-adapter.ts';
 
 const jwt = 'header.payload.signature';
-const timeoutMs = 300;
+const timeoutMs = 1500;
 let folder: string;
 let pinata: PinningService;
 let kubo: PinningService;
@@ -117,7 +117,7 @@ describe.each(Object.keys(services))('a fault of %s', (name) => {
     ['refuse the key', /our key/, { isFinal: false, retryAfterMs: 300_000 }],
     ['refuse the upload', /answered 400/, { isFinal: true }],
     ['nonsense', /an answer that is none/, { isFinal: false }],
-    ['hang', /did not answer within 300 ms/, { isFinal: false }],
+    ['hang', /did not answer within 1500 ms/, { isFinal: false }],
   ])('to %s is told with whether and when to try again', async (fault, message, expected) => {
     services[name]!().misbehave = () => fault;
 

@@ -56,6 +56,15 @@ const webhookFailing = insertNotices({
   thinData: `json_build_object('webhook_id', endpoint_id)`,
 });
 
+/** Tells a workspace that a message was given up; not of those that tell of webhooks themselves, or there would be no end. */
+const deliveryFailed = insertNotices({
+  type: 'webhook_delivery_failed',
+  source: 'given_up',
+  data: `json_build_object('webhook_id', endpoint_id, 'delivery_id', delivery_id, 'event_id', message_id, 'event_type', message_type,
+           'attempts', attempt, 'error', error)`,
+  thinData: `json_build_object('webhook_id', endpoint_id, 'delivery_id', delivery_id)`,
+});
+
 /** An attempt that came to its end. */
 export interface FinishedAttempt {
   readonly delivery: Pick<DueDelivery, 'delivery_id' | 'endpoint_id' | 'attempts' | 'lane'>;
@@ -116,6 +125,12 @@ export async function finishAttempts(
                  delivered_at = case when finished.state = 'delivered' then now() end,
                  failed_at = case when finished.state = 'failed' then now() end
              from finished where deliveries.delivery_id = finished.delivery_id
+             returning deliveries.message_id, finished.*
+           ), given_up as (
+             select workspace_id, endpoint_id, delivery_id, message_id, message_type, attempt, error
+             from shown join webhook_messages using (message_id)
+             where state = 'failed' and message_type not like 'webhook\\_%'
+           ), told_of_failure as (${deliveryFailed}
            ), totals as (
              select endpoint_id, max(place) filter (where not is_unhealthy) as last_good, max(disabled_reason) as disabled_reason,
                     bool_or(state = 'delivered') as has_delivered, bool_or(state <> 'delivered') as has_failed,

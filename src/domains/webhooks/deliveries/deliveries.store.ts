@@ -43,7 +43,7 @@ export async function listDeliveries(
     text: `select deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, message_type,
                   case when delivered_at is not null then 'delivered' when failed_at is not null then 'failed' else 'queued' end as state,
                   deliveries.attempts, case when not is_blocked then next_attempt_at end as next_attempt_at, last_status, last_error,
-                  deliveries.created_at, delivered_at, case when payload = 'thin' then thin_body else body end as body,
+                  deliveries.created_at, delivered_at, case when deliveries.is_thin then thin_body else body end as body,
                   request_headers, response_headers, response_body
            from webhook_deliveries as deliveries
            join webhook_endpoints using (endpoint_id) join webhook_messages using (message_id)
@@ -108,7 +108,7 @@ export async function requeueDeliveries(
            ), again as (
              update webhook_deliveries as deliveries set delivered_at = null, failed_at = null
              from chosen where deliveries.delivery_id = chosen.delivery_id
-             returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.attempts
+             returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.is_thin, deliveries.attempts
            ), ${queueNow('again')}
            select count(*) as requeued from again`,
     values: [endpointId, isOne ? which.deliveryId : which.failedLimit],
@@ -125,9 +125,10 @@ export async function replayMessage(queryable: Queryable, endpointId: string, me
   const { rows } = await queryable.query<{ delivery_id: string }>({
     name: 'replay_webhook_message',
     text: `with made as (
-             insert into webhook_deliveries as deliveries (endpoint_id, message_id) values ($1, $2)
+             insert into webhook_deliveries as deliveries (endpoint_id, message_id, is_thin)
+             select endpoint_id, $2::uuid, payload = 'thin' from webhook_endpoints where endpoint_id = $1
              on conflict (message_id, endpoint_id) do update set delivered_at = null, failed_at = null
-             returning delivery_id, endpoint_id, message_id, attempts
+             returning delivery_id, endpoint_id, message_id, is_thin, attempts
            ), ${queueNow('made')}
            select delivery_id from made`,
     values: [endpointId, messageId],
@@ -153,17 +154,17 @@ export async function recoverDeliveries(
            ), again as (
              update webhook_deliveries as deliveries set failed_at = null
              from failed where deliveries.delivery_id = failed.delivery_id
-             returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.attempts
+             returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.is_thin, deliveries.attempts
            ), untold as (
-             select message_id from webhook_endpoints as endpoints
+             select message_id, payload = 'thin' as is_thin from webhook_endpoints as endpoints
              join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
              where endpoint_id = $1 and messages.created_at >= $2 and messages.created_at <= $3 and messages.fanned_until is null
-               and messages.message_type <> 'webhook_test' and ${isWanted('messages')}
+               and ${isWanted('messages')}
                and not exists (select from webhook_deliveries as told where told.message_id = messages.message_id and told.endpoint_id = $1)
              order by messages.position limit $4::int4
            ), made as (
-             insert into webhook_deliveries (endpoint_id, message_id) select $1, message_id from untold
-             on conflict do nothing returning delivery_id, endpoint_id, message_id, attempts
+             insert into webhook_deliveries (endpoint_id, message_id, is_thin) select $1, message_id, is_thin from untold
+             on conflict do nothing returning delivery_id, endpoint_id, message_id, is_thin, attempts
            ), both_of_them as (
              select * from again union all select * from made
            ), ${queueNow('both_of_them')}
@@ -218,6 +219,15 @@ export async function forgetMessages(queryable: Queryable, days: number, limit: 
              delete from webhook_deliveries using old where webhook_deliveries.message_id = old.message_id returning delivery_id
            ), queued as (
              delete from webhook_queue using sent where webhook_queue.delivery_id = sent.delivery_id
+             returning webhook_queue.endpoint_id, lane, is_blocked
+           ), freed as (
+             -- the first of an item that stays is let through when the one before it is forgotten
+             update webhook_queue set is_blocked = false, follows_gap = true
+             where delivery_id in (
+               select distinct on (waiting.endpoint_id, waiting.lane) waiting.delivery_id
+               from queued join webhook_queue as waiting on waiting.endpoint_id = queued.endpoint_id and waiting.lane = queued.lane
+               where not queued.is_blocked and waiting.is_blocked and waiting.message_id not in (select message_id from old)
+               order by waiting.endpoint_id, waiting.lane, waiting.position)
            ), tried as (
              delete from webhook_attempts using sent where webhook_attempts.delivery_id = sent.delivery_id
            ), forgotten as (

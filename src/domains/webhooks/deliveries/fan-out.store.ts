@@ -41,13 +41,13 @@ export async function takeFeed(queryable: Queryable, limit: number): Promise<{ e
     name: 'take_webhook_feed',
     text: `with taken as (
              delete from webhook_feed where position in (select position from webhook_feed order by position limit $1::int4)
-             returning position, workspace_id, event_id
+             returning position, workspace_id, event_id, item_number
            )
-           select taken.position, taken.workspace_id, taken.event_id, event_type, events.item_number, occurred_at, events.created_at,
+           select taken.position, taken.workspace_id, taken.event_id, event_type, taken.item_number, occurred_at, events.created_at,
                   visibility, payload, value_chain, country, year
            from taken
            left join events on events.workspace_id = taken.workspace_id and events.event_id = taken.event_id
-           left join items on items.item_number = events.item_number
+           left join items on items.item_number = taken.item_number
            order by taken.position`,
     values: [limit],
   });
@@ -83,9 +83,9 @@ const page = `pending as materialized (
            ), share as (
              select greatest(1, $2::int4 / greatest(1, count(*)::int4)) as each from pending
            ), wanted as materialized (
-             select message_id, position, endpoint_id, is_wanted, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
+             select message_id, position, endpoint_id, is_wanted, is_thin, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
              from pending cross join lateral (
-               select endpoint_id, is_active and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
+               select endpoint_id, payload = 'thin' as is_thin, is_active and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
                         and ${isWanted('pending')} as is_wanted
                from webhook_endpoints as endpoints
                where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until
@@ -126,9 +126,9 @@ export async function insertDeliveries(
              from reached where webhook_messages.message_id = reached.message_id
              returning fanned_until is null as is_done
            ), made as (
-             insert into webhook_deliveries (endpoint_id, message_id)
-             select endpoint_id, message_id from wanted where is_wanted order by position, endpoint_id
-             on conflict do nothing returning delivery_id, endpoint_id, message_id, attempts
+             insert into webhook_deliveries (endpoint_id, message_id, is_thin)
+             select endpoint_id, message_id, is_thin from wanted where is_wanted order by position, endpoint_id
+             on conflict do nothing returning delivery_id, endpoint_id, message_id, is_thin, attempts
            ), to_queue as (${queuedAs('made')}
            ), queued as (${enqueueDeliveries('to_queue')}
            ), due as (

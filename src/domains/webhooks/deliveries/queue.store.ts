@@ -18,11 +18,11 @@ export function lookUpByKeys(queryable: Queryable): void {
  * The statement that queues deliveries, for the statement that makes or finds them: on an ordered endpoint one of each item is
  * let through, and the others wait behind it. Those that are queued already are due now, with all their tries before them.
  * Whoever runs it holds their endpoints.
- * @param source with `delivery_id, endpoint_id, message_id, lane, position, attempts`.
+ * @param source with `delivery_id, endpoint_id, message_id, is_thin, lane, position, attempts`.
  */
 export function enqueueDeliveries(source: string): string {
-  return `insert into webhook_queue (delivery_id, endpoint_id, message_id, lane, position, is_blocked, attempts, attempts_before)
-    select delivery_id, endpoint_id, message_id, lane, position,
+  return `insert into webhook_queue (delivery_id, endpoint_id, message_id, is_thin, lane, position, is_blocked, attempts, attempts_before)
+    select delivery_id, endpoint_id, message_id, is_thin, lane, position,
            lane is not null and (
              row_number() over (partition by endpoint_id, lane order by position) > 1
              or exists (select from webhook_queue as before where before.endpoint_id = found.endpoint_id and before.lane = found.lane
@@ -32,15 +32,19 @@ export function enqueueDeliveries(source: string): string {
     on conflict (delivery_id) do update set next_attempt_at = least(webhook_queue.next_attempt_at, now()), attempts_before = excluded.attempts`;
 }
 
-/** Deliveries as `enqueueDeliveries` takes them. @param source with `delivery_id, endpoint_id, message_id, attempts`. */
+/** Deliveries as `enqueueDeliveries` takes them. @param source with `delivery_id, endpoint_id, message_id, is_thin, attempts`. */
 export function queuedAs(source: string): string {
-  return `select delivery_id, endpoint_id, message_id, case when is_ordered then item_number end as lane, position, attempts
+  return `select delivery_id, endpoint_id, message_id, is_thin, case when is_ordered then item_number end as lane, position, attempts
     from ${source} as made join webhook_endpoints using (endpoint_id) join webhook_messages using (message_id)`;
 }
 
-/** The condition that an endpoint, of which a statement reads a row, wants a message. @param message the name of its row. */
+/**
+ * The condition that an endpoint, of which a statement reads a row, wants a message. What tells of webhooks themselves comes only
+ * where it is named.
+ * @param message the name of its row.
+ */
 export function isWanted(message: string): string {
-  return `(event_types = '{}' or ${message}.message_type = any(event_types))
+  return `(event_types = '{}' and ${message}.message_type not like 'webhook\\_%' or ${message}.message_type = any(event_types))
     and (filter_path is null or webhook_message_matches(${message}.body, filter_path))`;
 }
 
@@ -178,12 +182,11 @@ export async function findDueDeliveries(
     name: 'find_due_webhook_deliveries',
     text: `select due.delivery_id, due.endpoint_id, due.message_id, attempts, attempts_before, lane, follows_gap, body
            from unnest($1::uuid[], $2::int4[]) as wanted (endpoint_id, at_most)
-           join webhook_endpoints as endpoints on endpoints.endpoint_id = wanted.endpoint_id
            cross join lateral (
-             select queue.*, case when payload = 'thin' then thin_body else body end as body,
+             select queue.*, case when is_thin then thin_body else body end as body,
                     sum(octet_length(body)) over (rows unbounded preceding) - octet_length(body) as bytes_before
              from (
-               select delivery_id, queue.endpoint_id, message_id, attempts, attempts_before, lane, follows_gap
+               select delivery_id, queue.endpoint_id, message_id, is_thin, attempts, attempts_before, lane, follows_gap
                from webhook_queue as queue
                where queue.endpoint_id = wanted.endpoint_id and not is_blocked and next_attempt_at <= now()
                order by next_attempt_at, position limit wanted.at_most

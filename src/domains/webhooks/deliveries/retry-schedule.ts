@@ -4,6 +4,8 @@ export const defaultDelaysSeconds: readonly number[] = [5, 30, 120, 600, 1800, 7
 /** What a receiver refuses for a reason of its own is tried less often: it will hardly change its mind. */
 const refusedAttemptsMax = 4;
 const longestDelaySeconds = 86_400;
+/** A year, beyond which nobody means it. */
+const longestWaitSeconds = 31_536_000;
 
 export interface RetryRule {
   /** After the first attempt. */
@@ -40,7 +42,7 @@ export function nextDelaySeconds(
       ? (schedule[attempts - 1] ?? schedule.at(-1)!)
       : Math.min(firstDelaySeconds * 2 ** (attempts - 1), longestDelaySeconds);
   const jittered = delay / 2 + (delay / 2) * random;
-  return Math.max(jittered, Math.min(retryAfterSeconds ?? 0, longestDelaySeconds));
+  return Math.max(jittered, retryAfterSeconds ?? 0);
 }
 
 /** 4xx, but for those that tell of a moment: time-outs, too early, too many. */
@@ -51,7 +53,7 @@ function isRefusal(status: number | undefined): boolean {
 /** Seconds that `Retry-After` asks for (RFC 9110, 10.2.3), from its text; undefined for none. */
 export function readRetryAfter(text: string | undefined, nowMs: number): number | undefined {
   if (text === undefined) return undefined;
-  if (/^\d{1,9}$/.test(text)) return Number(text);
+  if (/^\d+$/.test(text)) return Math.min(Number(text), longestWaitSeconds);
   const at = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text) ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(at) ? undefined : Math.max(0, Math.ceil((at - nowMs) / 1000));
+  return Number.isNaN(at) ? undefined : Math.min(Math.max(0, Math.ceil((at - nowMs) / 1000)), longestWaitSeconds);
 }

@@ -42,6 +42,12 @@ const created = (endpoint: { readonly id: string }) => ({
   body: endpoint,
 });
 
+function linkToNext(of: string, rawQuery: string, [name, value]: readonly [string, string]): { link: string } {
+  const query = new URLSearchParams(rawQuery);
+  query.set(name, value);
+  return { link: `<${of}?${query.toString()}>; rel="next"` };
+}
+
 function eventTypesRoute(endpoints: EndpointsService): Route {
   return defineRoute({
     method: 'get',
@@ -72,9 +78,7 @@ function endpointRoutes(endpoints: EndpointsService): Route[] {
         const found = await endpoints.list(principalOf(request).workspaceId, { ...filter, limit: limit + 1 });
         const shown = found.slice(0, limit);
         if (found.length === shown.length) return { status: 200, body: shown };
-        const next = new URLSearchParams(request.rawQuery);
-        next.set('after', shown.at(-1)!.id);
-        return { status: 200, headers: { link: `<${path}?${next.toString()}>; rel="next"` }, body: shown };
+        return { status: 200, headers: linkToNext(path, request.rawQuery, ['after', shown.at(-1)!.id]), body: shown };
       },
     }),
     defineRoute({
@@ -202,12 +206,22 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       tag,
       summary: 'The deliveries of a webhook, newest first, each with its last attempt',
       query: deliveryListQuery,
-      responses: { 200: { description: 'A page of deliveries', schema: z.array(deliverySchema) } },
+      responses: {
+        200: {
+          description: 'A page of deliveries; Link leads to the next one (RFC 8288)',
+          schema: z.array(deliverySchema),
+        },
+      },
       problems: ['not_found'],
-      handle: async (request) => ({
-        status: 200,
-        body: await endpoints.deliveries(principalOf(request).workspaceId, request.parameters['id']!, request.query),
-      }),
+      async handle(request) {
+        const id = request.parameters['id']!;
+        const found = await endpoints.deliveries(principalOf(request).workspaceId, id, request.query);
+        const { deliveries, hasMore } = found;
+        if (!hasMore) return { status: 200, body: deliveries };
+        const next = ['before', deliveries.at(-1)!.id] as const;
+        const headers = linkToNext(`${path}/${id}/deliveries`, request.rawQuery, next);
+        return { status: 200, headers, body: deliveries };
+      },
     }),
     defineRoute({
       method: 'get',
@@ -285,7 +299,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       path: `${path}/{id}/requests`,
       access: 'write',
       tag,
-      summary: 'Requests as this webhook is sent them, with its headers and signed now, for `npx defarm listen`',
+      summary: 'Requests as this webhook is sent them, signed now and without its credentials, for `npx defarm listen`',
       query: requestsQuery,
       responses: { 200: { description: 'The next ones behind a position', schema: requestsSchema } },
       problems: ['not_found', 'webhooks_unavailable'],

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ignoredMembers } from '#domains/items/index.ts';
 
 const credential = z.string().min(1).max(4000);
-const listedMax = 100;
+export const listedMax = 100;
 
 const authBody = z
   .discriminatedUnion('type', [
@@ -54,12 +54,12 @@ const endpointMembers = {
   name: z.string().min(1).max(200),
   url: z.string().max(2000).meta({ description: 'Public, and https; requests go there as POST' }),
   events: z.array(z.string().min(1).max(100)).max(100).meta({
-    description: 'Types of events, as GET /api/webhooks/event-types lists them or records bring them; empty for all',
+    description:
+      'Types of events, as GET /api/webhooks/event-types lists them or records bring them; empty for all but those of webhooks themselves',
   }),
   headers: z.record(z.string().max(100), z.string().max(1000)).meta({ description: 'Sent with each request' }),
   secret: z
     .string()
-    .max(200)
     .meta({ description: 'whsec_ and 24 to 64 bytes in base64 (Standard Webhooks); one is made without it' }),
   retry_config: retryConfig,
   auth: authBody,
@@ -108,9 +108,9 @@ export const createEndpointBody = z
 
 export const updateEndpointBody = z
   .strictObject({
-    name: endpointMembers.name.optional(),
-    url: endpointMembers.url.optional(),
-    events: endpointMembers.events.optional(),
+    name: endpointMembers.name.nullish(),
+    url: endpointMembers.url.nullish(),
+    events: endpointMembers.events.nullish(),
     headers: endpointMembers.headers.nullish(),
     secret: endpointMembers.secret.nullish(),
     retry_config: endpointMembers.retry_config.nullish(),
@@ -120,7 +120,8 @@ export const updateEndpointBody = z
     requests_per_minute: endpointMembers.requests_per_minute.nullable().optional(),
     filter: endpointMembers.filter.optional(),
     signing: endpointMembers.signing.optional(),
-    is_active: z.boolean().optional(),
+    is_active: z.boolean().nullish(),
+    created_by: ignoredMembers.created_by,
   })
   .meta({ id: 'UpdateWebhookInput' });
 
@@ -186,7 +187,12 @@ export const deliverySchema = z
   .meta({ id: 'WebhookDelivery' });
 
 export const deliveryListQuery = z.object({
-  limit: z.coerce.number().int().min(1).max(listedMax).default(50),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(50)
+    .meta({ description: `Deliveries on a page; no more than ${listedMax} come` }),
   status: z.enum(['queued', 'delivered', 'failed']).optional(),
   before: z.uuid().optional().meta({ description: 'The id of the last delivery of the page before' }),
 });

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { z } from 'zod';
-import { insertMessages, type NewMessage } from '#domains/events/index.ts';
+import { findMessage, insertMessages, type NewMessage } from '#domains/events/index.ts';
 import { withTransaction, type Database } from '#platform/database.ts';
 import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
@@ -29,9 +29,14 @@ import {
   showPublicKey,
   showSecret,
 } from '../sending/signature.ts';
-import type { EndpointAuth } from '../sending/endpoint-auth.ts';
-import { faultOfHeader, makeHeaderMaker } from '../sending/webhook-headers.ts';
-import type { createEndpointBody, deliveryListQuery, updateEndpointBody } from './endpoints.schema.ts';
+import { authHeader, type EndpointAuth } from '../sending/endpoint-auth.ts';
+import { faultOfHeader, isHeaderValue, makeHeaderMaker } from '../sending/webhook-headers.ts';
+import {
+  listedMax,
+  type createEndpointBody,
+  type deliveryListQuery,
+  type updateEndpointBody,
+} from './endpoints.schema.ts';
 import {
   deleteEndpoint,
   findEndpoint,
@@ -83,7 +88,10 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
   };
 
   const sealAuth = (auth: EndpointAuth): SealedBytes | null => {
+    const header = authHeader(auth);
     if (auth.type === 'custom_header') requireHeader(auth.name.toLowerCase(), auth.value, '/auth/name');
+    else if (header && !isHeaderValue(header[1]))
+      throw invalidRequestAt('/auth', 'credentials are printable characters of ASCII');
     return auth.type === 'none' ? null : seal(Buffer.from(JSON.stringify(lowerCased(auth))));
   };
 
@@ -120,6 +128,15 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       await holdEndpoints(client, [endpointId]);
       return replayMessage(client, endpointId, message.messageId);
     });
+
+  /** What was told of already, or an event that was not. @throws Problem not_found */
+  const findMessageToTell = async (workspaceId: string, eventId: string): Promise<NewMessage> => {
+    const told = await findMessage(pool, workspaceId, eventId);
+    if (told) return told;
+    const event = await findEventToTell(pool, workspaceId, eventId);
+    if (!event) throw new Problem('not_found', 'there is no event with this id in your workspace');
+    return messageOf(event);
+  };
 
   return {
     /** @returns the endpoint with its secret, which is never shown again but to the same request. */
@@ -181,9 +198,9 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
         workspaceId,
         endpointId,
         {
-          name: body.name,
-          url: body.url === undefined ? undefined : requireUrl(body.url),
-          eventTypes: body.events && [...new Set(body.events)],
+          name: body.name ?? undefined,
+          url: body.url == null ? undefined : requireUrl(body.url),
+          eventTypes: body.events == null ? undefined : [...new Set(body.events)],
           headers: body.headers == null ? undefined : readHeaders(body.headers),
           auth: body.auth && { type: body.auth.type, sealed: sealAuth(body.auth) },
           payload: body.payload,
@@ -200,7 +217,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
           retry: body.retry_config
             ? { maxRetries: body.retry_config.max_retries, delaySeconds: body.retry_config.retry_delay ?? null }
             : undefined,
-          isActive: body.is_active,
+          isActive: body.is_active ?? undefined,
           secret: body.secret == null ? undefined : sealSecret(body.secret),
         },
         overlapHours,
@@ -249,10 +266,11 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
     /** @throws Problem not_found */
     async deliveries(workspaceId: string, id: string, query: z.output<typeof deliveryListQuery>) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const { before, status: state, limit } = query;
-      return (await listDeliveries(pool, endpointId, { before, state, limit, deliveryId: undefined })).map(
-        showDelivery,
-      );
+      const { before, status: state } = query;
+      const limit = Math.min(query.limit, listedMax);
+      const page = { before, state, limit: limit + 1, deliveryId: undefined };
+      const found = await listDeliveries(pool, endpointId, page);
+      return { deliveries: found.slice(0, limit).map(showDelivery), hasMore: found.length > limit };
     },
 
     /** All attempts of a delivery. @throws Problem not_found */
@@ -288,9 +306,8 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
     /** Tells an endpoint of an event once more, or for the first time. @throws Problem not_found */
     async replay(workspaceId: string, id: string, eventId: string) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const event = await findEventToTell(pool, workspaceId, eventId);
-      if (!event) throw new Problem('not_found', 'there is no event with this id in your workspace');
-      return { delivery_id: await tell(endpointId, messageOf(event)), queued: 1 };
+      const message = await findMessageToTell(workspaceId, eventId);
+      return { delivery_id: await tell(endpointId, message), queued: 1 };
     },
 
     /**
@@ -311,11 +328,16 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && made < recoveredAtOnce };
     },
 
-    /** Requests as an endpoint is sent them, signed now, for who forwards them to a program in the making. @throws Problem not_found */
+    /**
+     * Requests as an endpoint is sent them, signed now, for who forwards them to a program in the making; but without what
+     * authenticates us, which nobody is shown.
+     * @throws Problem not_found
+     */
     async requests(workspaceId: string, id: string, page: { after: number | undefined; limit: number }) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
       const endpoint = await findSigningEndpoint(pool, workspaceId, endpointId);
-      const maker = endpoint && makeHeaderMaker(endpoint, { version, keys });
+      const shown = endpoint && { ...endpoint, auth_type: 'none' as const, auth_sealed: null, auth_key_id: null };
+      const maker = shown && makeHeaderMaker(shown, { version, keys });
       if (!maker) throw new Problem('webhooks_unavailable', 'the secret of this webhook cannot be opened');
       const { messages, newest } = await findWantedMessages(pool, endpointId, page);
       const seconds = Math.floor(Date.now() / 1000);

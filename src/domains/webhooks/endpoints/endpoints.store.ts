@@ -171,7 +171,7 @@ export async function updateEndpoint(
              where workspace_id = $1 and endpoint_id = $2 returning endpoint_id
            )
            update webhook_endpoint_state as state
-           set failures = 0, first_failure_at = null, open_until = null
+           set failures = 0, first_failure_at = null, open_until = null, warned_percent = 0
            from changed where state.endpoint_id = changed.endpoint_id and $14::bool`,
     values: [
       workspaceId,
@@ -328,12 +328,14 @@ export async function findWantedMessages(
 ): Promise<{ messages: WantedMessageRow[]; newest: number }> {
   const { rows } = await queryable.query<WantedMessageRow & { newest: number }>({
     name: 'find_wanted_webhook_messages',
-    text: `select wanted.*, newest from (select coalesce(max(position), 0) as newest from webhook_messages) as known
+    text: `select wanted.*, newest from (
+             select coalesce(max(position), 0) as newest from webhook_messages
+             where workspace_id = (select workspace_id from webhook_endpoints where endpoint_id = $1)) as known
            left join lateral (
              select message_id, position, case when payload = 'thin' then thin_body else body end as body
              from webhook_endpoints as endpoints join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
              where endpoint_id = $1 and position > $2 and body is not null and (
-               message_type <> 'webhook_test' and ${isWanted('messages')}
+               ${isWanted('messages')}
                or exists (select from webhook_deliveries as sent where sent.message_id = messages.message_id and sent.endpoint_id = $1))
              order by position limit $3::int4
            ) as wanted on true`,

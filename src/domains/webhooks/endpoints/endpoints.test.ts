@@ -176,3 +176,76 @@ test('endpoints are listed in pages that lead on', async () => {
   expect([first, second].map(({ body }) => body.map(({ name }) => name))).toEqual([['a', 'b'], ['c']]);
   expect(second.headers.get('link')).toBeNull();
 });
+
+test('members of a change that are null stay, and created_by is nobody’s to say', async () => {
+  const { ask, subscribe } = webhooks;
+  const { id } = await subscribe({ name: 'ERP', circuit_id: '0199c0de-0000-7000-8000-000000000001' });
+  const nothing = { name: null, url: null, events: null, is_active: null, headers: null, secret: null };
+  const { status, body } = await ask<Record<string, unknown>>('PUT', `/api/webhooks/${id}`, {
+    ...nothing,
+    retry_config: null,
+    created_by: '0199c0de-0000-7000-8000-000000000002',
+  });
+  const listed = await ask<{ id: string }[]>('GET', '/api/webhooks?circuit_id=0199c0de-0000-7000-8000-000000000001');
+
+  expect(status).toBe(200);
+  expect(body).toMatchObject({ name: 'ERP', is_active: true });
+  expect(body['created_by']).not.toBe('0199c0de-0000-7000-8000-000000000002');
+  expect(listed.body.map((each) => each.id)).toEqual([id]);
+});
+
+test('a change of the URL is judged, and a secret that is given signs beside the one before', async () => {
+  const { ask, subscribe, newItem, arrived } = webhooks;
+  const endpoint = await subscribe({ events: ['item_created'] });
+  const secret = `whsec_${Buffer.alloc(24, 7).toString('base64')}`;
+  const inside = await ask<{ errors: { pointer: string }[] }>('PUT', `/api/webhooks/${endpoint.id}`, {
+    url: 'https://10.0.0.1/',
+  });
+  await ask('PUT', `/api/webhooks/${endpoint.id}`, { secret });
+  await newItem();
+  const [request] = await arrived(endpoint.path);
+
+  expect([inside.status, inside.body.errors[0]!.pointer]).toEqual([422, '/url']);
+  expect([verified(secret, request!), verified(endpoint.secret, request!)]).toHaveLength(2);
+});
+
+test.each([
+  [{ type: 'bearer', token: 't0ken' }, { authorization: 'Bearer t0ken' }],
+  [{ type: 'api_key', key: 'k3y' }, { 'x-api-key': 'k3y' }],
+  [{ type: 'custom_header', name: 'X-Farm-Token', value: 'v4lue' }, { 'x-farm-token': 'v4lue' }],
+])('requests authenticate themselves by %j', async (auth, headers) => {
+  const { subscribe, newItem, arrived } = webhooks;
+  const endpoint = await subscribe({ events: ['item_created'], auth });
+  await newItem();
+  const [request] = await arrived(endpoint.path);
+
+  expect(request!.headers).toMatchObject(headers);
+});
+
+test.each([
+  { type: 'bearer', token: 'a\r\nb' },
+  { type: 'api_key', key: '€' },
+])('credentials that cannot be in a header, %j, are refused', async (auth) => {
+  const { status } = await webhooks.ask('POST', '/api/webhooks', {
+    name: 'ERP',
+    url: webhooks.receiver.url,
+    events: [],
+    auth,
+  });
+
+  expect(status).toBe(422);
+});
+
+test('whatever was told can be told again, also what is no event', async () => {
+  const { ask, subscribe, arrived, whenSettled } = webhooks;
+  const endpoint = await subscribe({ events: ['receipt_settled'] });
+  const { body: tested } = await ask<{ event_id: string }>('POST', `/api/webhooks/${endpoint.id}/test`);
+  await arrived(endpoint.path);
+  await whenSettled(endpoint.id, 1);
+
+  const { status, body } = await ask('POST', `/api/webhooks/${endpoint.id}/replay`, { event_id: tested.event_id });
+  const requests = await arrived(endpoint.path, 2);
+
+  expect([status, body]).toMatchObject([202, { queued: 1 }]);
+  expect(new Set(requests.map((each) => each.body)).size).toBe(1);
+});

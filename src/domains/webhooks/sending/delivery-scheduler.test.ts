@@ -18,6 +18,8 @@ const ample: SchedulerLimits = {
   bytesMax: 1_000_000,
   renewBeforeMs: 5000,
   freshMs: 1000,
+  leasesMax: 1000,
+  turnMs: 5000,
 };
 
 function schedule(limits: Partial<SchedulerLimits> = {}) {
@@ -158,4 +160,20 @@ test('no more begins than the database keeps up with', () => {
   scheduler.kept(begun[0]!.lease, begun[0]!.delivery, false);
 
   expect([before, begun.length]).toEqual([2, 3]);
+});
+
+test('who has every place makes room for others when its time is over', async () => {
+  const { scheduler, begun } = schedule({ leasesMax: 2, inFlightMax: 2 });
+  for (const id of ['a', 'b']) give(scheduler, endpoint(id, { slots: 1 }), 5);
+  const { room } = scheduler.wants();
+  await vi.advanceTimersByTimeAsync(6000);
+  const before = scheduler.wants();
+  for (const { lease, delivery, ended } of begun.slice(0, 2)) {
+    ended();
+    scheduler.kept(lease, delivery, false);
+  }
+
+  expect([room, before.room, before.released.length]).toEqual([0, 0, 0]);
+  expect(begun).toHaveLength(2);
+  expect(scheduler.wants().released).toHaveLength(2);
 });

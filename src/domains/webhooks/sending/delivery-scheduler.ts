@@ -12,14 +12,17 @@ const shareOfFree = 4;
 export interface SchedulerLimits {
   /** Requests of this process at a time. */
   readonly inFlightMax: number;
-  /** Deliveries of which it is not kept yet what became of them. */
-  readonly unkeptMax: number;
   /** Of them to one host for one workspace: nobody can have us flood another one. */
   readonly perHostMax: number;
+  /** Deliveries of which it is not kept yet what became of them. */
+  readonly unkeptMax: number;
   /** Bytes of bodies that are in hand. */
   readonly bytesMax: number;
   /** A lease is renewed when it would end within this. */
   readonly renewBeforeMs: number;
+  /** Endpoints that are in hand; when there is no room for more, one that was in hand for so long makes room for others. */
+  readonly leasesMax: number;
+  readonly turnMs: number;
   /** After which what is in hand is looked up again, since an endpoint may have been changed. */
   readonly freshMs: number;
 }
@@ -57,6 +60,7 @@ export class Lease {
   hasMore = true;
   /** Deliveries that were begun and are not kept yet. */
   readonly begun = new Set<string>();
+  readonly takenAtMs = performance.now();
   /** Those, and those that were begun since the database was asked for more. */
   begunSince = new Set<string>();
   inFlight = 0;
@@ -84,12 +88,14 @@ export class Lease {
   }
 }
 
-/** More of what one endpoint is wanted for, or nothing any more. */
+/** What the database is to be asked. */
 export interface SchedulerWants {
-  /** Endpoints to keep, with the number of deliveries that are asked for. */
+  /** Endpoints of which more is wanted. */
   readonly more: readonly Lease[];
+  /** Endpoints of which nothing is left. */
   readonly released: readonly Lease[];
-  /** Bytes of bodies for which there is room. */
+  /** How many other endpoints there is room for, and bytes of bodies. */
+  readonly room: number;
   readonly bytes: number;
 }
 
@@ -120,12 +126,14 @@ export class DeliveryScheduler {
   wants(): SchedulerWants {
     const nowMs = performance.now();
     const [more, released]: [Lease[], Lease[]] = [[], []];
+    const isFull = this.leases.size >= this.#limits.leasesMax || this.#bytes >= this.#limits.bytesMax;
     for (const lease of this.leases.values()) {
+      if (isFull && nowMs - lease.takenAtMs > this.#limits.turnMs) this.drop(lease);
       if (lease.isIdle && !lease.hasMore) released.push(lease);
-      else if (this.#isStopping) continue;
-      else if (this.#wantsMore(lease, nowMs)) more.push(lease);
+      else if (!this.#isStopping && this.#wantsMore(lease, nowMs)) more.push(lease);
     }
-    return { more, released, bytes: Math.max(0, this.#limits.bytesMax - this.#bytes) };
+    const room = isFull ? 0 : this.#limits.leasesMax - this.leases.size;
+    return { more, released, room, bytes: Math.max(0, this.#limits.bytesMax - this.#bytes) };
   }
 
   #wantsMore(lease: Lease, nowMs: number): boolean {
@@ -160,9 +168,9 @@ export class DeliveryScheduler {
     this.drop(lease);
     const nowMs = performance.now();
     lease.become(endpoint, isRenewed ? endsAtMs : lease.endsAtMs, nowMs);
-    // What was begun while the database was asked may be in its answer.
+    // What was begun while the database was asked, or before the endpoint was lost and got back, may be in its answer.
     lease.waiting = due
-      .filter(({ delivery }) => !lease.begunSince.has(delivery.delivery_id))
+      .filter(({ delivery: { delivery_id: id } }) => !lease.begunSince.has(id) && !lease.begun.has(id))
       .map(({ delivery, startInMs }) => ({ delivery, startAtMs: nowMs + startInMs }));
     for (const { delivery } of lease.waiting) this.#bytes += sizeOf(delivery);
     lease.hasMore = hasMore;

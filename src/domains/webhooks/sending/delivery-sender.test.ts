@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import { verified } from '../../../testing/webhook-receiver.ts';
-import { requeueDeliveries } from '../deliveries/deliveries.store.ts';
+import { forgetMessages, requeueDeliveries } from '../deliveries/deliveries.store.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
 
@@ -57,7 +57,8 @@ test('an endpoint belongs to one process at a time, and is given back', async ()
 test('what is sent once more by a person takes its place in the order of its item', async () => {
   const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
   const workspaceId = makeId();
-  const endpointId = await subscribe(workspaceId, 'ordered', { is_ordered: true, max_retries: 0 });
+  const more = { is_ordered: true, max_retries: 0, event_types: ['weighed'] };
+  const endpointId = await subscribe(workspaceId, 'ordered', more);
   receiver.answer = (_, response) => void response.writeHead(500).end();
   const failed = [await tell(workspaceId, 1), await tell(workspaceId, 1)];
   for (let at = 0; at < 5; at += 1) {
@@ -105,6 +106,7 @@ test('a workspace is told in time that an endpoint will be switched off, once at
   await failOnceMore(98, 30);
   await failOnceMore(49, 37);
   await failOnceMore(60, 37);
+  await failOnceMore(75, 55);
   await failOnceMore(89, 66);
   await failOnceMore(99, 71);
   await failOnceMore(100, 73);
@@ -114,7 +116,74 @@ test('a workspace is told in time that an endpoint will be switched off, once at
     .map((each) => verified(secret, each) as { type: string; data: object });
   expect(told).toMatchObject([
     { type: 'webhook_failing', data: { webhook_id: failing, percent: 50, failures: 50 } },
+    { type: 'webhook_failing', data: { percent: 75, failures: 76 } },
     { type: 'webhook_failing', data: { percent: 90, failures: 90 } },
     { type: 'webhook_disabled', data: { webhook_id: failing } },
+  ]);
+});
+
+test('a message that is given up is told of once, and what is told of webhooks themselves is not', async () => {
+  const { subscribe, tell, workerOn, receiver, secret, letTimePass } = workers;
+  const workspaceId = makeId();
+  const failing = await subscribe(workspaceId, 'failing', { max_retries: 0 });
+  await subscribe(workspaceId, 'told', { event_types: ['webhook_delivery_failed'] });
+  receiver.answer = ({ path }, response) => void response.writeHead(path.endsWith('/failing') ? 500 : 204).end();
+  const eventId = await tell(workspaceId, 1);
+
+  for (let at = 0; at < 6; at += 1) {
+    await letTimePass();
+    await workerOn().workDirectly();
+  }
+
+  const told = receiver.at(`/${workspaceId}/told`).map((each) => verified(secret, each));
+  expect(told).toMatchObject([
+    {
+      type: 'webhook_delivery_failed',
+      data: { webhook_id: failing, event_id: eventId, event_type: 'weighed', attempts: 1, error: 'it answered 500' },
+    },
+  ]);
+});
+
+test('all attempts of a delivery send the same bytes, also when the endpoint wants others meanwhile', async () => {
+  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const workspaceId = makeId();
+  await subscribe(workspaceId, 'plain');
+  receiver.answer = (_, response) => void response.writeHead(500).end();
+  await tell(workspaceId, 1);
+  await workerOn().workDirectly();
+  await database.pool.query(`update webhook_endpoints set payload = 'thin' where workspace_id = $1`, [workspaceId]);
+  await letTimePass();
+  receiver.answer = (_, response) => void response.writeHead(204).end();
+  await workerOn().workDirectly();
+
+  const bodies = receiver.at(`/${workspaceId}/plain`).map(({ body }) => body);
+  expect([bodies.length, new Set(bodies).size]).toEqual([2, 1]);
+});
+
+test('what is forgotten of an ordered endpoint lets the next of its item through', async () => {
+  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const workspaceId = makeId();
+  const endpointId = await subscribe(workspaceId, 'ordered', { is_ordered: true });
+  receiver.answer = (_, response) => void response.writeHead(500).end();
+  const old = await tell(workspaceId, 1);
+  const kept = await tell(workspaceId, 1);
+  await workerOn().workDirectly();
+  const switchTo = (isActive: boolean) =>
+    database.pool.query('update webhook_endpoints set is_active = $2 where endpoint_id = $1', [endpointId, isActive]);
+  await switchTo(false);
+  await database.pool.query(
+    `update webhook_messages set created_at = now() - interval '2 days' where message_id = $1`,
+    [old],
+  );
+  await forgetMessages(database.pool, 1, 100);
+  await switchTo(true);
+  receiver.received.length = 0;
+  receiver.answer = (_, response) => void response.writeHead(204).end();
+  await letTimePass();
+  await workerOn().workDirectly();
+
+  const requests = receiver.at(`/${workspaceId}/ordered`);
+  expect(requests.map(({ headers }) => [headers['webhook-id'], headers['webhook-follows-gap']])).toEqual([
+    [kept, 'true'],
   ]);
 });

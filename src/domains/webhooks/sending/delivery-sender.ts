@@ -32,16 +32,19 @@ const breakerLimits = {
   disableHours: 72,
   warnedPercents: [50, 75, 90],
 } as const;
+/** Requests of one process at a time. */
+export const webhookRequestsMax = 512;
 const schedulerLimits = {
-  inFlightMax: 512,
+  inFlightMax: webhookRequestsMax,
   unkeptMax: 3000,
   perHostMax: 256,
   bytesMax: 32 * 1024 * 1024,
   freshMs: 1000,
   renewBeforeMs: 5000,
+  leasesMax: 1024,
+  turnMs: 5000,
 } as const;
-/** Endpoints of one process, and how many more are leased at a time. */
-const leasesMax = 1024;
+/** Endpoints that are leased at a time. */
 const endpointsAtOnce = 128;
 const unnotedPauseMs = 5000;
 /** For so long does an endpoint wait when its process is gone. */
@@ -94,9 +97,8 @@ export class DeliverySender {
    */
   async exchange(wantsOthers: boolean): Promise<boolean> {
     const { pool } = this.#options;
-    const { more, released, bytes } = this.#scheduler.wants();
-    const freshMax =
-      wantsOthers && bytes > 0 ? Math.max(0, Math.min(endpointsAtOnce, leasesMax - this.#scheduler.leases.size)) : 0;
+    const { more, released, room, bytes } = this.#scheduler.wants();
+    const freshMax = wantsOthers ? Math.min(endpointsAtOnce, room) : 0;
     if (more.length === 0 && released.length === 0 && freshMax === 0) return false;
     // Counted from before the database counts: the lease ends here no later than there.
     const endsAtMs = performance.now() + leaseMs;

@@ -42,7 +42,7 @@ describe('a connection', () => {
     async (host) => {
       const { status, error } = await send(`http://${host}:${inside.port}/`);
 
-      expect([status, error]).toEqual([null, 'its address is not public']);
+      expect([status, error]).toEqual([null, 'its name or address leads nowhere in public']);
       expect(inside.received).toEqual([]);
     },
   );
@@ -55,7 +55,10 @@ describe('a connection', () => {
       await send(`http://mixed.example.com:${inside.port}/`),
     ];
 
-    expect(results.map(({ error }) => error)).toEqual(['its address is not public', 'its address is not public']);
+    expect(results.map(({ error }) => error)).toEqual([
+      'its name or address leads nowhere in public',
+      'its name or address leads nowhere in public',
+    ]);
     expect(inside.received).toEqual([]);
   });
 
@@ -73,7 +76,7 @@ describe('a connection', () => {
   test('tells nothing of the inside when a name leads nowhere, or nobody listens', async () => {
     names.addressesOf = (name) => (name === 'nobody.example.com' ? ['127.0.0.2'] : []);
 
-    expect((await send('http://nowhere.example.com/')).error).toBe('its name could not be resolved');
+    expect((await send('http://nowhere.example.com/')).error).toBe('its name or address leads nowhere in public');
     expect((await send('http://nobody.example.com:9/')).error).toBe('it refused the connection');
   });
 });

@@ -141,7 +141,12 @@ function keptHeadersOf(headers: Readonly<Record<string, string | string[] | unde
   return Object.fromEntries(
     Object.entries(headers)
       .slice(0, keptHeaders)
-      .map(([name, value]) => [name, (textOf(value) ?? '').slice(0, keptHeaderCharacters).replaceAll('\0', '')]),
+      .map(([name, value]) => [
+        name,
+        name === 'set-cookie'
+          ? '[redacted]'
+          : (textOf(value) ?? '').slice(0, keptHeaderCharacters).replaceAll('\0', ''),
+      ]),
   );
 }
 
@@ -153,8 +158,9 @@ function textOf(value: string | string[] | undefined): string | undefined {
 function inWords(error: unknown): string {
   const { code } = (error ?? {}) as { code?: unknown };
   const known: Readonly<Record<string, string>> = {
-    FORBIDDEN_ADDRESS: 'its address is not public',
-    UNKNOWN_NAME: 'its name could not be resolved',
+    // One text, or it would tell which names there are inside.
+    FORBIDDEN_ADDRESS: 'its name or address leads nowhere in public',
+    UNKNOWN_NAME: 'its name or address leads nowhere in public',
     UND_ERR_CONNECT_TIMEOUT: 'it could not be connected to in time',
     ECONNREFUSED: 'it refused the connection',
     ECONNRESET: 'it closed the connection',

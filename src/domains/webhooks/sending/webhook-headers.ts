@@ -12,9 +12,14 @@ const ownHeaders =
 export function faultOfHeader(name: string, value: string): string | undefined {
   if (!/^[!#$%&'*+.^_`|~0-9a-z-]{1,100}$/.test(name)) return 'this is no name of a header, in lower case';
   if (ownHeaders.test(name)) return 'this header is set by us';
-  return /^[\t\x20-\x7e]{0,1000}$/.test(value)
+  return isHeaderValue(value) && value.length <= 1000
     ? undefined
     : 'a header holds at most 1,000 printable characters of ASCII';
+}
+
+/** Whether text can be the value of a header. */
+export function isHeaderValue(text: string): boolean {
+  return /^[\t\x20-\x7e]*$/.test(text);
 }
 
 /** What of an endpoint is in its headers. */
