@@ -38,7 +38,7 @@ import {
   webhookRequestsMax,
 } from '#domains/webhooks/index.ts';
 import packageDescription from '../package.json' with { type: 'json' };
-import type { Database } from '#platform/database.ts';
+import { withTransaction, type Database } from '#platform/database.ts';
 
 /** As long as a statement may take: longer than transactions that write events do, and clocks differ. */
 const eventsSettleMs = 60_000;
@@ -85,8 +85,9 @@ export function makeWorker(config: Config, databaseUrl: string) {
       bodyRetentionDays: config.BODY_RETENTION_DAYS,
       further: {
         snapshots_expired: deleteExpiredSnapshots,
-        webhook_messages_forgotten: (queryable, rowsMax) =>
-          forgetMessages(queryable, config.WEBHOOK_RETENTION_DAYS, rowsMax),
+        // In short transactions, since they hold webhooks.
+        webhook_messages_forgotten: (_, rowsMax) =>
+          withTransaction(database.pool, (client) => forgetMessages(client, config.WEBHOOK_RETENTION_DAYS, rowsMax)),
         snapshots_retired: (queryable, rowsMax) => applyPolicies(queryable, 'active', rowsMax),
       },
     }),

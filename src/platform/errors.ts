@@ -153,6 +153,18 @@ export function isDatabaseAwayError(error: unknown): boolean {
   return state !== undefined && ['08', '57', '53'].includes(state.slice(0, 2));
 }
 
+/**
+ * True when the same again may succeed in a moment: the database, or the way to it, is away, somebody holds a lock for long, or
+ * a transaction was chosen to end a deadlock (SQLSTATE class 40).
+ */
+export function isPassingError(error: unknown): boolean {
+  if (isDatabaseAwayError(error) || isLockTimeout(error) || sqlStateOf(error)?.startsWith('40') === true) return true;
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  return (
+    /^E[A-Z]+$/.test(String(code)) || /Connection terminated|connection error|trying to connect/.test(String(message))
+  );
+}
+
 /** True when tables or columns are missing: the release step has not run yet. SQLSTATE 42P01, 42703. */
 export function isSchemaBehindError(error: unknown): boolean {
   return ['42P01', '42703'].includes(sqlStateOf(error) ?? '');

@@ -13,7 +13,7 @@ export interface NewMessage {
 }
 
 /**
- * Keeps messages, in their order; one that is there already stays as it is.
+ * Keeps messages, in their order; one that is there already stays as it is, but is for all if it was not.
  * @param isForAll whether deliveries are made for all endpoints that want them, and not only where somebody asks.
  */
 export async function insertMessages(
@@ -29,7 +29,8 @@ export async function insertMessages(
                   case when $8::bool then '00000000-0000-0000-0000-000000000000'::uuid end
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::timestamptz[]) with ordinality
              as told (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, place)
-           order by place on conflict do nothing`,
+           order by place
+           on conflict (message_id) do update set fanned_until = excluded.fanned_until where excluded.fanned_until is not null`,
     values: [
       uuidArray(messages.map(({ messageId }) => messageId)),
       uuidArray(messages.map(({ workspaceId }) => workspaceId)),

@@ -447,6 +447,16 @@ export async function findProvenVersionsBetween(
   return rows;
 }
 
+/** Keeps entries from being erased in this transaction. @returns those that were. */
+export async function holdSeeds(queryable: Queryable, indexes: readonly number[]): Promise<ReadonlySet<number>> {
+  const { rows } = await queryable.query<{ index: number; is_erased: boolean }>({
+    name: 'hold_seeds',
+    text: `select index, seed is null as is_erased from log_entries where index = any($1::int8[]) order by index for share`,
+    values: [int8Array(indexes)],
+  });
+  return new Set(rows.filter((row) => row.is_erased).map((row) => row.index));
+}
+
 /** The entries of versions of items of a workspace, the newest first. */
 export async function listVersionEntries(
   queryable: Queryable,

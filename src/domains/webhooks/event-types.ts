@@ -36,6 +36,8 @@ const eventData = z.object({
 });
 const thinEventData = z.object({ id: z.uuid(), dfid: z.string().nullable() });
 
+const originOnly = z.string().meta({ description: 'Only its host: the rest of a URL may be a secret' });
+
 /** What is told of things that are no events of items, by the type of the message. */
 const notices = {
   receipt_settled: {
@@ -91,7 +93,7 @@ const notices = {
     data: z.object({
       webhook_id: z.uuid(),
       name: z.string(),
-      url: z.string(),
+      url: originOnly,
       percent: z.number().int(),
       failures: z.number().int(),
       failing_since: z.iso.datetime(),
@@ -100,7 +102,7 @@ const notices = {
   },
   webhook_disabled: {
     description: 'A webhook was switched off, since its receiver is gone or failed for days.',
-    data: z.object({ webhook_id: z.uuid(), name: z.string(), url: z.string(), reason: z.string() }),
+    data: z.object({ webhook_id: z.uuid(), name: z.string(), url: originOnly, reason: z.string() }),
     thinData: z.object({ webhook_id: z.uuid() }),
   },
 } as const;

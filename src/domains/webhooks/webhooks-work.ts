@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isPassingError } from '#platform/errors.ts';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
 import { fanOut } from './deliveries/fan-out.ts';
@@ -21,6 +22,7 @@ const jobsAtOnce = 4;
 const tickMs = 20;
 /** So often it looks for what nobody rang for. */
 const lookAgainMs = 100;
+const faultPauseMs = 500;
 
 /** Makes the work behind the queue `webhooks`, of which any number of workers may do a part. */
 export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): QueueWork<object> & {
@@ -50,19 +52,45 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Que
       isResealed = true;
     }
     let lookedAtMs = Number.NEGATIVE_INFINITY;
-    let mayHaveOthers = true;
-    while (!isClosing) {
-      if (isAwake || performance.now() - lookedAtMs > lookAgainMs) {
+    let mayHaveOthers: boolean = true;
+    let making: Promise<void> | undefined;
+    let fault: unknown;
+    /** What is under way goes on when the database is away for a moment. */
+    const goOn = (error: unknown) => {
+      if (sender?.isIdle !== false || !isPassingError(error)) fault = error;
+      else options.logger.warn({ err: error }, 'a step of webhooks failed and is repeated');
+    };
+    const makeMore = async () => {
+      try {
+        const hasMore = await make();
+        isAwake ||= hasMore;
+        mayHaveOthers = true;
+      } catch (error) {
+        goOn(error);
+      }
+    };
+    while (!isClosing && fault === undefined) {
+      if (!making && (isAwake || performance.now() - lookedAtMs > lookAgainMs)) {
         isAwake = false;
         lookedAtMs = performance.now();
-        isAwake ||= await make();
-        mayHaveOthers = true;
+        // Not waited for: the leases of what is under way are to be renewed meanwhile.
+        making = makeMore().finally(() => (making = undefined));
       }
-      mayHaveOthers = sender !== undefined && (await sender.exchange(mayHaveOthers));
-      if (isAwake) continue;
-      if (!mayHaveOthers && sender?.isIdle !== false) return;
-      await delay(tickMs);
+      const wantsOthers: boolean = mayHaveOthers;
+      mayHaveOthers = false;
+      try {
+        const found: boolean = sender !== undefined && (await sender.exchange(wantsOthers));
+        mayHaveOthers ||= found;
+      } catch (error) {
+        mayHaveOthers = true;
+        goOn(error);
+        if (fault === undefined) await delay(faultPauseMs);
+      }
+      if (!making && !isAwake && !mayHaveOthers && sender?.isIdle !== false) break;
+      await Promise.race([making, delay(tickMs)].filter((each) => each !== undefined));
     }
+    await making;
+    if (fault !== undefined) throw fault;
   };
 
   const process = async () => {
@@ -86,8 +114,11 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Que
     queue: webhooksQueue,
     concurrency: jobsAtOnce,
     process,
-    findOverdue: async () =>
-      !isResealed || (await isFanOutDue(pool)) || (sender && (await hasDueEndpoints(pool))) ? [{}] : [],
+    findOverdue: async () => {
+      const isLeftOver = running === undefined && sender?.isIdle === false;
+      if (isLeftOver || !isResealed || (await isFanOutDue(pool))) return [{}];
+      return sender && (await hasDueEndpoints(pool)) ? [{}] : [];
+    },
     async workDirectly() {
       const { messages, deliveries, sent } = await process();
       await running;

@@ -5,7 +5,7 @@ import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import type { ProofBundle } from '../ledger.schema.ts';
 import { dfidOfRow } from '../logged-version.ts';
-import { findProvenVersionsBetween, type ProvenVersionRow } from '../log.store.ts';
+import { findProvenVersionsBetween, holdSeeds, type ProvenVersionRow } from '../log.store.ts';
 import { makeProver } from '../prove-entries.ts';
 import {
   findAnchoredSize,
@@ -42,11 +42,12 @@ export async function tellAnchored(
   const end = rows.length === messagesMax ? rows.at(-1)!.index + 1 : range.end;
   const isOurs = await withTransaction(pool, async (client) => {
     if ((await lockLogProgress(client, network, 'webhooks')) !== begin) return false;
-    await insertMessages(
+    const erased = await holdSeeds(
       client,
-      rows.map((row, at) => messageOf(row, proofs[at]!)),
-      true,
+      rows.map(({ index }) => index),
     );
+    const messages = rows.flatMap((row, at) => (erased.has(row.index) ? [] : [messageOf(row, proofs[at]!)]));
+    await insertMessages(client, messages, true);
     await writeLogProgress(client, network, 'webhooks', end);
     return true;
   });

@@ -66,20 +66,6 @@ const steps: readonly Step[] = [
     text: 'update webhook_messages set body = null where workspace_id = $1 and message_id = any($2::uuid[])',
   },
   {
-    table: 'webhook_messages',
-    takes: ['workspace', 'versions'],
-    // A proof discloses the content of its version.
-    text: `update webhook_messages set body = null from ${versionsOf}
-           where workspace_id = $1 and message_type = 'item_anchored' and webhook_messages.item_number = erased.item_number`,
-  },
-  {
-    table: 'webhook_attempts',
-    takes: ['workspace', 'versions'],
-    text: `update webhook_attempts set response_body = null, response_headers = null
-           from webhook_deliveries join webhook_messages using (message_id) join ${versionsOf} using (item_number)
-           where webhook_attempts.delivery_id = webhook_deliveries.delivery_id and workspace_id = $1 and message_type = 'item_anchored'`,
-  },
-  {
     table: 'log_entries',
     takes: ['workspace', 'events'],
     text: 'update log_entries set seed = null where workspace_id = $1 and event_id = any($2::uuid[])',
@@ -90,6 +76,20 @@ const steps: readonly Step[] = [
     text: `update log_entries set seed = null
            from item_versions join ${versionsOf} using (item_number, version)
            where item_versions.workspace_id = $1 and log_entries.index = item_versions.index`,
+  },
+  {
+    table: 'webhook_messages',
+    takes: ['workspace', 'versions'],
+    // A proof discloses the content of its version; one that is being told holds the entry above.
+    text: `update webhook_messages set body = null from ${versionsOf}
+           where workspace_id = $1 and message_type = 'item_anchored' and webhook_messages.item_number = erased.item_number`,
+  },
+  {
+    table: 'webhook_attempts',
+    takes: ['workspace', 'versions'],
+    text: `update webhook_attempts set response_body = null, response_headers = null
+           from webhook_deliveries join webhook_messages using (message_id) join ${versionsOf} using (item_number)
+           where webhook_attempts.delivery_id = webhook_deliveries.delivery_id and workspace_id = $1 and message_type = 'item_anchored'`,
   },
   {
     table: 'item_versions',
@@ -205,6 +205,8 @@ export async function eraseTables(queryable: Queryable, target: ErasureTarget): 
     ],
     locals: [uuidArray(target.localIds)],
   };
+  // Nobody makes a message of an event while it is erased.
+  await queryable.query('select from webhook_lane for update');
   const counts = new Map<string, number>();
   for (const { table, takes, text } of steps) {
     const { rowCount } = await queryable.query(

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
-import { isDatabaseAwayError, isDataError, sqlStateOf } from '#platform/errors.ts';
+import { isDataError, isPassingError } from '#platform/errors.ts';
 import { finishAttempts, type BreakerLimits, type FinishedAttempt, type KeptAttempt } from './attempts.store.ts';
 
 interface WaitingAttempt {
@@ -12,7 +12,7 @@ interface WaitingAttempt {
 const attemptsAtOnce = 500;
 /** Statements under way, when so many attempts come that they fill them. */
 const statementsMax = 3;
-/** What was answered is not asked again because the database was away for a moment. */
+/** What was answered is not asked again because the database is away: it is written when that is back. */
 const pausesMs = [200, 1000, 3000];
 
 /** Keeps attempts that end about the same time in one statement: those that come while it is under way go with the next. */
@@ -21,6 +21,7 @@ export class AttemptWriter {
   readonly #limits: BreakerLimits;
   readonly #waiting: WaitingAttempt[] = [];
   #writing = 0;
+  #isClosing = false;
 
   constructor(pool: pg.Pool, limits: BreakerLimits) {
     this.#pool = pool;
@@ -36,6 +37,11 @@ export class AttemptWriter {
     return settle.promise;
   }
 
+  /** Gives up what cannot be written at once. */
+  close(): void {
+    this.#isClosing = true;
+  }
+
   async #writeAll(): Promise<void> {
     this.#writing += 1;
     while (this.#waiting.length > 0) await this.#writeTogether(this.#waiting.splice(0, attemptsAtOnce));
@@ -49,9 +55,8 @@ export class AttemptWriter {
       const found = new Map(kept.map((each) => [each.deliveryId, each]));
       for (const { attempt, settle } of batch) settle.resolve(found.get(attempt.delivery.delivery_id));
     } catch (error) {
-      const pauseMs = isPassing(error) ? pausesMs[tries] : undefined;
-      if (pauseMs !== undefined) {
-        await delay(pauseMs);
+      if (isPassingError(error) && !this.#isClosing) {
+        await delay(pausesMs[Math.min(tries, pausesMs.length - 1)]);
         await this.#writeTogether(batch, tries + 1);
       } else if (isDataError(error) && batch.length > 1) {
         // One that the database cannot hold must not take the others with it.
@@ -67,11 +72,4 @@ export class AttemptWriter {
 function withoutAnswer({ attempt, settle }: WaitingAttempt): WaitingAttempt {
   const result = { ...attempt.result, responseHeaders: null, responseBody: null };
   return { attempt: { ...attempt, result }, settle };
-}
-
-/** Whether the database, or the way to it, is away, or wants the same again (SQLSTATE class 40, such as a deadlock). */
-function isPassing(error: unknown): boolean {
-  if (isDatabaseAwayError(error) || sqlStateOf(error)?.startsWith('40') === true) return true;
-  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  return /^E[A-Z]+$/.test(String(code)) || String(message).startsWith('Connection terminated');
 }

@@ -43,7 +43,7 @@ export interface BreakerLimits {
 const webhookDisabled = insertNotices({
   type: 'webhook_disabled',
   source: 'disabled',
-  data: `json_build_object('webhook_id', endpoint_id, 'name', name, 'url', url, 'reason', disabled_reason)`,
+  data: `json_build_object('webhook_id', endpoint_id, 'name', name, 'url', substring(url from '^[a-z]+://[^/?#]+'), 'reason', disabled_reason)`,
   thinData: `json_build_object('webhook_id', endpoint_id)`,
 });
 
@@ -51,7 +51,7 @@ const webhookDisabled = insertNotices({
 const webhookFailing = insertNotices({
   type: 'webhook_failing',
   source: 'warned',
-  data: `json_build_object('webhook_id', endpoint_id, 'name', name, 'url', url, 'percent', warned_percent, 'failures', failures,
+  data: `json_build_object('webhook_id', endpoint_id, 'name', name, 'url', substring(url from '^[a-z]+://[^/?#]+'), 'percent', warned_percent, 'failures', failures,
            'failing_since', to_char(first_failure_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))`,
   thinData: `json_build_object('webhook_id', endpoint_id)`,
 });

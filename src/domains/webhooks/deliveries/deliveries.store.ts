@@ -1,3 +1,4 @@
+import { uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { enqueueDeliveries, isWanted, queuedAs } from './queue.store.ts';
 
@@ -205,16 +206,32 @@ export async function countDeliveries(queryable: Queryable, endpointId: string):
   return rows[0]!;
 }
 
-/** Forgets messages that are older than so many days and that no webhook which is switched on is still to be told of. */
+/**
+ * Forgets messages that are older than so many days and that no webhook which is switched on is still to be told of. In a
+ * transaction of its own.
+ */
 export async function forgetMessages(queryable: Queryable, days: number, limit: number): Promise<number> {
+  const isForgotten = `created_at < now() - make_interval(days => $1::int4) and fanned_until is null and not exists (
+               select from webhook_deliveries as waiting join webhook_endpoints using (endpoint_id)
+               where waiting.message_id = messages.message_id and delivered_at is null and failed_at is null and is_active)`;
+  const { rows: old } = await queryable.query<{ message_id: string }>({
+    name: 'find_old_webhook_messages',
+    text: `select message_id from webhook_messages as messages where ${isForgotten} order by created_at limit $2::int4`,
+    values: [days, limit],
+  });
+  const messageIds = uuidArray(old.map((row) => row.message_id));
+  // Nobody queues one of their deliveries meanwhile, or something behind it.
+  await queryable.query({
+    name: 'hold_webhook_endpoints_of_messages',
+    text: `select from webhook_endpoint_state
+           where endpoint_id in (select endpoint_id from webhook_deliveries where message_id = any($1::uuid[]))
+           order by endpoint_id for update`,
+    values: [messageIds],
+  });
   const { rows } = await queryable.query<{ forgotten: number }>({
     name: 'forget_webhook_messages',
-    text: `with old as (
-             select message_id from webhook_messages as messages
-             where created_at < now() - make_interval(days => $1::int4) and fanned_until is null and not exists (
-               select from webhook_deliveries as waiting join webhook_endpoints using (endpoint_id)
-               where waiting.message_id = messages.message_id and delivered_at is null and failed_at is null and is_active)
-             order by created_at limit $2::int4
+    text: `with old as materialized (
+             select message_id from webhook_messages as messages where message_id = any($2::uuid[]) and ${isForgotten}
            ), sent as (
              delete from webhook_deliveries using old where webhook_deliveries.message_id = old.message_id returning delivery_id
            ), queued as (
@@ -234,7 +251,7 @@ export async function forgetMessages(queryable: Queryable, days: number, limit: 
              delete from webhook_messages using old where webhook_messages.message_id = old.message_id returning 1
            )
            select count(*) as forgotten from forgotten`,
-    values: [days, limit],
+    values: [days, messageIds],
   });
   return rows[0]!.forgotten;
 }

@@ -1,3 +1,4 @@
+import { uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { ValueChain } from '#domains/items/index.ts';
 import { enqueueDeliveries, isWanted, queuedAs } from './queue.store.ts';
@@ -79,7 +80,7 @@ interface PageLimits {
 /** The next endpoints of the oldest messages that have not all their deliveries: those that were there when they were told. */
 const page = `pending as materialized (
              select message_id, position, workspace_id, message_type, body, created_at, fanned_until from webhook_messages
-             where fanned_until is not null order by position limit $1::int4
+             where fanned_until is not null and ($3::uuid[] is null or message_id = any($3)) order by position limit $1::int4
            ), share as (
              select greatest(1, $2::int4 / greatest(1, count(*)::int4)) as each from pending
            ), wanted as materialized (
@@ -97,14 +98,23 @@ const page = `pending as materialized (
  * Holds the endpoints for which `insertDeliveries` makes deliveries next, in the one order in which all hold them: nobody says
  * meanwhile that they have nothing to send, or that an item of theirs is free.
  */
-export async function holdWantedEndpoints(queryable: Queryable, limits: PageLimits): Promise<void> {
-  await queryable.query({
+export async function holdWantedEndpoints(queryable: Queryable, limits: PageLimits): Promise<HeldPage> {
+  const { rows } = await queryable.query<{ message_ids: string[]; endpoint_ids: string[] }>({
     name: 'hold_wanted_webhook_endpoints',
-    text: `with ${page}
-           select from webhook_endpoint_state where endpoint_id in (select endpoint_id from wanted where is_wanted)
-           order by endpoint_id for update`,
-    values: [limits.messagesMax, limits.deliveriesMax],
+    text: `with ${page}, held as (
+             select endpoint_id from webhook_endpoint_state where endpoint_id in (select endpoint_id from wanted where is_wanted)
+             order by endpoint_id for update
+           )
+           select array(select message_id from pending) as message_ids, array(select endpoint_id from held) as endpoint_ids`,
+    values: [limits.messagesMax, limits.deliveriesMax, null],
   });
+  return { messageIds: rows[0]!.message_ids, endpointIds: rows[0]!.endpoint_ids };
+}
+
+/** Messages whose next endpoints are held, and these. */
+interface HeldPage {
+  readonly messageIds: readonly string[];
+  readonly endpointIds: readonly string[];
 }
 
 /**
@@ -114,6 +124,7 @@ export async function holdWantedEndpoints(queryable: Queryable, limits: PageLimi
 export async function insertDeliveries(
   queryable: Queryable,
   limits: PageLimits,
+  held: HeldPage,
 ): Promise<{ messages: number; done: number; deliveries: number }> {
   const { rows } = await queryable.query<{ messages: number; done: number; deliveries: number }>({
     name: 'insert_webhook_deliveries',
@@ -127,7 +138,7 @@ export async function insertDeliveries(
              returning fanned_until is null as is_done
            ), made as (
              insert into webhook_deliveries (endpoint_id, message_id, is_thin)
-             select endpoint_id, message_id, is_thin from wanted where is_wanted order by position, endpoint_id
+             select endpoint_id, message_id, is_thin from wanted where is_wanted and endpoint_id = any($4::uuid[]) order by position, endpoint_id
              on conflict do nothing returning delivery_id, endpoint_id, message_id, is_thin, attempts
            ), to_queue as (${queuedAs('made')}
            ), queued as (${enqueueDeliveries('to_queue')}
@@ -137,7 +148,7 @@ export async function insertDeliveries(
            )
            select (select count(*) from moved) as messages, (select count(*) from moved where is_done) as done,
                   (select count(*) from made) as deliveries`,
-    values: [limits.messagesMax, limits.deliveriesMax],
+    values: [limits.messagesMax, limits.deliveriesMax, uuidArray(held.messageIds), uuidArray(held.endpointIds)],
   });
   return rows[0]!;
 }

@@ -4,7 +4,7 @@ import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { holdWantedEndpoints, insertDeliveries, lockLane, takeFeed, type FedEvent } from './fan-out.store.ts';
 
-const eventsAtOnce = 500;
+const eventsAtOnce = 100;
 const page = { messagesMax: 100, deliveriesMax: 2000 } as const;
 
 /**
@@ -17,8 +17,8 @@ export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: n
     if (!(await lockLane(client))) return undefined;
     const { events, taken } = await takeFeed(client, eventsAtOnce);
     await insertMessages(client, events.map(messageOf), true);
-    await holdWantedEndpoints(client, page);
-    const made = await insertDeliveries(client, page);
+    const held = await holdWantedEndpoints(client, page);
+    const made = await insertDeliveries(client, page, held);
     return {
       messages: events.length,
       deliveries: made.deliveries,

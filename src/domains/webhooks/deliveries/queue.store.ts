@@ -3,13 +3,15 @@ import type { Queryable } from '#platform/database.ts';
 import type { EndpointAuth } from '../sending/endpoint-auth.ts';
 
 /**
- * The tables grow and shrink faster than their statistics: whatever these say, a transaction looks up each row by its key. Sent
- * together with the next statement, which fails with it.
+ * The tables grow and shrink faster than their statistics: whatever these say, a transaction looks up each row by its key. And a
+ * process that freezes in the middle holds up others for a few seconds only. Sent together with the next statement, which fails
+ * with it.
  */
 export function lookUpByKeys(queryable: Queryable): void {
   queryable
     .query(
-      `select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
+      `select set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+              set_config('idle_in_transaction_session_timeout', '5000', true)`,
     )
     .catch(() => {});
 }

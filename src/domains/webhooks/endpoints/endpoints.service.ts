@@ -38,6 +38,7 @@ import {
   type updateEndpointBody,
 } from './endpoints.schema.ts';
 import {
+  deleteDeliveries,
   deleteEndpoint,
   findEndpoint,
   findFirstSecret,
@@ -46,6 +47,7 @@ import {
   insertEndpoint,
   listEndpoints,
   updateEndpoint,
+  type EndpointChange,
   type EndpointRow,
   type NewEndpoint,
 } from './endpoints.store.ts';
@@ -120,6 +122,9 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       return work(client);
     });
 
+  const change = (workspaceId: string, endpointId: string, changed: EndpointChange): Promise<void> =>
+    holding(endpointId, (client) => updateEndpoint(client, workspaceId, endpointId, changed, overlapHours));
+
   /** Tells one endpoint, whatever it wants to be told; gives the id of the delivery. */
   const tell = (endpointId: string, message: NewMessage): Promise<string> =>
     withTransaction(pool, async (client) => {
@@ -192,58 +197,56 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
 
     /** A secret that is given takes the place of the one before, as `rotate` does. @throws Problem not_found */
     async update(workspaceId: string, id: string, body: z.output<typeof updateEndpointBody>) {
-      const { endpoint_id: endpointId, public_key: publicKey } = await find(workspaceId, id);
-      await updateEndpoint(
-        pool,
-        workspaceId,
-        endpointId,
-        {
-          name: body.name ?? undefined,
-          url: body.url == null ? undefined : requireUrl(body.url),
-          eventTypes: body.events == null ? undefined : [...new Set(body.events)],
-          headers: body.headers == null ? undefined : readHeaders(body.headers),
-          auth: body.auth && { type: body.auth.type, sealed: sealAuth(body.auth) },
-          payload: body.payload,
-          concurrency: body.concurrency,
-          requestsPerMinute: body.requests_per_minute,
-          filter: body.filter,
-          // A key that signs already stays.
-          key:
-            body.signing === 'v1a' && publicKey === null
-              ? makeKey()
-              : body.signing === 'v1' && publicKey !== null
-                ? null
-                : undefined,
-          retry: body.retry_config
-            ? { maxRetries: body.retry_config.max_retries, delaySeconds: body.retry_config.retry_delay ?? null }
-            : undefined,
-          isActive: body.is_active ?? undefined,
-          secret: body.secret == null ? undefined : sealSecret(body.secret),
-        },
-        overlapHours,
-      );
+      const { endpoint_id: endpointId, public_key: publicKey, ...known } = await find(workspaceId, id);
+      requireAuthAgain(known, body);
+      await change(workspaceId, endpointId, {
+        name: body.name ?? undefined,
+        url: body.url == null ? undefined : requireUrl(body.url),
+        eventTypes: body.events == null ? undefined : [...new Set(body.events)],
+        headers: body.headers == null ? undefined : readHeaders(body.headers),
+        auth: body.auth && { type: body.auth.type, sealed: sealAuth(body.auth) },
+        payload: body.payload,
+        concurrency: body.concurrency,
+        requestsPerMinute: body.requests_per_minute,
+        filter: body.filter,
+        // A key that signs already stays.
+        key:
+          body.signing === 'v1a' && publicKey === null
+            ? makeKey()
+            : body.signing === 'v1' && publicKey !== null
+              ? null
+              : undefined,
+        retry: body.retry_config
+          ? { maxRetries: body.retry_config.max_retries, delaySeconds: body.retry_config.retry_delay ?? null }
+          : undefined,
+        isActive: body.is_active ?? undefined,
+        secret: body.secret == null ? undefined : sealSecret(body.secret),
+      });
       return showEndpoint(await find(workspaceId, endpointId));
     },
 
     /** @throws Problem not_found */
     async remove(workspaceId: string, id: string): Promise<void> {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
-      await deleteEndpoint(pool, endpointId);
+      await holding(endpointId, (client) => deleteEndpoint(client, endpointId));
+      await deleteDeliveries(pool, endpointId);
     },
 
     /** Gives an endpoint another secret, and another key if it has one; those before sign beside them for a day. @throws Problem not_found */
     async rotate(workspaceId: string, id: string, given: string | undefined) {
       const { endpoint_id: endpointId, public_key: publicKey } = await find(workspaceId, id);
       const secret = given ?? makeSecret();
-      const change = { secret: sealSecret(secret), ...(publicKey ? { key: makeKey() } : {}) };
-      await updateEndpoint(pool, workspaceId, endpointId, change, overlapHours);
+      await change(workspaceId, endpointId, {
+        secret: sealSecret(secret),
+        ...(publicKey ? { key: makeKey() } : {}),
+      });
       return { ...showEndpoint(await find(workspaceId, endpointId)), secret };
     },
 
     /** @throws Problem not_found */
     async switch(workspaceId: string, id: string, isActive: boolean) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
-      await updateEndpoint(pool, workspaceId, endpointId, { isActive }, overlapHours);
+      await change(workspaceId, endpointId, { isActive });
       return showEndpoint(await find(workspaceId, endpointId));
     },
 
@@ -385,6 +388,16 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
 }
 
 const defaultRetries = 9;
+
+/** Who may change a webhook must not have its credentials sent elsewhere. @throws Problem invalid_request */
+function requireAuthAgain(
+  known: Pick<EndpointRow, 'url' | 'auth_type'>,
+  { url, auth }: z.output<typeof updateEndpointBody>,
+): void {
+  if (url == null || auth || known.auth_type === 'none' || !URL.canParse(url)) return;
+  if (new URL(url).origin !== new URL(known.url).origin)
+    throw invalidRequestAt('/auth', 'with another host its credentials are to be given again');
+}
 
 /** @throws Problem invalid_request for headers that an endpoint cannot set. */
 function readHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {

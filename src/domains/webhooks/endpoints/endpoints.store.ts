@@ -203,15 +203,23 @@ export async function updateEndpoint(
   });
 }
 
-/** Deletes an endpoint with its deliveries and their attempts. */
+/** Deletes an endpoint and what is queued for it. In a transaction that holds it; `deleteDeliveries` comes afterwards. */
 export async function deleteEndpoint(queryable: Queryable, endpointId: string): Promise<void> {
   await queryable.query({
     name: 'delete_webhook_endpoint',
-    text: `with gone as (delete from webhook_deliveries where endpoint_id = $1 returning delivery_id),
-                queued as (delete from webhook_queue where endpoint_id = $1),
-                tried as (delete from webhook_attempts using gone where webhook_attempts.delivery_id = gone.delivery_id),
+    text: `with queued as (delete from webhook_queue where endpoint_id = $1),
                 stated as (delete from webhook_endpoint_state where endpoint_id = $1)
            delete from webhook_endpoints where endpoint_id = $1`,
+    values: [endpointId],
+  });
+}
+
+/** Deletes the deliveries of an endpoint that is no more, with their attempts. */
+export async function deleteDeliveries(queryable: Queryable, endpointId: string): Promise<void> {
+  await queryable.query({
+    name: 'delete_webhook_deliveries',
+    text: `with gone as (delete from webhook_deliveries where endpoint_id = $1 returning delivery_id)
+           delete from webhook_attempts using gone where webhook_attempts.delivery_id = gone.delivery_id`,
     values: [endpointId],
   });
 }

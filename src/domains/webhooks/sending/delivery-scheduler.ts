@@ -130,7 +130,7 @@ export class DeliveryScheduler {
     for (const lease of this.leases.values()) {
       if (isFull && nowMs - lease.takenAtMs > this.#limits.turnMs) this.drop(lease);
       if (lease.isIdle && !lease.hasMore) released.push(lease);
-      else if (!this.#isStopping && this.#wantsMore(lease, nowMs)) more.push(lease);
+      else if (this.#isStopping ? this.#isEnding(lease, nowMs) : this.#wantsMore(lease, nowMs)) more.push(lease);
     }
     const room = isFull ? 0 : this.#limits.leasesMax - this.leases.size;
     return { more, released, room, bytes: Math.max(0, this.#limits.bytesMax - this.#bytes) };
@@ -139,8 +139,13 @@ export class DeliveryScheduler {
   #wantsMore(lease: Lease, nowMs: number): boolean {
     const isStale = nowMs - lease.lookedAtMs > this.#limits.freshMs;
     // What a rate has given out is used up before more is asked for.
-    if (lease.endpoint.requests_per_minute !== null) return lease.waiting.length === 0 && (lease.hasMore || isStale);
+    if (lease.endpoint.requests_per_minute !== null)
+      return this.#isEnding(lease, nowMs) || (lease.waiting.length === 0 && (lease.hasMore || isStale));
     return isStale || (lease.hasMore && lease.waiting.length <= lease.lowWater);
+  }
+
+  #isEnding(lease: Lease, nowMs: number): boolean {
+    return lease.endsAtMs - nowMs < this.#limits.renewBeforeMs;
   }
 
   /** Begins to ask for deliveries of an endpoint: as many as it is likely to get rid of before they are looked up again. */
@@ -151,7 +156,8 @@ export class DeliveryScheduler {
     lease.begunSince = new Set(begun);
     return {
       count: Math.min(Math.max(endpoint.slots * firstPerSlot, likely), mostAtOnce),
-      isRenewed: lease.endsAtMs - performance.now() < this.#limits.renewBeforeMs,
+      // The next start of one with a rate is written, too, so it is held in its place among the others.
+      isRenewed: endpoint.requests_per_minute !== null || this.#isEnding(lease, performance.now()),
       begun: new Set(begun),
     };
   }
@@ -168,6 +174,7 @@ export class DeliveryScheduler {
     this.drop(lease);
     const nowMs = performance.now();
     lease.become(endpoint, isRenewed ? endsAtMs : lease.endsAtMs, nowMs);
+    if (this.#isStopping) return;
     // What was begun while the database was asked, or before the endpoint was lost and got back, may be in its answer.
     lease.waiting = due
       .filter(({ delivery: { delivery_id: id } }) => !lease.begunSince.has(id) && !lease.begun.has(id))

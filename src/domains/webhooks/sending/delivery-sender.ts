@@ -47,6 +47,7 @@ const schedulerLimits = {
 /** Endpoints that are leased at a time. */
 const endpointsAtOnce = 128;
 const unnotedPauseMs = 5000;
+const renewEveryMs = 1000;
 /** For so long does an endpoint wait when its process is gone. */
 const leaseMs = 8000;
 
@@ -128,7 +129,13 @@ export class DeliverySender {
   async close(): Promise<void> {
     this.#scheduler.stop();
     this.#closing.abort();
-    if (this.#underWay > 0) await (this.#drained = Promise.withResolvers<void>()).promise;
+    this.#attempts.close();
+    while (this.#underWay > 0) {
+      this.#drained = Promise.withResolvers<void>();
+      // What is under way stays this process's until it is answered.
+      await Promise.race([this.#drained.promise, delay(renewEveryMs)]);
+      if (this.#underWay > 0) await this.exchange(false);
+    }
     await this.exchange(false);
   }
 
@@ -139,15 +146,13 @@ export class DeliverySender {
     let isStopped = false;
     const request = this.#requestOf(lease, delivery, startedAtMs);
     try {
-      const answer = typeof request === 'string' ? unsent(request) : await sendWebhook(request, this.#options.sender);
+      const isUnsendable = request instanceof Unsendable;
+      const answer = isUnsendable ? request.answer : await sendWebhook(request, this.#options.sender);
       ended();
-      const result = {
-        ...answer,
-        startedAtMs,
-        requestHeaders: typeof request === 'string' ? '{}' : request.keptHeaders,
-      };
-      const conclusion =
-        typeof request === 'string' ? givenUp : conclude(endpoint, delivery, answer, this.#options.retrySchedule);
+      const result = { ...answer, startedAtMs, requestHeaders: request.requestHeaders };
+      const conclusion = isUnsendable
+        ? request.conclusion
+        : conclude(endpoint, delivery, answer, this.#options.retrySchedule);
       const kept = await this.#attempts.write({ delivery, result, conclusion });
       isStopped = kept?.isStopped === true;
       const told = { delivery_id: delivery.delivery_id, endpoint_id: endpoint.endpoint_id };
@@ -167,11 +172,11 @@ export class DeliverySender {
   /** A request, or why there can be none. */
   #requestOf({ endpoint, target }: Lease, delivery: DueDelivery, startedAtMs: number) {
     const { body, message_id: id, follows_gap: followsGap } = delivery;
-    if (body === null) return 'what it tells was erased';
+    if (body === null) return erased;
     const maker = this.#headerMakerOf(endpoint);
-    if (!maker) return 'its secret cannot be opened with ENCRYPTION_KEY';
+    if (!maker) return locked;
     const { headers, kept } = maker.make({ id, body, followsGap, seconds: Math.floor(startedAtMs / 1000) });
-    return { origin: target.origin, path: target.path, headers, body, keptHeaders: kept };
+    return { origin: target.origin, path: target.path, headers, body, requestHeaders: kept };
   }
 
   /** Opens the secrets of an endpoint once for as long as it is known. */
@@ -206,9 +211,21 @@ function conclude(
   };
 }
 
-/** What cannot be sent at all is given up, and its endpoint is not to blame. */
-const givenUp: AttemptConclusion = { state: 'failed', delaySeconds: null, isUnhealthy: false, disabledReason: null };
+/** Why there is no request at all, for which the endpoint is not to blame. */
+class Unsendable {
+  readonly requestHeaders = '{}';
+  readonly answer: WebhookAnswer;
+  readonly conclusion: AttemptConclusion;
 
-function unsent(error: string): WebhookAnswer {
-  return { tookMs: 0, status: null, responseHeaders: null, responseBody: null, error, retryAfterSeconds: undefined };
+  /** @param delaySeconds until it is tried again; null when that would change nothing. */
+  constructor(error: string, delaySeconds: number | null) {
+    const nothing = { tookMs: 0, status: null, responseHeaders: null, responseBody: null };
+    this.answer = { ...nothing, error, retryAfterSeconds: undefined };
+    const state = delaySeconds === null ? 'failed' : 'queued';
+    this.conclusion = { state, delaySeconds, isUnhealthy: false, disabledReason: null };
+  }
 }
+
+const erased = new Unsendable('what it tells was erased', null);
+/** Another process may have the key, or this one may get it. */
+const locked = new Unsendable('its secret cannot be opened with ENCRYPTION_KEY', 300);
