@@ -249,3 +249,16 @@ test('whatever was told can be told again, also what is no event', async () => {
   expect([status, body]).toMatchObject([202, { queued: 1 }]);
   expect(new Set(requests.map((each) => each.body)).size).toBe(1);
 });
+
+test('credentials do not follow a webhook to another host unless they are given again', async () => {
+  const { ask, subscribe } = webhooks;
+  const auth = { type: 'bearer', token: 't0ken' };
+  const { id } = await subscribe({ auth });
+  const change = async (body: object) => (await ask('PUT', `/api/webhooks/${id}`, body)).status;
+
+  const moved = await change({ url: 'https://elsewhere.example.com/' });
+  const movedWith = await change({ url: 'https://elsewhere.example.com/', auth });
+  const samePlace = await change({ url: 'https://elsewhere.example.com/other' });
+
+  expect([moved, movedWith, samePlace]).toEqual([422, 200, 200]);
+});

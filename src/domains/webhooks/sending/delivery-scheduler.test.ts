@@ -177,3 +177,17 @@ test('who has every place makes room for others when its time is over', async ()
   expect(begun).toHaveLength(2);
   expect(scheduler.wants().released).toHaveLength(2);
 });
+
+test('a lease is renewed in time, whatever waits for its rate, and while the process ends', async () => {
+  const { scheduler, begun } = schedule();
+  give(scheduler, endpoint('slow', { slots: 1, requests_per_minute: 60 }), 3, 1000);
+  const early = scheduler.wants().more.length;
+  await vi.advanceTimersByTimeAsync(3500);
+  const running = scheduler.wants().more.length;
+  scheduler.stop();
+  const ending = scheduler.wants();
+  give(scheduler, endpoint('slow', { slots: 1, requests_per_minute: 60 }), 3);
+
+  expect([early, running, ending.more.length, ending.released.length]).toEqual([0, 1, 1, 0]);
+  expect(begun).toHaveLength(1);
+});

@@ -1,8 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { insertMessages } from '#domains/events/index.ts';
 import { withTransaction } from '#platform/database.ts';
+import { makeKeyEncryption } from '#platform/key-encryption.ts';
 import { makeId } from '#platform/ids.ts';
 import { verified } from '../../../testing/webhook-receiver.ts';
-import { forgetMessages, requeueDeliveries } from '../deliveries/deliveries.store.ts';
+import { forgetMessages, replayMessage, requeueDeliveries } from '../deliveries/deliveries.store.ts';
+import { messageOf } from '../deliveries/fan-out.ts';
+import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
 
@@ -186,4 +191,52 @@ test('what is forgotten of an ordered endpoint lets the next of its item through
   expect(requests.map(({ headers }) => [headers['webhook-id'], headers['webhook-follows-gap']])).toEqual([
     [kept, 'true'],
   ]);
+});
+
+test('an event that one endpoint was told of by hand before its turn still reaches all', async () => {
+  const { database, subscribe, tell, workerOn, receiver } = workers;
+  const workspaceId = makeId();
+  const byHand = await subscribe(workspaceId, 'by-hand');
+  await subscribe(workspaceId, 'other');
+  const eventId = await tell(workspaceId, 1);
+  await withTransaction(database.pool, async (client) => {
+    const event = await findEventToTell(client, workspaceId, eventId);
+    await insertMessages(client, [messageOf(event!)], false);
+    await holdEndpoints(client, [byHand]);
+    await replayMessage(client, byHand, eventId);
+  });
+
+  await workerOn().workDirectly();
+  await workerOn().workDirectly();
+
+  const counts = ['by-hand', 'other'].map((name) => receiver.at(`/${workspaceId}/${name}`).length);
+  expect(counts).toEqual([1, 1]);
+});
+
+test('what a process cannot sign waits for one that can', async () => {
+  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const workspaceId = makeId();
+  const elsewhere = makeKeyEncryption([randomBytes(32)]).seal(randomBytes(32));
+  await subscribe(workspaceId, 'plain', { secret: elsewhere });
+  const readable = await subscribe(workspaceId, 'readable', { event_types: ['nothing'] });
+  await tell(workspaceId, 1);
+  await workerOn().workDirectly();
+  const { rows } = await database.pool.query(
+    `select last_error, failed_at, next_attempt_at > now() + interval '1 minute' as is_put_off
+     from webhook_deliveries join webhook_queue using (delivery_id) join webhook_messages as messages on messages.message_id = webhook_deliveries.message_id
+     where workspace_id = $1`,
+    [workspaceId],
+  );
+  await database.pool.query(
+    `update webhook_endpoints as endpoints set secret_sealed = other.secret_sealed, secret_key_id = other.secret_key_id
+     from webhook_endpoints as other where endpoints.workspace_id = $1 and other.endpoint_id = $2`,
+    [workspaceId, readable],
+  );
+  await letTimePass();
+  await workerOn().workDirectly();
+
+  expect(rows).toEqual([
+    { last_error: 'its secret cannot be opened with ENCRYPTION_KEY', failed_at: null, is_put_off: true },
+  ]);
+  expect(receiver.at(`/${workspaceId}/plain`)).toHaveLength(1);
 });
