@@ -20,7 +20,7 @@ const items = 40;
 const healthy = { plain: 22, ordered: 3 } as const;
 const kills = 6;
 /** For so long may the database not know what was answered, and a request be on its way to a busy receiver. */
-const unkeptMs = 2000;
+const unkeptMs = 3000;
 const onItsWayMs = 1000;
 
 /** How receivers behave that are none to rely on. */
