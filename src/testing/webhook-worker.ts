@@ -29,6 +29,30 @@ export interface WebhookWorkers {
   close(): Promise<void>;
 }
 
+/** An endpoint that wants everything, as it is kept. */
+export function plainEndpoint(
+  named: Pick<NewEndpoint, 'endpoint_id' | 'workspaceId' | 'name' | 'url' | 'secret'>,
+): NewEndpoint {
+  return {
+    ...named,
+    circuit_id: null,
+    event_types: [],
+    headers: {},
+    auth_type: 'none',
+    auth: null,
+    payload: 'full',
+    concurrency: 4,
+    is_ordered: false,
+    requests_per_minute: null,
+    filter: null,
+    public_key: null,
+    privateKey: null,
+    max_retries: 1000,
+    retry_delay_seconds: null,
+    created_by: named.workspaceId,
+  };
+}
+
 /** Starts one. @param items how many there are, numbered from 1. */
 export async function startWebhookWorkers(items: number): Promise<WebhookWorkers> {
   const testDatabase = await createTestDatabase();
@@ -62,29 +86,10 @@ export async function startWebhookWorkers(items: number): Promise<WebhookWorkers
       }),
     async subscribe(workspaceId, name, more = {}) {
       const endpointId = makeId();
-      await insertEndpoint(database.pool, {
-        endpoint_id: endpointId,
-        workspaceId,
-        circuit_id: null,
-        name,
-        url: `${receiver.url}/${workspaceId}/${name}`,
-        event_types: [],
-        headers: {},
-        auth_type: 'none',
-        auth: null,
-        secret: keys.seal(readSecret(secret)!),
-        payload: 'full',
-        concurrency: 4,
-        is_ordered: false,
-        requests_per_minute: null,
-        filter: null,
-        public_key: null,
-        privateKey: null,
-        max_retries: 1000,
-        retry_delay_seconds: null,
-        created_by: workspaceId,
-        ...more,
-      });
+      const url = `${receiver.url}/${workspaceId}/${name}`;
+      const sealed = keys.seal(readSecret(secret)!);
+      const endpoint = plainEndpoint({ endpoint_id: endpointId, workspaceId, name, url, secret: sealed });
+      await insertEndpoint(database.pool, { ...endpoint, ...more });
       return endpointId;
     },
     async tell(workspaceId, itemNumber) {

@@ -1,4 +1,5 @@
-export { findListeningWorkspaces, findMessage, insertMessages, type NewMessage } from './messages.store.ts';
+export { makeMessage, type NewMessage } from './message.ts';
+export { findListeningWorkspaces, findMessage, insertMessages } from './messages.store.ts';
 export { insertNotices } from './notices.ts';
 export { eventVisibilities, parseEventVisibility, type EventVisibility } from './event-visibility.ts';
 export { findChangedItems } from './changed-items.store.ts';

@@ -1,16 +1,6 @@
 import { int8Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
-
-/** What endpoints of a workspace are told. */
-export interface NewMessage {
-  readonly messageId: string;
-  readonly workspaceId: string;
-  readonly messageType: string;
-  readonly itemNumber: number | null;
-  readonly body: string;
-  readonly thinBody: string;
-  readonly createdAtMs: number;
-}
+import type { NewMessage } from './message.ts';
 
 /**
  * Keeps messages, in their order; one that is there already stays as it is, but is for all if it was not.

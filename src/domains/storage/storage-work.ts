@@ -1,6 +1,6 @@
 import { CID } from 'multiformats/cid';
 import type pg from 'pg';
-import { insertMessages, type NewMessage } from '#domains/events/index.ts';
+import { insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
 import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
@@ -242,16 +242,14 @@ function backoffMs(attempts: number): number {
 /** Tells a workspace where a content of one of its items is stored. */
 function storedMessage(content: StoredContentRow, adapter: AdapterName): NewMessage {
   const { value_chain: valueChain, country, year, item_number: sequence, version, kind, cid } = content;
-  const now = new Date();
   const dfid = formatDfid({ valueChain, country, year, sequence });
-  const bodyOf = (data: object) => JSON.stringify({ type: 'item_stored', timestamp: now.toISOString(), data });
-  return {
+  return makeMessage({
     messageId: makeId(),
     workspaceId: content.workspace_id,
     messageType: 'item_stored',
     itemNumber: sequence,
-    body: bodyOf({ dfid, item_id: itemIdOf(sequence), version, kind, cid, adapter }),
-    thinBody: bodyOf({ dfid, version }),
-    createdAtMs: now.getTime(),
-  };
+    at: new Date(),
+    data: { dfid, item_id: itemIdOf(sequence), version, kind, cid, adapter },
+    thinData: { dfid, version },
+  });
 }

@@ -11,6 +11,7 @@ import { makeId } from '#platform/ids.ts';
 import { startApplication, waitFor, type TestApplication } from '../../testing/application.ts';
 import { weighing } from '../../testing/events.ts';
 import { startWebhookReceiver, verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
+import { plainEndpoint } from '../../testing/webhook-worker.ts';
 import { insertEndpoint } from './endpoints/endpoints.store.ts';
 import { makeSecret, readSecret } from './sending/signature.ts';
 
@@ -86,27 +87,19 @@ function startWorkerProcess(): ChildProcess {
 }
 
 async function subscribe(name: string, isOrdered: boolean): Promise<void> {
-  await insertEndpoint(application.database.pool, {
+  const endpoint = plainEndpoint({
     endpoint_id: makeId(),
     workspaceId,
-    circuit_id: null,
     name,
     url: `${receiver.url}/${name}`,
-    event_types: [],
-    headers: {},
-    auth_type: 'none',
-    auth: null,
     secret: makeKeyEncryption([encryptionKey]).seal(readSecret(secret)!),
-    payload: 'full',
-    concurrency: isOrdered ? 16 : 4,
-    requests_per_minute: null,
-    filter: null,
-    public_key: null,
-    privateKey: null,
+  });
+  const concurrency = isOrdered ? 16 : 4;
+  await insertEndpoint(application.database.pool, {
+    ...endpoint,
+    concurrency,
     is_ordered: isOrdered,
     max_retries: 9,
-    retry_delay_seconds: null,
-    created_by: workspaceId,
   });
 }
 

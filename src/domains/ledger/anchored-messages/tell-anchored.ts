@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { findListeningWorkspaces, insertMessages, type NewMessage } from '#domains/events/index.ts';
+import { findListeningWorkspaces, insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
 import { itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
@@ -60,16 +60,14 @@ async function findVersions(pool: pg.Pool, workspaceIds: readonly string[], rang
 }
 
 function messageOf(row: ProvenVersionRow, proof: ProofBundle): NewMessage {
-  const now = new Date();
   const [dfid, version] = [dfidOfRow(row), row.version];
-  const bodyOf = (data: object) => JSON.stringify({ type: messageType, timestamp: now.toISOString(), data });
-  return {
+  return makeMessage({
     messageId: makeId(),
     workspaceId: row.workspace_id,
     messageType,
     itemNumber: row.item_number,
-    body: bodyOf({ dfid, item_id: itemIdOf(row.item_number), version, proof }),
-    thinBody: bodyOf({ dfid, version }),
-    createdAtMs: now.getTime(),
-  };
+    at: new Date(),
+    data: { dfid, item_id: itemIdOf(row.item_number), version, proof },
+    thinData: { dfid, version },
+  });
 }

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { insertMessages, type NewMessage } from '#domains/events/index.ts';
+import { insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
 import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { holdWantedEndpoints, insertDeliveries, lockLane, takeFeed, type FedEvent } from './fan-out.store.ts';
@@ -27,29 +27,27 @@ export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: n
   });
 }
 
-/** The body of each is made once, so that all attempts send the same bytes. */
+/** What is told of an event. */
 export function messageOf(event: FedEvent): NewMessage {
-  const timestamp = event.created_at.toISOString();
+  const { event_id: id, item_number: itemNumber } = event;
   const dfid = dfidOf(event);
-  const data = {
-    id: event.event_id,
-    source_type: event.item_number === null ? 'conflict' : 'item',
-    dfid,
-    item_id: event.item_number === null ? null : itemIdOf(event.item_number),
-    occurred_at: event.occurred_at.toISOString(),
-    visibility: event.visibility,
-    payload: event.payload,
-  };
-  const bodyOf = (of: object) => JSON.stringify({ type: event.event_type, timestamp, data: of });
-  return {
-    messageId: event.event_id,
+  return makeMessage({
+    messageId: id,
     workspaceId: event.workspace_id,
     messageType: event.event_type,
-    itemNumber: event.item_number,
-    body: bodyOf(data),
-    thinBody: bodyOf({ id: event.event_id, dfid }),
-    createdAtMs: event.created_at.getTime(),
-  };
+    itemNumber,
+    at: event.created_at,
+    data: {
+      id,
+      source_type: itemNumber === null ? 'conflict' : 'item',
+      dfid,
+      item_id: itemNumber === null ? null : itemIdOf(itemNumber),
+      occurred_at: event.occurred_at.toISOString(),
+      visibility: event.visibility,
+      payload: event.payload,
+    },
+    thinData: { id, dfid },
+  });
 }
 
 function dfidOf({ item_number: sequence, value_chain: valueChain, country, year }: FedEvent): string | null {

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { z } from 'zod';
-import { findMessage, insertMessages, type NewMessage } from '#domains/events/index.ts';
+import { findMessage, insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
 import { withTransaction, type Database } from '#platform/database.ts';
 import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
@@ -256,14 +256,10 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       if (!isActive)
         throw new Problem('webhook_disabled', 'this webhook is switched off; POST …/enable switches it on');
       const messageId = makeId();
-      const timestamp = new Date().toISOString();
-      const body = JSON.stringify({
-        type: testMessageType,
-        timestamp,
-        data: { id: messageId, webhook_id: endpointId },
-      });
-      const message = { messageId, workspaceId, messageType: testMessageType, itemNumber: null, body, thinBody: body };
-      return { delivery_id: await tell(endpointId, { ...message, createdAtMs: Date.now() }), event_id: messageId };
+      const data = { id: messageId, webhook_id: endpointId };
+      const about = { messageId, workspaceId, messageType: testMessageType, itemNumber: null, at: new Date() };
+      const message = makeMessage({ ...about, data, thinData: data });
+      return { delivery_id: await tell(endpointId, message), event_id: messageId };
     },
 
     /** @throws Problem not_found */
