@@ -27,7 +27,7 @@ export {
   type EntryRow,
   type ShownEntry,
 } from './entries.store.ts';
-export { systemEventTypes } from './system-event-types.ts';
+export { itemMessageTypes, recordedEventData, tellerOf, thinEventData } from './item-message-types.ts';
 export { foldName } from './fold-name.ts';
 export { isCountryCode } from './country.ts';
 export { judgeNature, judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';

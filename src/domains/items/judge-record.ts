@@ -11,7 +11,7 @@ import { lifeTimesOf, type LifeTimes } from './record-times.ts';
 import type { TypeRegistry } from './type-registry.ts';
 import { refuse, type Judgement, type Placed, type SubmittedEvent, type SubmittedRecord } from './submitted-record.ts';
 import { parseValueChain, type ValueChain } from './value-chain.ts';
-import { systemEventTypes } from './system-event-types.ts';
+import { systemEventTypes } from './item-message-types.ts';
 
 /** What a receipt says for records that do not say it themselves. */
 export interface RecordDefaults {

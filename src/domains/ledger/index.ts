@@ -29,3 +29,4 @@ export type { Witness } from './witnesses/ask-witnesses.ts';
 export { stellarNetworks } from './stellar-networks.ts';
 export { makeStellarRpc } from './stellar-rpc.ts';
 export { verifyBundle } from './verify-bundle.ts';
+export { anchoredMessageType } from './anchored-messages/anchored-message.ts';

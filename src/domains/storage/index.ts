@@ -14,3 +14,4 @@ export { makeStorageService, type StorageService } from './storage.service.ts';
 export { makeStorageWork } from './storage-work.ts';
 export { makeContentStart, type ContentAddresses, type ContentMaker, type StartContents } from './version-contents.ts';
 export type { ContentTransaction } from './storage.service.ts';
+export { storedMessageType } from './stored-message.ts';

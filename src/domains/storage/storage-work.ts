@@ -1,7 +1,6 @@
 import { CID } from 'multiformats/cid';
 import type pg from 'pg';
-import { insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
-import { formatDfid, itemIdOf } from '#domains/items/index.ts';
+import { insertMessages } from '#domains/events/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
@@ -24,13 +23,13 @@ import {
   releaseBatches,
   takeQueuedContents,
   type BatchRow,
-  type StoredContentRow,
 } from './batches.store.ts';
 import { carOf, directoryDag, type Dag } from './content-address.ts';
 import { findKeysSealedOtherwise, writeSealedKeys } from './contents.store.ts';
 import type { AdapterName } from './scope-settings.ts';
 import { storageQueue } from './storage.jobs.ts';
 import { moveNextContents, writeDefaultAdapter } from './storage-settings.store.ts';
+import { storedMessage } from './stored-message.ts';
 
 interface StorageWorkOptions {
   pool: pg.Pool;
@@ -237,19 +236,4 @@ function sizeOf({ blocks }: Dag): number {
 function backoffMs(attempts: number): number {
   const longest = Math.min(lastRetryMs, firstRetryMs * 2 ** Math.min(attempts - 1, 20));
   return longest * (0.5 + Math.random() / 2);
-}
-
-/** Tells a workspace where a content of one of its items is stored. */
-function storedMessage(content: StoredContentRow, adapter: AdapterName): NewMessage {
-  const { value_chain: valueChain, country, year, item_number: sequence, version, kind, cid } = content;
-  const dfid = formatDfid({ valueChain, country, year, sequence });
-  return makeMessage({
-    messageId: makeId(),
-    workspaceId: content.workspace_id,
-    messageType: 'item_stored',
-    itemNumber: sequence,
-    at: new Date(),
-    data: { dfid, item_id: itemIdOf(sequence), version, kind, cid, adapter },
-    thinData: { dfid, version },
-  });
 }

@@ -1,7 +1,7 @@
 import type { Queryable } from '#platform/database.ts';
 import type { EntryOutcome } from '../deduplication.store.ts';
 import type { StoredRecord } from '../stored-record.ts';
-import { systemEventTypes } from '../system-event-types.ts';
+import { systemEventTypes } from '../item-message-types.ts';
 
 const isOfSystem = `event_key is null and event_type in (${[...systemEventTypes].map((type) => `'${type}'`).join(', ')})`;
 

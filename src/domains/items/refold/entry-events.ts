@@ -16,7 +16,7 @@ import {
   type StoredRecord,
   type StoredWaiting,
 } from '../stored-record.ts';
-import { systemEventTypes } from '../system-event-types.ts';
+import { systemEventTypes } from '../item-message-types.ts';
 import type { Evidence } from './refold-evidence.ts';
 import { writeRecords, type EvidenceEntryRow } from './refold.store.ts';
 

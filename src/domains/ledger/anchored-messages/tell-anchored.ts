@@ -1,11 +1,7 @@
 import type pg from 'pg';
-import { findListeningWorkspaces, insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
-import { itemIdOf } from '#domains/items/index.ts';
+import { findListeningWorkspaces, insertMessages } from '#domains/events/index.ts';
 import { withTransaction } from '#platform/database.ts';
-import { makeId } from '#platform/ids.ts';
-import type { ProofBundle } from '../ledger.schema.ts';
-import { dfidOfRow } from '../logged-version.ts';
-import { findProvenVersionsBetween, holdSeeds, type ProvenVersionRow } from '../log.store.ts';
+import { findProvenVersionsBetween, holdSeeds } from '../log.store.ts';
 import { makeProver } from '../prove-entries.ts';
 import {
   findAnchoredSize,
@@ -13,9 +9,8 @@ import {
   summarizeNewVersions,
   writeLogProgress,
 } from '../timeline/timeline.store.ts';
+import { anchoredMessage, anchoredMessageType } from './anchored-message.ts';
 
-/** The type of the messages, as endpoints choose it. */
-const messageType = 'item_anchored';
 /** Proofs of one step, at some 3 KiB each. */
 const messagesMax = 200;
 
@@ -35,7 +30,7 @@ export async function tellAnchored(
   const size = await findAnchoredSize(pool, network, begin);
   if (size === undefined) return { hasMore: false };
   const range = { begin, end: Math.min(begin + entriesMax, size) };
-  const workspaceIds = await findListeningWorkspaces(pool, messageType);
+  const workspaceIds = await findListeningWorkspaces(pool, anchoredMessageType.name);
   const rows = workspaceIds.length === 0 ? [] : await findVersions(pool, workspaceIds, range);
   const { readTree, prove } = makeProver(pool);
   const proofs = rows.length === 0 ? [] : await prove(rows, await readTree());
@@ -46,7 +41,7 @@ export async function tellAnchored(
       client,
       rows.map(({ index }) => index),
     );
-    const messages = rows.flatMap((row, at) => (erased.has(row.index) ? [] : [messageOf(row, proofs[at]!)]));
+    const messages = rows.flatMap((row, at) => (erased.has(row.index) ? [] : [anchoredMessage(row, proofs[at]!)]));
     await insertMessages(client, messages, true);
     await writeLogProgress(client, network, 'webhooks', end);
     return true;
@@ -57,17 +52,4 @@ export async function tellAnchored(
 async function findVersions(pool: pg.Pool, workspaceIds: readonly string[], range: { begin: number; end: number }) {
   await summarizeNewVersions(pool);
   return findProvenVersionsBetween(pool, workspaceIds, range, messagesMax);
-}
-
-function messageOf(row: ProvenVersionRow, proof: ProofBundle): NewMessage {
-  const [dfid, version] = [dfidOfRow(row), row.version];
-  return makeMessage({
-    messageId: makeId(),
-    workspaceId: row.workspace_id,
-    messageType,
-    itemNumber: row.item_number,
-    at: new Date(),
-    data: { dfid, item_id: itemIdOf(row.item_number), version, proof },
-    thinData: { dfid, version },
-  });
 }

@@ -31,6 +31,8 @@ export interface FedEvent {
   created_at: Date;
   visibility: string;
   payload: unknown;
+  /** Whether it has no key, although it was not withdrawn. */
+  is_keyless: boolean;
   value_chain: ValueChain | null;
   country: string | null;
   year: number | null;
@@ -45,7 +47,7 @@ export async function takeFeed(queryable: Queryable, limit: number): Promise<{ e
              returning position, workspace_id, event_id, item_number
            )
            select taken.position, taken.workspace_id, taken.event_id, event_type, taken.item_number, occurred_at, events.created_at,
-                  visibility, payload, value_chain, country, year
+                  visibility, payload, event_key is null and withdrawn_at is null as is_keyless, value_chain, country, year
            from taken
            left join events on events.workspace_id = taken.workspace_id and events.event_id = taken.event_id
            left join items on items.item_number = taken.item_number
@@ -63,7 +65,8 @@ export async function findEventToTell(
 ): Promise<FedEvent | undefined> {
   const { rows } = await queryable.query<FedEvent>({
     name: 'find_event_to_tell',
-    text: `select workspace_id, event_id, event_type, events.item_number, occurred_at, events.created_at, visibility, payload, value_chain, country, year
+    text: `select workspace_id, event_id, event_type, events.item_number, occurred_at, events.created_at, visibility, payload,
+                  event_key is null and withdrawn_at is null as is_keyless, value_chain, country, year
            from events left join items on items.item_number = events.item_number
            where workspace_id = $1 and event_id = $2`,
     values: [workspaceId, eventId],

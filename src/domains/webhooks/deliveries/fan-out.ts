@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
-import { formatDfid, itemIdOf } from '#domains/items/index.ts';
+import { formatDfid, itemIdOf, tellerOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { holdWantedEndpoints, insertDeliveries, lockLane, takeFeed, type FedEvent } from './fan-out.store.ts';
 
@@ -42,6 +42,7 @@ export function messageOf(event: FedEvent): NewMessage {
       source_type: itemNumber === null ? 'conflict' : 'item',
       dfid,
       item_id: itemNumber === null ? null : itemIdOf(itemNumber),
+      told_by: tellerOf(event, event.is_keyless),
       occurred_at: event.occurred_at.toISOString(),
       visibility: event.visibility,
       payload: event.payload,

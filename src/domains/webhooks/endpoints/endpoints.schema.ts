@@ -232,16 +232,17 @@ export const statisticsSchema = z
   })
   .meta({ id: 'WebhookStats' });
 
+const messageSchemaMembers = {
+  schema: z.record(z.string(), z.unknown()).meta({ description: 'JSON Schema of the body with a full payload' }),
+  thin_schema: z.record(z.string(), z.unknown()).meta({ description: 'The same of a thin one' }),
+};
+
 export const eventTypesSchema = z.object({
-  event_types: z.array(
-    z.object({
-      name: z.string(),
-      description: z.string(),
-      schema: z.record(z.string(), z.unknown()).meta({ description: 'JSON Schema of the body with a full payload' }),
-      thin_schema: z.record(z.string(), z.unknown()).meta({ description: 'The same of a thin one' }),
-    }),
-  ),
+  event_types: z.array(z.object({ name: z.string(), description: z.string(), ...messageSchemaMembers })),
   count: z.number().int(),
+  others: z.object(messageSchemaMembers).meta({
+    description: 'Of messages of all other types: events that records brought, by the type that these gave them',
+  }),
 });
 
 export const retriedSchema = z.object({ queued: z.number().int() });

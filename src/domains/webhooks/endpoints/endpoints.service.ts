@@ -19,7 +19,7 @@ import {
 import { messageOf } from '../deliveries/fan-out.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
-import { messageSchemas, messageTypes, testMessageType } from '../event-types.ts';
+import { testMessageType } from '../message-types.ts';
 import type { AddressJudge } from '../sending/address-policy.ts';
 import {
   makePrivateKey,
@@ -372,14 +372,6 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
         updated_at: new Date().toISOString(),
       };
     },
-
-    eventTypes: () => ({
-      event_types: messageTypes.map((type) => {
-        const { full, thin } = messageSchemas(type);
-        return { name: type.name, description: type.description, schema: full, thin_schema: thin };
-      }),
-      count: messageTypes.length,
-    }),
   };
 }
 

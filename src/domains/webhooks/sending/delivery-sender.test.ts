@@ -4,11 +4,13 @@ import { insertMessages } from '#domains/events/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { makeKeyEncryption } from '#platform/key-encryption.ts';
 import { makeId } from '#platform/ids.ts';
+import { makeSchemaCheck } from '../../../testing/message-schemas.ts';
 import { verified } from '../../../testing/webhook-receiver.ts';
 import { forgetMessages, replayMessage, requeueDeliveries } from '../deliveries/deliveries.store.ts';
 import { messageOf } from '../deliveries/fan-out.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
+import { messageCatalogue } from '../message-types.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
 
 let workers: WebhookWorkers;
@@ -125,6 +127,7 @@ test('a workspace is told in time that an endpoint will be switched off, once at
     { type: 'webhook_failing', data: { percent: 90, failures: 90 } },
     { type: 'webhook_disabled', data: { webhook_id: failing } },
   ]);
+  expect(told.flatMap((body) => makeSchemaCheck(messageCatalogue)(body))).toEqual([]);
 });
 
 test('a message that is given up is told of once, and what is told of webhooks themselves is not', async () => {
