@@ -61,7 +61,11 @@ export async function startWebhookWorkers(items: number): Promise<WebhookWorkers
   const keys = makeKeyEncryption([randomBytes(32)]);
   const secret = makeSecret();
   const agent = makeSafeAgent({
-    judge: makeAddressJudge({ allowedNetworks: ['127.0.0.1/32'], allowedPorts: [], allowsHttp: true }),
+    judge: makeAddressJudge({
+      allowedNetworks: ['127.0.0.1/32'],
+      allowedPorts: [receiver.port],
+      allowsHttp: true,
+    }),
     dnsServers: [],
     connectTimeoutMs: 2000,
     connectionsMax: 16,

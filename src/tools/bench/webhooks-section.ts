@@ -27,7 +27,6 @@ const timeoutMs = 15_000;
 const looks = 21;
 const keys = makeKeyEncryption([randomBytes(32)]);
 const secret = keys.seal(readSecret(makeSecret())!);
-const judgeOfAddresses = makeAddressJudge({ allowedNetworks: ['127.0.0.0/8'], allowedPorts: [], allowsHttp: true });
 
 /** Everything that one repeat needs. */
 interface Stage {
@@ -182,9 +181,9 @@ async function isQueued({ opened }: Stage, path: string): Promise<boolean> {
   return rows[0]!.is_queued;
 }
 
-const openAgent = () =>
+const openAgent = ({ port }: Stage) =>
   makeSafeAgent({
-    judge: judgeOfAddresses,
+    judge: makeAddressJudge({ allowedNetworks: ['127.0.0.0/8'], allowedPorts: [port], allowsHttp: true }),
     dnsServers: [],
     connectTimeoutMs: timeoutMs,
     connectionsMax: webhookRequestsMax,
@@ -192,7 +191,7 @@ const openAgent = () =>
 
 /** Sends everything that is due, and tells how long it took. */
 async function send(stage: Stage) {
-  const agent = openAgent();
+  const agent = openAgent(stage);
   const work = makeWork(stage, agent);
   await stage.opened.pool.query('checkpoint');
   const measured = await measure(stage.watched, async () => {
@@ -275,7 +274,7 @@ async function runHanging(stage: Stage, messages: number, repeat: number): Promi
     await subscribe(stage, healthyCount, 'healthy');
     if (besides !== undefined) await subscribe(stage, hangingCount, besides);
     await tell(stage, messages);
-    const agent = openAgent();
+    const agent = openAgent(stage);
     const work = makeWork(stage, agent);
     const total = healthyCount * messages;
     let sending: Promise<boolean> | undefined;

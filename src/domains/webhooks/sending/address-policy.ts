@@ -75,20 +75,27 @@ export function makeAddressJudge({ allowedNetworks, allowedPorts, allowsHttp }: 
     return !closed.check(address, kind);
   };
 
+  const allowsScheme = (protocol: string): boolean => protocol === 'https:' || (allowsHttp && protocol === 'http:');
+  // The port of the protocol itself is never written.
+  const allowsPort = (port: string): boolean => port === '' || allowedPorts.includes(Number(port));
+
   return {
     isOpen,
+
+    /** Whether requests may go to the scheme and the port of a URL, as its parser gives them. */
+    allowsOrigin: ({ protocol, port }: Pick<URL, 'protocol' | 'port'>): boolean =>
+      allowsScheme(protocol) && allowsPort(port),
 
     /** Why requests may not go to a URL, as far as that is known without its addresses; undefined if they may. */
     faultOfUrl(text: string): string | undefined {
       if (!URL.canParse(text)) return 'this is no URL';
       const { protocol, username, password, hostname, port, hash } = new URL(text);
-      if (protocol !== 'https:' && !(allowsHttp && protocol === 'http:'))
+      if (!allowsScheme(protocol))
         return allowsHttp ? 'a URL begins with https:// or http://' : 'a URL begins with https://';
       if (username !== '' || password !== '')
         return 'a URL has no user name and no password; there are other ways to authenticate';
       if (hash !== '') return 'a URL has no part behind #';
-      // The port of the protocol itself is never written.
-      if (port !== '' && !allowedPorts.includes(Number(port))) return `the port ${port} is not allowed`;
+      if (!allowsPort(port)) return `the port ${port} is not allowed`;
       const address = hostname.replace(/^\[|\]$/g, '');
       if (isIP(address) !== 0) return isOpen(address) ? undefined : 'this address is not public';
       if (allowedNetworks.length > 0) return undefined;

@@ -9,13 +9,18 @@ let names: NameServer;
 let inside: WebhookReceiver;
 let allowed: WebhookReceiver;
 let agent: ReturnType<typeof makeSafeAgent>;
+const portOfNobody = 9;
 
 beforeAll(async () => {
   names = await startNameServer();
   inside = await startWebhookReceiver('127.0.0.1');
   allowed = await startWebhookReceiver('127.0.0.2');
   agent = makeSafeAgent({
-    judge: makeAddressJudge({ allowedNetworks: ['127.0.0.2/32'], allowedPorts: [], allowsHttp: true }),
+    judge: makeAddressJudge({
+      allowedNetworks: ['127.0.0.2/32'],
+      allowedPorts: [inside.port, allowed.port, portOfNobody],
+      allowsHttp: true,
+    }),
     dnsServers: [names.address],
     connectTimeoutMs: 2000,
     connectionsMax: 4,
@@ -30,10 +35,10 @@ afterAll(async () => {
   await Promise.all([names.close(), inside.close(), allowed.close()]);
 });
 
-const send = async (url: string) =>
+const send = async (url: string, by = agent) =>
   sendWebhook(
     { origin: new URL(url).origin, path: '/', headers: { 'content-type': 'application/json' }, body: '{}' },
-    { agent, timeoutMs: 3000 },
+    { agent: by, timeoutMs: 3000 },
   );
 
 describe('a connection', () => {
@@ -73,11 +78,32 @@ describe('a connection', () => {
     expect(allowed.received[0]!.headers.host).toBe(`moving.example.com:${allowed.port}`);
   });
 
+  test('goes to no other port and over no other scheme than are allowed now, whatever the URL was judged by', async () => {
+    const strict = makeSafeAgent({
+      judge: makeAddressJudge({ allowedNetworks: ['127.0.0.2/32'], allowedPorts: [], allowsHttp: false }),
+      dnsServers: [names.address],
+      connectTimeoutMs: 2000,
+      connectionsMax: 4,
+    });
+
+    const results = [
+      await send(`http://127.0.0.2:${allowed.port}/`, strict),
+      await send(`https://127.0.0.2:${allowed.port}/`, strict),
+      await send('http://127.0.0.2/', strict),
+    ];
+    await strict.destroy();
+
+    expect(new Set(results.map(({ error }) => error))).toEqual(
+      new Set(['requests may not go to its scheme or its port']),
+    );
+    expect(allowed.received).toEqual([]);
+  });
+
   test('tells nothing of the inside when a name leads nowhere, or nobody listens', async () => {
     names.addressesOf = (name) => (name === 'nobody.example.com' ? ['127.0.0.2'] : []);
 
     expect((await send('http://nowhere.example.com/')).error).toBe('its name or address leads nowhere in public');
-    expect((await send('http://nobody.example.com:9/')).error).toBe('it refused the connection');
+    expect((await send(`http://nobody.example.com:${portOfNobody}/`)).error).toBe('it refused the connection');
   });
 });
 

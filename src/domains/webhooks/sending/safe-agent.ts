@@ -23,6 +23,16 @@ export class ForbiddenAddress extends Error {
   }
 }
 
+/** The scheme or the port of a URL, which was allowed once, is not any more. */
+export class ForbiddenOrigin extends Error {
+  readonly code = 'FORBIDDEN_ORIGIN';
+
+  constructor() {
+    super('the scheme or the port is not allowed');
+    this.name = 'ForbiddenOrigin';
+  }
+}
+
 /** A name could not be resolved. */
 export class UnknownName extends Error {
   readonly code = 'UNKNOWN_NAME';
@@ -35,6 +45,8 @@ export class UnknownName extends Error {
 
 const dnsTimeoutMs = 3000;
 const dnsTries = 2;
+/** One request at a time on a connection, so that a receiver which cuts one off cuts off no other. */
+const allowH2 = false;
 
 /**
  * A client whose connections only go to addresses that the judge lets through. Names are resolved when a connection is
@@ -63,16 +75,19 @@ export function makeSafeAgent({ judge, dnsServers, connectTimeoutMs, connections
     });
   };
 
-  const connect = buildConnector({ lookup, timeout: connectTimeoutMs });
+  const connect = buildConnector({ lookup, timeout: connectTimeoutMs, allowH2 });
   return new Agent({
     connections: connectionsMax,
     pipelining: 1,
+    allowH2,
     keepAliveTimeout: 4000,
     keepAliveMaxTimeout: 30_000,
     connect(options, callback) {
       // A literal is connected to without any lookup.
       const literal = options.hostname.replace(/^\[|\]$/g, '');
-      if (isIP(literal) !== 0 && !judge.isOpen(literal)) callback(new ForbiddenAddress(), null);
+      if (!judge.allowsOrigin({ protocol: options.protocol, port: options.port }))
+        callback(new ForbiddenOrigin(), null);
+      else if (isIP(literal) !== 0 && !judge.isOpen(literal)) callback(new ForbiddenAddress(), null);
       else connect(options, callback);
     },
   });

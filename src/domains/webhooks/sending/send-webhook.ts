@@ -161,6 +161,7 @@ function inWords(error: unknown): string {
     // One text, or it would tell which names there are inside.
     FORBIDDEN_ADDRESS: 'its name or address leads nowhere in public',
     UNKNOWN_NAME: 'its name or address leads nowhere in public',
+    FORBIDDEN_ORIGIN: 'requests may not go to its scheme or its port',
     UND_ERR_CONNECT_TIMEOUT: 'it could not be connected to in time',
     ECONNREFUSED: 'it refused the connection',
     ECONNRESET: 'it closed the connection',
@@ -172,7 +173,15 @@ function inWords(error: unknown): string {
     DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is signed by nobody that is known',
     SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is signed by nobody that is known',
     UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is signed by nobody that is known',
+    UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'its certificate is signed by nobody that is known',
+    EPROTO: 'it does not speak TLS as it should',
+    UND_ERR_HEADERS_OVERFLOW: 'its answer is no HTTP that can be read',
   };
   if (error instanceof AggregateError) return inWords(error.errors[0]);
-  return known[String(code)] ?? 'the request failed';
+  const name = String(code);
+  if (known[name] !== undefined) return known[name];
+  if (name.startsWith('CERT_')) return 'its certificate cannot be trusted';
+  if (name.startsWith('ERR_SSL_')) return known['EPROTO']!;
+  if (name.startsWith('HPE_')) return known['UND_ERR_HEADERS_OVERFLOW']!;
+  return 'the request failed';
 }
