@@ -171,7 +171,8 @@ export interface DueDelivery {
 }
 
 /**
- * Deliveries that are due of leased endpoints, the oldest of each first.
+ * Deliveries that are due of leased endpoints, the oldest of each first. A body that several of them send comes from the database
+ * once, and is one text in memory.
  * @param wanted how many of each endpoint at most.
  * @param bytesEach no more of an endpoint once their bodies are longer than this.
  */
@@ -180,28 +181,41 @@ export async function findDueDeliveries(
   wanted: readonly { readonly endpointId: string; readonly limit: number }[],
   bytesEach: number,
 ): Promise<DueDelivery[]> {
-  const { rows } = await queryable.query<DueDelivery>({
+  const { rows } = await queryable.query<DueDelivery & { is_thin: boolean; is_first: boolean }>({
     name: 'find_due_webhook_deliveries',
-    text: `select due.delivery_id, due.endpoint_id, due.message_id, attempts, attempts_before, lane, follows_gap, body
-           from unnest($1::uuid[], $2::int4[]) as wanted (endpoint_id, at_most)
-           cross join lateral (
-             select queue.*, case when is_thin then thin_body else body end as body,
-                    sum(octet_length(body)) over (rows unbounded preceding) - octet_length(body) as bytes_before
-             from (
-               select delivery_id, queue.endpoint_id, message_id, is_thin, attempts, attempts_before, lane, follows_gap
-               from webhook_queue as queue
-               where queue.endpoint_id = wanted.endpoint_id and not is_blocked and next_attempt_at <= now()
-               order by next_attempt_at, position limit wanted.at_most
-             ) as queue
-             join webhook_messages using (message_id)
-           ) as due
-           where coalesce(bytes_before, 0) <= $3::int8`,
+    text: `with due as materialized (
+             select due.*, row_number() over (partition by message_id, is_thin) = 1 as is_first
+             from unnest($1::uuid[], $2::int4[]) as wanted (endpoint_id, at_most)
+             cross join lateral (
+               select queue.*, sum(body_bytes) over (rows unbounded preceding) - body_bytes as bytes_before
+               from (
+                 select queue.*, octet_length(case when is_thin then thin_body else body end) as body_bytes
+                 from (
+                   select delivery_id, queue.endpoint_id, message_id, is_thin, attempts, attempts_before, lane, follows_gap, next_attempt_at, position
+                   from webhook_queue as queue
+                   where queue.endpoint_id = wanted.endpoint_id and not is_blocked and next_attempt_at <= now()
+                   order by next_attempt_at, position limit wanted.at_most
+                 ) as queue
+                 join webhook_messages using (message_id)
+               ) as queue
+             ) as due
+             where coalesce(bytes_before, 0) <= $3::int8
+           )
+           select delivery_id, endpoint_id, message_id, is_thin, attempts, attempts_before, lane, follows_gap, is_first, body
+           from due left join lateral (
+             select case when is_thin then thin_body else messages.body end as body
+             from webhook_messages as messages where messages.message_id = due.message_id and is_first
+           ) as message on true
+           order by endpoint_id, next_attempt_at, position`,
     values: [
       uuidArray(wanted.map(({ endpointId }) => endpointId)),
       int4Array(wanted.map(({ limit }) => limit)),
       bytesEach,
     ],
   });
+  const keyOf = ({ message_id: id, is_thin: isThin }: { message_id: string; is_thin: boolean }) => `${id} ${isThin}`;
+  const bodies = new Map(rows.filter((row) => row.is_first).map((row) => [keyOf(row), row.body]));
+  for (const row of rows) row.body = bodies.get(keyOf(row)) ?? null;
   return rows;
 }
 

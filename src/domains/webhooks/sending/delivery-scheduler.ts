@@ -1,11 +1,14 @@
 import type { DueDelivery, LeasedEndpoint } from '../deliveries/queue.store.ts';
 import { firstPerSlot, type AskedFor, type TakenEndpoint } from '../deliveries/take-due.ts';
 
-/** More is asked for when this part of what was taken is left, and more by this factor than is likely to be sent. */
-const lowWater = 0.35;
-const reserve = 1.5;
-/** Of one endpoint in one look. */
-const mostAtOnce = 256;
+/** More is asked for when what waits is likely to be sent within the first of these, and as much as within the second. */
+const lowWaterMs = 500;
+const reserveMs = 1200;
+/** What was sent in less than this says nothing of how fast it goes on. */
+const rateOverMs = 250;
+/** Of one endpoint in one look, and of all together: a large look would hold up those who have nothing left. */
+const mostOfOne = 256;
+const mostOfAll = 2000;
 /** One workspace alone may have four fifths of all requests under way; two have four ninths each. */
 const shareOfFree = 4;
 
@@ -65,8 +68,6 @@ export class Lease {
   begunSince = new Set<string>();
   inFlight = 0;
   sentSince = 0;
-  /** More is asked for when no more than this wait. */
-  lowWater = 0;
   /** Whether it is in line to begin another one. */
   isReady = false;
 
@@ -85,6 +86,11 @@ export class Lease {
 
   get isIdle(): boolean {
     return this.waiting.length === 0 && this.begun.size === 0;
+  }
+
+  /** How many are likely to be sent in a time, as fast as since the last look. */
+  likelyWithin(timeMs: number, nowMs: number): number {
+    return (this.sentSince / Math.max(rateOverMs, nowMs - this.lookedAtMs)) * timeMs;
   }
 }
 
@@ -133,7 +139,24 @@ export class DeliveryScheduler {
       else if (this.#isStopping ? this.#isEnding(lease, nowMs) : this.#wantsMore(lease, nowMs)) more.push(lease);
     }
     const room = isFull ? 0 : this.#limits.leasesMax - this.leases.size;
-    return { more, released, room, bytes: Math.max(0, this.#limits.bytesMax - this.#bytes) };
+    const bytes = Math.max(0, this.#limits.bytesMax - this.#bytes);
+    return { more: this.#mostUrgent(more, nowMs), released, room, bytes };
+  }
+
+  /** Those whose lease ends, and those that have the least left, as many as one look can give. */
+  #mostUrgent(leases: Lease[], nowMs: number): Lease[] {
+    const urgencyOf = (lease: Lease) =>
+      this.#isEnding(lease, nowMs) ? -1 : lease.waiting.length / Math.max(1, lease.likelyWithin(lowWaterMs, nowMs));
+    const sorted = leases
+      .map((lease) => ({ lease, urgency: urgencyOf(lease) }))
+      .toSorted((one, other) => one.urgency - other.urgency);
+    let count = 0;
+    const within = sorted.findIndex(({ lease, urgency }) => {
+      if (count >= mostOfAll && urgency >= 0) return true;
+      count += this.#countFor(lease, nowMs);
+      return false;
+    });
+    return (within === -1 ? sorted : sorted.slice(0, within)).map(({ lease }) => lease);
   }
 
   #wantsMore(lease: Lease, nowMs: number): boolean {
@@ -141,7 +164,16 @@ export class DeliveryScheduler {
     // What a rate has given out is used up before more is asked for.
     if (lease.endpoint.requests_per_minute !== null)
       return this.#isEnding(lease, nowMs) || (lease.waiting.length === 0 && (lease.hasMore || isStale));
-    return isStale || (lease.hasMore && lease.waiting.length <= lease.lowWater);
+    return isStale || (lease.hasMore && lease.waiting.length <= this.#lowWaterOf(lease, nowMs));
+  }
+
+  #lowWaterOf(lease: Lease, nowMs: number): number {
+    return Math.max(lease.endpoint.slots, lease.likelyWithin(lowWaterMs, nowMs));
+  }
+
+  #countFor(lease: Lease, nowMs: number): number {
+    const likely = Math.ceil(lease.likelyWithin(reserveMs, nowMs));
+    return Math.min(Math.max(lease.endpoint.slots * firstPerSlot, likely), mostOfOne);
   }
 
   #isEnding(lease: Lease, nowMs: number): boolean {
@@ -150,14 +182,13 @@ export class DeliveryScheduler {
 
   /** Begins to ask for deliveries of an endpoint: as many as it is likely to get rid of before they are looked up again. */
   ask(lease: Lease): AskedFor {
-    const { endpoint, sentSince, begun, lookedAtMs } = lease;
-    const sentPerMs = sentSince / Math.max(1, performance.now() - lookedAtMs);
-    const likely = Math.ceil(sentPerMs * this.#limits.freshMs * reserve);
+    const { endpoint, begun } = lease;
+    const nowMs = performance.now();
     lease.begunSince = new Set(begun);
     return {
-      count: Math.min(Math.max(endpoint.slots * firstPerSlot, likely), mostAtOnce),
+      count: this.#countFor(lease, nowMs),
       // The next start of one with a rate is written, too, so it is held in its place among the others.
-      isRenewed: endpoint.requests_per_minute !== null || this.#isEnding(lease, performance.now()),
+      isRenewed: endpoint.requests_per_minute !== null || this.#isEnding(lease, nowMs),
       begun: new Set(begun),
     };
   }
@@ -181,7 +212,6 @@ export class DeliveryScheduler {
       .map(({ delivery, startInMs }) => ({ delivery, startAtMs: nowMs + startInMs }));
     for (const { delivery } of lease.waiting) this.#bytes += sizeOf(delivery);
     lease.hasMore = hasMore;
-    lease.lowWater = Math.max(endpoint.slots, Math.floor(lease.waiting.length * lowWater));
     this.#offer(lease);
     this.#beginAll();
   }
