@@ -160,7 +160,7 @@ export async function recoverDeliveries(
              select message_id, payload = 'thin' as is_thin from webhook_endpoints as endpoints
              join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
              where endpoint_id = $1 and messages.created_at >= $2 and messages.created_at <= $3 and messages.fanned_until is null
-               and ${isWanted('messages')}
+               and ${isWanted('messages', 'body')}
                and not exists (select from webhook_deliveries as told where told.message_id = messages.message_id and told.endpoint_id = $1)
              order by messages.position limit $4::int4
            ), made as (

@@ -38,23 +38,41 @@ export interface FedEvent {
   year: number | null;
 }
 
+interface FeedLimits {
+  readonly eventsMax: number;
+  /** Of payloads; one event is taken however long it is. */
+  readonly bytesMax: number;
+}
+
 /** Takes the oldest events of the feed; those that are no more, since nothing came of them, are left out. */
-export async function takeFeed(queryable: Queryable, limit: number): Promise<{ events: FedEvent[]; taken: number }> {
-  const { rows } = await queryable.query<FedEvent & { position: number }>({
+export async function takeFeed(
+  queryable: Queryable,
+  { eventsMax, bytesMax }: FeedLimits,
+): Promise<{ events: FedEvent[]; hasMore: boolean }> {
+  const { rows } = await queryable.query<FedEvent & { position: number; is_last: boolean }>({
     name: 'take_webhook_feed',
-    text: `with taken as (
-             delete from webhook_feed where position in (select position from webhook_feed order by position limit $1::int4)
-             returning position, workspace_id, event_id, item_number
+    text: `with oldest as materialized (
+             select position, workspace_id, event_id, item_number from webhook_feed order by position limit $1::int4
+           ), sized as materialized (
+             select oldest.*, sum(coalesce(octet_length(payload::text), 0)) over (order by position) - coalesce(octet_length(payload::text), 0) as bytes_before,
+                    row_number() over (order by position desc) = 1 as is_last
+             from oldest left join events on events.workspace_id = oldest.workspace_id and events.event_id = oldest.event_id
+           ), taken as (
+             delete from webhook_feed using sized where webhook_feed.position = sized.position and bytes_before <= $2::int8
+             returning sized.*
            )
            select taken.position, taken.workspace_id, taken.event_id, event_type, taken.item_number, occurred_at, events.created_at,
-                  visibility, payload, event_key is null and withdrawn_at is null as is_keyless, value_chain, country, year
+                  visibility, payload, event_key is null and withdrawn_at is null as is_keyless, value_chain, country, year, is_last
            from taken
            left join events on events.workspace_id = taken.workspace_id and events.event_id = taken.event_id
            left join items on items.item_number = taken.item_number
            order by taken.position`,
-    values: [limit],
+    values: [eventsMax, bytesMax],
   });
-  return { events: rows.filter((row) => row.event_type !== null), taken: rows.length };
+  return {
+    events: rows.filter((row) => row.event_type !== null),
+    hasMore: rows.length === eventsMax || rows.at(-1)?.is_last === false,
+  };
 }
 
 /** An event of a workspace, as the feed gives it; undefined for none. */
@@ -82,7 +100,10 @@ interface PageLimits {
 
 /** The next endpoints of the oldest messages that have not all their deliveries: those that were there when they were told. */
 const page = `pending as materialized (
-             select message_id, position, workspace_id, message_type, body, created_at, fanned_until from webhook_messages
+             select message_id, position, workspace_id, message_type, created_at, fanned_until,
+                    case when exists (select from webhook_endpoints as endpoints where endpoints.workspace_id = messages.workspace_id and filter_path is not null)
+                      then webhook_message_content(body) end as content
+             from webhook_messages as messages
              where fanned_until is not null and ($3::uuid[] is null or message_id = any($3)) order by position limit $1::int4
            ), share as (
              select greatest(1, $2::int4 / greatest(1, count(*)::int4)) as each from pending
@@ -90,7 +111,7 @@ const page = `pending as materialized (
              select message_id, position, endpoint_id, is_wanted, is_thin, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
              from pending cross join lateral (
                select endpoint_id, payload = 'thin' as is_thin, is_active and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
-                        and ${isWanted('pending')} as is_wanted
+                        and ${isWanted('pending', 'content')} as is_wanted
                from webhook_endpoints as endpoints
                where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until
                order by endpoint_id limit (select each from share)

@@ -4,7 +4,7 @@ import { formatDfid, itemIdOf, tellerOf } from '#domains/items/index.ts';
 import { withTransaction } from '#platform/database.ts';
 import { holdWantedEndpoints, insertDeliveries, lockLane, takeFeed, type FedEvent } from './fan-out.store.ts';
 
-const eventsAtOnce = 100;
+const feed = { eventsMax: 100, bytesMax: 4 * 1024 * 1024 } as const;
 const page = { messagesMax: 100, deliveriesMax: 2000 } as const;
 
 /**
@@ -15,14 +15,14 @@ const page = { messagesMax: 100, deliveriesMax: 2000 } as const;
 export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: number; hasMore: boolean } | undefined> {
   return withTransaction(pool, async (client) => {
     if (!(await lockLane(client))) return undefined;
-    const { events, taken } = await takeFeed(client, eventsAtOnce);
+    const { events, hasMore } = await takeFeed(client, feed);
     await insertMessages(client, events.map(messageOf), true);
     const held = await holdWantedEndpoints(client, page);
     const made = await insertDeliveries(client, page, held);
     return {
       messages: events.length,
       deliveries: made.deliveries,
-      hasMore: taken === eventsAtOnce || made.messages === page.messagesMax || made.done < made.messages,
+      hasMore: hasMore || made.messages === page.messagesMax || made.done < made.messages,
     };
   });
 }

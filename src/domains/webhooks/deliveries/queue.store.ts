@@ -44,10 +44,11 @@ export function queuedAs(source: string): string {
  * The condition that an endpoint, of which a statement reads a row, wants a message. What tells of webhooks themselves comes only
  * where it is named.
  * @param message the name of its row.
+ * @param what of it filters look at: its text, or its content where that was read for many of them.
  */
-export function isWanted(message: string): string {
+export function isWanted(message: string, what: 'body' | 'content'): string {
   return `(event_types = '{}' and ${message}.message_type not like 'webhook\\_%' or ${message}.message_type = any(event_types))
-    and (filter_path is null or webhook_message_matches(${message}.body, filter_path))`;
+    and (filter_path is null or webhook_message_matches(${message}.${what}, filter_path))`;
 }
 
 /** How an endpoint is sent to, as it was when it was leased. */

@@ -343,7 +343,7 @@ export async function findWantedMessages(
              select message_id, position, case when payload = 'thin' then thin_body else body end as body
              from webhook_endpoints as endpoints join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
              where endpoint_id = $1 and position > $2 and body is not null and (
-               ${isWanted('messages')}
+               ${isWanted('messages', 'body')}
                or exists (select from webhook_deliveries as sent where sent.message_id = messages.message_id and sent.endpoint_id = $1))
              order by position limit $3::int4
            ) as wanted on true`,

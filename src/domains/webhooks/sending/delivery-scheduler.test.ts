@@ -191,3 +191,18 @@ test('a lease is renewed in time, whatever waits for its rate, and while the pro
   expect([early, running, ending.more.length, ending.released.length]).toEqual([0, 1, 1, 0]);
   expect(begun).toHaveLength(1);
 });
+
+test('the database is asked for more in steps, for those first that have the least left', async () => {
+  const { scheduler } = schedule({ inFlightMax: 0 });
+  for (let at = 0; at < 300; at += 1) give(scheduler, endpoint(`busy-${at}`), 20);
+  for (let at = 0; at < 10; at += 1) give(scheduler, endpoint(`short-${at}`), 1);
+  await vi.advanceTimersByTimeAsync(1500);
+
+  const { more } = scheduler.wants();
+  const asked = more.map((lease) => scheduler.ask(lease).count);
+
+  expect(more.slice(0, 10).map(({ endpoint: { endpoint_id: id } }) => id)).toEqual(
+    Array.from({ length: 10 }, (_, at) => `short-${at}`),
+  );
+  expect(asked.reduce((sum, count) => sum + count, 0)).toBe(2000);
+});
