@@ -346,9 +346,8 @@ describe('a delivery that fails', () => {
 
   test('again and again is put off, and then tried alone until one succeeds', async () => {
     const endpoint = await subscribe({ retry_config: { max_retries: 20, retry_delay: 1 } });
-    await application.database.pool.query('update webhook_endpoint_state set failures = 4 where endpoint_id = $1', [
-      endpoint.id,
-    ]);
+    const { pool } = application.database;
+    await pool.query('update webhook_endpoint_state set failures = 4 where endpoint_id = $1', [endpoint.id]);
     receiver.answer = (_, response) => void response.writeHead(500).end();
     await newItem();
     await arrived(endpoint.path);
@@ -356,17 +355,27 @@ describe('a delivery that fails', () => {
       const { body } = await ask<{ paused_until: string | null }>('GET', `/api/webhooks/${endpoint.id}/stats`);
       return body.paused_until ?? undefined;
     }, 'the pause');
-    receiver.answer = (_, response) => void response.writeHead(200).end();
-    await application.database.pool.query(
-      `update webhook_endpoint_state set open_until = now(), next_due_at = now() where endpoint_id = $1`,
+    for (let at = 0; at < 3; at += 1) await newItem();
+    const before = receiver.at(endpoint.path).length;
+    const besideProbe: number[] = [];
+    receiver.answer = ({ path }, response) => {
+      const answer = () => void response.writeHead(200).end();
+      if (path !== endpoint.path || receiver.at(path).length > before + 1) answer();
+      else
+        setTimeout(() => {
+          besideProbe.push(receiver.at(path).length - before);
+          answer();
+        }, 300);
+    };
+    await pool.query('update webhook_queue set next_attempt_at = now() where endpoint_id = $1', [endpoint.id]);
+    await pool.query(
+      'update webhook_endpoint_state set open_until = now(), next_due_at = now() where endpoint_id = $1',
       [endpoint.id],
     );
-    await application.database.pool.query('update webhook_queue set next_attempt_at = now() where endpoint_id = $1', [
-      endpoint.id,
-    ]);
-    await whenSettled(endpoint.id, 1);
+    await whenSettled(endpoint.id, 4);
 
     expect(Date.parse(paused)).toBeGreaterThan(Date.now());
+    expect(besideProbe).toEqual([1]);
     expect((await ask('GET', `/api/webhooks/${endpoint.id}/stats`)).body).toMatchObject({
       failures_in_a_row: 0,
       paused_until: null,
