@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { makeId } from '#platform/ids.ts';
+import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
+import { fanOut } from './fan-out.ts';
+import { takeDue } from './take-due.ts';
+
+let workers: WebhookWorkers;
+beforeAll(async () => {
+  workers = await startWebhookWorkers(1);
+});
+afterAll(() => workers.close());
+
+const takeFresh = (freshMax: number, released: readonly string[] = [], holder = makeId()) =>
+  takeDue(workers.database.pool, {
+    holder,
+    leaseMs: 8000,
+    breakerFailures: 5,
+    released,
+    kept: new Map(),
+    freshMax,
+    bytesMax: 1_000_000,
+  });
+
+/** A workspace with so many endpoints, for each of which something is due. */
+async function workspaceWith(count: number, more: Parameters<WebhookWorkers['subscribe']>[2] = {}): Promise<string> {
+  const workspaceId = makeId();
+  for (let at = 0; at < count; at += 1) await workers.subscribe(workspaceId, `hook-${at}`, more);
+  await workers.tell(workspaceId, 1);
+  while ((await fanOut(workers.database.pool))?.hasMore);
+  return workspaceId;
+}
+
+const workspacesOf = (taken: Awaited<ReturnType<typeof takeDue>>) => taken.map(({ endpoint }) => endpoint.workspace_id);
+const endpointsOf = (taken: Awaited<ReturnType<typeof takeDue>>) => taken.map(({ endpoint }) => endpoint.endpoint_id);
+
+test('a workspace with many endpoints takes turns with one that has few, and each of its endpoints gets a turn', async () => {
+  const many = await workspaceWith(30);
+  const few = await workspaceWith(2);
+  const holder = makeId();
+
+  const first = await takeFresh(8, [], holder);
+  const second = await takeFresh(8, endpointsOf(first), holder);
+  const third = await takeFresh(16, endpointsOf(second), holder);
+  await takeFresh(0, endpointsOf(third), holder);
+
+  expect(workspacesOf(first).filter((id) => id === few)).toHaveLength(2);
+  expect(workspacesOf(first).filter((id) => id === many)).toHaveLength(6);
+  const served = [...first, ...second, ...third].filter(({ endpoint }) => endpoint.workspace_id === many);
+  expect(new Set(endpointsOf(served)).size).toBe(served.length);
+});
+
+test('an endpoint that one process has is given to no other, until it is given back or the time is over', async () => {
+  await workspaceWith(1);
+  const [one, other] = [makeId(), makeId()];
+  const all = await takeFresh(100, [], one);
+
+  const meanwhile = await takeFresh(100, [], other);
+  await takeFresh(0, endpointsOf(all), other);
+  const stillMeanwhile = await takeFresh(100, [], other);
+  await takeFresh(0, endpointsOf(all), one);
+  const afterwards = await takeFresh(100, [], other);
+
+  expect([all.length > 0, meanwhile, stillMeanwhile]).toEqual([true, [], []]);
+  expect(endpointsOf(afterwards).toSorted()).toEqual(endpointsOf(all).toSorted());
+});
+
+test('a body that several deliveries send is one text, and that of a thin endpoint another', async () => {
+  const workspaceId = makeId();
+  const full = [await workers.subscribe(workspaceId, 'a'), await workers.subscribe(workspaceId, 'b')];
+  const thin = await workers.subscribe(workspaceId, 'c', { payload: 'thin' });
+  const eventId = await workers.tell(workspaceId, 1);
+  while ((await fanOut(workers.database.pool))?.hasMore);
+
+  const taken = (await takeFresh(1000)).filter(({ endpoint }) => endpoint.workspace_id === workspaceId);
+
+  const bodyOf = (id: string) =>
+    taken
+      .find(({ endpoint }) => endpoint.endpoint_id === id)!
+      .due.map(({ delivery }) => JSON.parse(delivery.body!) as object);
+  const kg = { data: { id: eventId, payload: expect.anything() as unknown } };
+  expect(full.map(bodyOf)).toMatchObject([[kg], [kg]]);
+  expect(bodyOf(thin)).toEqual([
+    {
+      type: 'weighed',
+      timestamp: expect.any(String) as string,
+      data: { id: eventId, dfid: expect.any(String) as string },
+    },
+  ]);
+});
