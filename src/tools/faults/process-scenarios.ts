@@ -209,7 +209,7 @@ const terminated: Scenario = {
     await endAndStart(cluster.workers[0]!);
     await endAndStart(cluster.web);
     await cluster.redis.start();
-    const twice = await cluster.workers[0]!.terminateTwice();
+    const twice = await cluster.workers[0]!.terminateImpatiently();
     context.check(twice.tookMs < 2000, `a second SIGTERM took ${Math.round(twice.tookMs)} ms to end a worker`);
     await cluster.workers[0]!.start();
     return { done: `each ended in order, the slowest in ${(slowestMs / 1000).toFixed(1)} s`, disturbances: 2 };

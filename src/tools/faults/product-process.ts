@@ -7,6 +7,7 @@ const repository = join(import.meta.dirname, '../../..');
 const listenTimeoutMs = 20_000;
 /** How long an end in order may take before the harness gives up on it; the product promises 10 s. */
 const stopTimeoutMs = 15_000;
+const againMs = 100;
 
 interface ProductProcessOptions {
   /** For messages and the log's name, such as `worker-1`. */
@@ -82,12 +83,12 @@ export class ProductProcess {
     return this.#end('SIGTERM');
   }
 
-  /** Sends SIGTERM again to a process that is ending already. */
-  async terminateTwice(): Promise<ProcessEnd> {
+  /** SIGTERM, and again until the process ended: two that are sent before it takes the first arrive as one. */
+  async terminateImpatiently(): Promise<ProcessEnd> {
     const child = this.#child;
     const end = this.#end('SIGTERM');
-    child?.kill('SIGTERM');
-    return end;
+    const again = setInterval(() => child?.kill('SIGTERM'), againMs);
+    return end.finally(() => clearInterval(again));
   }
 
   /** SIGSTOP: to everybody else the process looks alive and does nothing. */
