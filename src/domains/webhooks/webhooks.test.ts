@@ -185,6 +185,10 @@ describe('an endpoint', () => {
       headers: { 'X-Farm': 'Boa Vista' },
       auth: { type: 'basic', username: 'erp', password: 'segredo' },
     });
+    receiver.answer = ({ headers }, response) => {
+      const { authorization = '' } = headers;
+      response.writeHead(200, { 'x-echo': authorization }).end(JSON.stringify({ authorization, password: 'segredo' }));
+    };
     await newItem();
     const [request] = await arrived(endpoint.path);
     const [delivery] = await whenSettled(endpoint.id, 1);

@@ -149,7 +149,13 @@ export class DeliverySender {
       const isUnsendable = request instanceof Unsendable;
       const answer = isUnsendable ? request.answer : await sendWebhook(request, this.#options.sender);
       ended();
-      const result = { ...answer, startedAtMs, requestHeaders: request.requestHeaders };
+      const result = {
+        ...answer,
+        startedAtMs,
+        requestHeaders: request.requestHeaders,
+        responseHeaders: request.redact(answer.responseHeaders),
+        responseBody: request.redact(answer.responseBody),
+      };
       const conclusion = isUnsendable
         ? request.conclusion
         : conclude(endpoint, delivery, answer, this.#options.retrySchedule);
@@ -176,7 +182,7 @@ export class DeliverySender {
     const maker = this.#headerMakerOf(endpoint);
     if (!maker) return locked;
     const { headers, kept } = maker.make({ id, body, followsGap, seconds: Math.floor(startedAtMs / 1000) });
-    return { origin: target.origin, path: target.path, headers, body, requestHeaders: kept };
+    return { origin: target.origin, path: target.path, headers, body, requestHeaders: kept, redact: maker.redact };
   }
 
   /** Opens the secrets of an endpoint once for as long as it is known. */
@@ -214,6 +220,7 @@ function conclude(
 /** Why there is no request at all, for which the endpoint is not to blame. */
 class Unsendable {
   readonly requestHeaders = '{}';
+  readonly redact = () => null;
   readonly answer: WebhookAnswer;
   readonly conclusion: AttemptConclusion;
 

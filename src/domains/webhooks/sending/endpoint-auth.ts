@@ -21,3 +21,19 @@ export function authHeader(auth: EndpointAuth): readonly [name: string, value: s
       return [auth.name, auth.value];
   }
 }
+
+/** What of it is a secret, in the forms in which a receiver may send it back. */
+export function credentialsOf(auth: EndpointAuth): readonly string[] {
+  switch (auth.type) {
+    case 'none':
+      return [];
+    case 'bearer':
+      return [auth.token];
+    case 'api_key':
+      return [auth.key];
+    case 'basic':
+      return [Buffer.from(`${auth.username}:${auth.password}`).toString('base64'), auth.password];
+    case 'custom_header':
+      return [auth.value];
+  }
+}

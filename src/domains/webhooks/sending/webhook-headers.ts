@@ -1,7 +1,7 @@
 import { createSecretKey } from 'node:crypto';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
 import type { LeasedEndpoint } from '../deliveries/queue.store.ts';
-import { authHeader, type EndpointAuth } from './endpoint-auth.ts';
+import { authHeader, credentialsOf, type EndpointAuth } from './endpoint-auth.ts';
 import { readPrivateKey, signatureOf } from './signature.ts';
 
 /** Headers that an endpoint cannot set, since the transport or the signature do. */
@@ -49,9 +49,13 @@ export interface HeaderMaker {
     headers: Record<string, string>;
     kept: string;
   };
+  /** The text of an answer without our credentials, which a receiver may send back. */
+  redact(text: string | null): string | null;
 }
 
 const redacted = '[redacted]';
+/** Anything shorter is found in texts by chance. */
+const credentialCharacters = 6;
 
 /** Opens the secrets of an endpoint once for many attempts; undefined when one cannot be opened. */
 export function makeHeaderMaker(
@@ -79,8 +83,12 @@ export function makeHeaderMaker(
       .filter(isThere)
       .map(readPrivateKey),
   };
-  const auth = sealedAuth && authHeader(JSON.parse(sealedAuth.toString('utf8')) as EndpointAuth);
-  const named = { ...endpoint.headers, ...(auth ? { [auth[0]]: auth[1] } : {}) };
+  const auth: EndpointAuth = sealedAuth ? (JSON.parse(sealedAuth.toString('utf8')) as EndpointAuth) : { type: 'none' };
+  const authenticating = authHeader(auth);
+  const named = { ...endpoint.headers, ...(authenticating ? { [authenticating[0]]: authenticating[1] } : {}) };
+  const credentials = credentialsOf(auth)
+    .filter(({ length }) => length >= credentialCharacters)
+    .flatMap((credential) => [credential, JSON.stringify(credential).slice(1, -1)]);
   const fixed = { ...named, 'content-type': 'application/json', 'user-agent': `DeFarm-Engines/${version}` };
   const shown = Object.entries(fixed).map(([name, value]) => [name, name in named ? redacted : value]);
   const shownText = JSON.stringify(Object.fromEntries(shown)).slice(0, -1);
@@ -94,6 +102,8 @@ export function makeHeaderMaker(
       };
       return { headers: { ...fixed, ...own }, kept: `${shownText},${JSON.stringify(own).slice(1)}` };
     },
+    redact: (text) =>
+      credentials.reduce<string | null>((rest, credential) => rest?.replaceAll(credential, redacted) ?? null, text),
   };
 }
 
