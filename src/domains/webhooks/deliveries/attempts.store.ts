@@ -164,7 +164,7 @@ export async function finishAttempts(
              returning state.endpoint_id, state.failures, state.first_failure_at, open_until, disabled_reason, state.warned_percent, warned_before
            ), disabled as (
              update webhook_endpoints as endpoints
-             set is_active = false, updated_at = now(),
+             set is_active = false, switched_at = now(), updated_at = now(),
                  disabled_reason = coalesce(noted.disabled_reason, 'it failed ' || failures || ' times in a row since ' || to_char(first_failure_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC')
              from noted
              where endpoints.endpoint_id = noted.endpoint_id and is_active

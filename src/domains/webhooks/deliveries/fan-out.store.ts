@@ -98,7 +98,7 @@ interface PageLimits {
   readonly deliveriesMax: number;
 }
 
-/** The next endpoints of the oldest messages that have not all their deliveries: those that were there when they were told. */
+/** The next endpoints of the oldest messages that have not all their deliveries: those that were there, and on, when it happened. */
 const page = `pending as materialized (
              select message_id, position, workspace_id, message_type, created_at, fanned_until,
                     case when exists (select from webhook_endpoints as endpoints where endpoints.workspace_id = messages.workspace_id and filter_path is not null)
@@ -110,7 +110,9 @@ const page = `pending as materialized (
            ), wanted as materialized (
              select message_id, position, endpoint_id, is_wanted, is_thin, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
              from pending cross join lateral (
-               select endpoint_id, payload = 'thin' as is_thin, is_active and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
+               select endpoint_id, payload = 'thin' as is_thin,
+                      date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
+                        and is_active = (date_trunc('milliseconds', switched_at) <= pending.created_at)
                         and ${isWanted('pending', 'content')} as is_wanted
                from webhook_endpoints as endpoints
                where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until

@@ -5,6 +5,7 @@ import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import { weighing } from '../../../testing/events.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
+import { updateEndpoint } from '../endpoints/endpoints.store.ts';
 import { fanOut } from './fan-out.ts';
 
 let workers: WebhookWorkers;
@@ -55,4 +56,25 @@ test('a message is read once for all filters, however many endpoints have one', 
   expect(step).toMatchObject({ messages: 1, deliveries: 20 });
   // To hold the endpoints, and to make the deliveries.
   expect(Number(rows[0]!.calls)).toBe(2);
+});
+
+test('an event is told to those that were switched on when it happened, whatever became of them since', async () => {
+  const { database, subscribe } = workers;
+  const workspaceId = makeId();
+  const [on, off] = [await subscribe(workspaceId, 'on'), await subscribe(workspaceId, 'off')];
+  const turn = (endpointId: string, isActive: boolean) =>
+    updateEndpoint(database.pool, workspaceId, endpointId, { isActive }, 24);
+  await turn(off, false);
+  await tell(workspaceId, 1, 10);
+  await turn(on, false);
+  await turn(off, true);
+  await subscribe(workspaceId, 'later');
+
+  await fanOut(database.pool);
+
+  const { rows } = await database.pool.query<{ endpoint_id: string }>(
+    `select endpoint_id from webhook_deliveries join webhook_endpoints using (endpoint_id) where workspace_id = $1`,
+    [workspaceId],
+  );
+  expect(rows).toEqual([{ endpoint_id: on }]);
 });

@@ -39,6 +39,8 @@ test.each([
   ['0', 0],
   ['Sat, 28 Nov 2026 12:00:30 GMT', 30],
   ['Sat, 28 Nov 2026 11:00:00 GMT', 0],
+  ['Saturday, 28-Nov-26 12:00:30 GMT', 30],
+  ['Sat Nov 28 12:00:30 2026', 30],
   ['soon', undefined],
   ['-5', undefined],
   [undefined, undefined],

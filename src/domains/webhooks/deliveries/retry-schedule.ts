@@ -50,10 +50,12 @@ function isRefusal(status: number | undefined): boolean {
   return status !== undefined && status >= 400 && status < 500 && ![408, 425, 429].includes(status);
 }
 
-/** Seconds that `Retry-After` asks for (RFC 9110, 10.2.3), from its text; undefined for none. */
+/** Seconds that `Retry-After` asks for (RFC 9110, 10.2.3), from its text; undefined for none. Its dates have three forms, all in GMT (5.6.7). */
 export function readRetryAfter(text: string | undefined, nowMs: number): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d+$/.test(text)) return Math.min(Number(text), longestWaitSeconds);
-  const at = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text) ? Date.parse(text) : Number.NaN;
+  const at = /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text)
+    ? Date.parse(`${text.replace(/ GMT$/, '')} GMT`)
+    : Number.NaN;
   return Number.isNaN(at) ? undefined : Math.min(Math.max(0, Math.ceil((at - nowMs) / 1000)), longestWaitSeconds);
 }

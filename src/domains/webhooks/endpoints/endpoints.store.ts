@@ -156,7 +156,7 @@ export async function updateEndpoint(
                  auth_sealed = case when $7::text is null then auth_sealed else $8 end, auth_key_id = case when $7::text is null then auth_key_id else $9 end,
                  payload = coalesce($10, payload), concurrency = coalesce($11, concurrency),
                  max_retries = coalesce($12, max_retries), retry_delay_seconds = case when $12::int4 is null then retry_delay_seconds else $13 end,
-                 is_active = coalesce($14, is_active), disabled_reason = case when $14::bool is null then disabled_reason end,
+                 is_active = coalesce($14, is_active), switched_at = case when is_active <> $14::bool then now() else switched_at end, disabled_reason = case when $14::bool is null then disabled_reason end,
                  previous_secret_sealed = case when $15::bytea is null then previous_secret_sealed else secret_sealed end,
                  previous_secret_key_id = case when $15::bytea is null then previous_secret_key_id else secret_key_id end,
                  previous_secret_until = case when $15::bytea is null then previous_secret_until else now() + make_interval(hours => $17::int4) end,
