@@ -30,7 +30,13 @@ import {
   showSecret,
 } from '../sending/signature.ts';
 import { authHeader, type EndpointAuth } from '../sending/endpoint-auth.ts';
-import { faultOfHeader, isHeaderValue, makeHeaderMaker } from '../sending/webhook-headers.ts';
+import {
+  faultOfHeader,
+  isCredentialHeader,
+  isHeaderValue,
+  makeHeaderMaker,
+  redacted,
+} from '../sending/webhook-headers.ts';
 import {
   listedMax,
   type createEndpointBody,
@@ -160,7 +166,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
         name: body.name,
         url: requireUrl(body.url),
         event_types: [...new Set(body.events)],
-        headers: readHeaders(body.headers ?? {}),
+        headers: readHeaders(body.headers ?? {}, {}),
         auth_type: body.auth.type,
         auth: sealAuth(body.auth),
         secret: sealSecret(secret),
@@ -198,12 +204,12 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
     /** A secret that is given takes the place of the one before, as `rotate` does. @throws Problem not_found */
     async update(workspaceId: string, id: string, body: z.output<typeof updateEndpointBody>) {
       const { endpoint_id: endpointId, public_key: publicKey, ...known } = await find(workspaceId, id);
-      requireAuthAgain(known, body);
+      requireCredentialsAgain(known, body);
       await change(workspaceId, endpointId, {
         name: body.name ?? undefined,
         url: body.url == null ? undefined : requireUrl(body.url),
         eventTypes: body.events == null ? undefined : [...new Set(body.events)],
-        headers: body.headers == null ? undefined : readHeaders(body.headers),
+        headers: body.headers == null ? undefined : readHeaders(body.headers, known.headers),
         auth: body.auth && { type: body.auth.type, sealed: sealAuth(body.auth) },
         payload: body.payload,
         concurrency: body.concurrency,
@@ -378,21 +384,34 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
 const defaultRetries = 9;
 
 /** Who may change a webhook must not have its credentials sent elsewhere. @throws Problem invalid_request */
-function requireAuthAgain(
-  known: Pick<EndpointRow, 'url' | 'auth_type'>,
-  { url, auth }: z.output<typeof updateEndpointBody>,
+function requireCredentialsAgain(
+  known: Pick<EndpointRow, 'url' | 'auth_type' | 'headers'>,
+  { url, auth, headers }: z.output<typeof updateEndpointBody>,
 ): void {
-  if (url == null || auth || known.auth_type === 'none' || !URL.canParse(url)) return;
-  if (new URL(url).origin !== new URL(known.url).origin)
-    throw invalidRequestAt('/auth', 'with another host its credentials are to be given again');
+  if (url == null || !URL.canParse(url) || new URL(url).origin === new URL(known.url).origin) return;
+  const fault = 'with another host its credentials are to be given again';
+  if (!auth && known.auth_type !== 'none') throw invalidRequestAt('/auth', fault);
+  const keepsCredential = Object.entries(headers ?? shownHeaders(known.headers)).some(
+    ([name, value]) => value === redacted && isCredentialHeader(name.toLowerCase()),
+  );
+  if (keepsCredential) throw invalidRequestAt('/headers', fault);
 }
 
-/** @throws Problem invalid_request for headers that an endpoint cannot set. */
-function readHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+/**
+ * The headers that an endpoint is to have.
+ * @param known what it has: a credential that is sent back as it is shown stays.
+ * @throws Problem invalid_request for those that an endpoint cannot set.
+ */
+function readHeaders(
+  headers: Readonly<Record<string, string>>,
+  known: Readonly<Record<string, string>>,
+): Record<string, string> {
   return Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => {
-      requireHeader(name.toLowerCase(), value, `/headers/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`);
-      return [name.toLowerCase(), value];
+    Object.entries(headers).map(([given, value]) => {
+      const name = given.toLowerCase();
+      requireHeader(name, value, `/headers/${given.replaceAll('~', '~0').replaceAll('/', '~1')}`);
+      const stays = value === redacted && isCredentialHeader(name);
+      return [name, stays ? (known[name] ?? value) : value];
     }),
   );
 }
@@ -406,6 +425,12 @@ function lowerCased(auth: EndpointAuth): EndpointAuth {
   return auth.type === 'custom_header' ? { ...auth, name: auth.name.toLowerCase() } : auth;
 }
 
+function shownHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, isCredentialHeader(name) ? redacted : value]),
+  );
+}
+
 function showEndpoint(row: EndpointRow) {
   return {
     id: row.endpoint_id,
@@ -413,7 +438,7 @@ function showEndpoint(row: EndpointRow) {
     name: row.name,
     url: row.url,
     events: row.event_types,
-    headers: row.headers,
+    headers: shownHeaders(row.headers),
     retry_config: { max_retries: row.max_retries, retry_delay: row.retry_delay_seconds },
     auth: { type: row.auth_type },
     payload: row.payload,

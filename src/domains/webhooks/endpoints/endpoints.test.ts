@@ -262,3 +262,27 @@ test('credentials do not follow a webhook to another host unless they are given 
 
   expect([moved, movedWith, samePlace]).toEqual([422, 200, 200]);
 });
+
+test('a header that carries a credential is shown to nobody, stays when it is sent back so, and follows to no other host', async () => {
+  const { ask, subscribe, newItem, arrived, receiver, whenSettled } = webhooks;
+  const headers = { 'X-API-Key': 'chave-secreta', 'X-Farm': 'Boa Vista' };
+  const endpoint = await subscribe({ headers, events: ['item_created'] });
+  receiver.answer = (request, response) => void response.writeHead(200).end(String(request.headers['x-api-key']));
+  const path = `/api/webhooks/${endpoint.id}`;
+  const { body: shown } = await ask<{ headers: object }>('GET', path);
+  const change = (body: object) => ask('PUT', path, body);
+
+  const renamed = await change({ headers: { ...shown.headers, 'X-Farm': 'Santa Rita' } });
+  const moved = await change({ url: 'https://elsewhere.example.com/', headers: shown.headers });
+  const movedWithout = await change({ url: 'https://elsewhere.example.com/' });
+  await newItem();
+  const [request] = await arrived(endpoint.path);
+  await whenSettled(endpoint.id, 1);
+  const { body: deliveries } = await ask('GET', `${path}/deliveries`);
+  const movedWith = await change({ url: 'https://elsewhere.example.com/', headers });
+
+  expect(shown.headers).toEqual({ 'x-api-key': '[redacted]', 'x-farm': 'Boa Vista' });
+  expect([renamed, moved, movedWithout, movedWith].map(({ status }) => status)).toEqual([200, 422, 422, 200]);
+  expect(request!.headers).toMatchObject({ 'x-api-key': 'chave-secreta', 'x-farm': 'Santa Rita' });
+  expect(JSON.stringify([deliveries, renamed.body])).not.toContain('chave-secreta');
+});

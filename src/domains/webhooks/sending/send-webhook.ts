@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { AttemptResult } from '../deliveries/attempts.store.ts';
 import { readRetryAfter } from '../deliveries/retry-schedule.ts';
+import { redacted } from './webhook-headers.ts';
 
 export interface WebhookRequest {
   readonly origin: string;
@@ -143,9 +144,7 @@ function keptHeadersOf(headers: Readonly<Record<string, string | string[] | unde
       .slice(0, keptHeaders)
       .map(([name, value]) => [
         name,
-        name === 'set-cookie'
-          ? '[redacted]'
-          : (textOf(value) ?? '').slice(0, keptHeaderCharacters).replaceAll('\0', ''),
+        name === 'set-cookie' ? redacted : (textOf(value) ?? '').slice(0, keptHeaderCharacters).replaceAll('\0', ''),
       ]),
   );
 }

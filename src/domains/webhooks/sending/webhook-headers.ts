@@ -53,7 +53,14 @@ export interface HeaderMaker {
   redact(text: string | null): string | null;
 }
 
-const redacted = '[redacted]';
+/** Stands for what is not shown. */
+export const redacted = '[redacted]';
+
+/** Whether a header carries a credential, as far as its name tells: its value is not shown. */
+export function isCredentialHeader(name: string): boolean {
+  return /(?:authorization|auth|cookie|key|token|secret|password)$/.test(name);
+}
+
 /** Anything shorter is found in texts by chance. */
 const credentialCharacters = 6;
 
@@ -86,7 +93,10 @@ export function makeHeaderMaker(
   const auth: EndpointAuth = sealedAuth ? (JSON.parse(sealedAuth.toString('utf8')) as EndpointAuth) : { type: 'none' };
   const authenticating = authHeader(auth);
   const named = { ...endpoint.headers, ...(authenticating ? { [authenticating[0]]: authenticating[1] } : {}) };
-  const credentials = credentialsOf(auth)
+  const credentials = [
+    ...credentialsOf(auth),
+    ...Object.entries(endpoint.headers).flatMap(([name, value]) => (isCredentialHeader(name) ? [value] : [])),
+  ]
     .filter(({ length }) => length >= credentialCharacters)
     .flatMap((credential) => [credential, JSON.stringify(credential).slice(1, -1)]);
   const fixed = { ...named, 'content-type': 'application/json', 'user-agent': `DeFarm-Engines/${version}` };
