@@ -1,6 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { startApplication, waitFor, type TestApplication } from './application.ts';
-import { startWebhookReceiver, type ReceivedWebhook, type WebhookReceiver } from './webhook-receiver.ts';
+import {
+  startWebhookReceiver,
+  webhookSettings,
+  type ReceivedWebhook,
+  type WebhookReceiver,
+} from './webhook-receiver.ts';
 
 export interface ShownEndpoint {
   id: string;
@@ -52,17 +56,14 @@ export interface WebhookApplication {
   close(): Promise<void>;
 }
 
-/** Starts one. */
+/** Starts the application with a worker, and a receiver; call `close()` in `afterAll`. */
 export async function startWebhookApplication(environment: Record<string, string> = {}): Promise<WebhookApplication> {
   const receiver = await startWebhookReceiver();
   const application = await startApplication({
     backend: 'postgres',
     environment: {
-      ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+      ...webhookSettings(receiver),
       SWEEP_INTERVAL_MS: '100',
-      WEBHOOK_ALLOW_HTTP: 'true',
-      WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1/32',
-      WEBHOOK_ALLOWED_PORTS: String(receiver.port),
       WEBHOOK_RETRY_SCHEDULE: '0.1,0.1,0.1',
       WEBHOOK_TIMEOUT_MS: '5000',
       ...environment,

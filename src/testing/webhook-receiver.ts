@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
@@ -20,6 +21,16 @@ export interface WebhookReceiver {
   /** What came to a path. */
   at(path: string): ReceivedWebhook[];
   close(): Promise<void>;
+}
+
+/** Settings with which an application sends webhooks to a receiver on this machine. */
+export function webhookSettings({ port }: WebhookReceiver): Record<string, string> {
+  return {
+    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    WEBHOOK_ALLOW_HTTP: 'true',
+    WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1/32',
+    WEBHOOK_ALLOWED_PORTS: String(port),
+  };
 }
 
 /** Starts a receiver. */

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +5,12 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startAnchoredApplication, type AnchoredApplication } from '../../testing/anchored-application.ts';
 import { waitFor } from '../../testing/application.ts';
 import { makeSchemaCheck } from '../../testing/message-schemas.ts';
-import { startWebhookReceiver, verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
+import {
+  startWebhookReceiver,
+  verified,
+  webhookSettings,
+  type WebhookReceiver,
+} from '../../testing/webhook-receiver.ts';
 
 interface Message {
   type: string;
@@ -21,13 +25,10 @@ let nextNumber = 760_000_000_000;
 beforeAll(async () => {
   receiver = await startWebhookReceiver();
   anchored = await startAnchoredApplication({
-    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    ...webhookSettings(receiver),
     STORAGE_ADAPTER: 'local',
     STORAGE_FOLDER: folder,
     STORAGE_BATCH_MAX_AGE_MS: '0',
-    WEBHOOK_ALLOW_HTTP: 'true',
-    WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1/32',
-    WEBHOOK_ALLOWED_PORTS: String(receiver.port),
     WEBHOOK_RETRY_SCHEDULE: '0.1',
   });
 });

@@ -199,19 +199,22 @@ describe('an endpoint', () => {
       delivery,
       attempts,
     ]);
-    const { rows } = await application.database.pool.query('select * from webhook_endpoints');
+    const { rows } = await application.database.pool.query<Record<string, unknown>>('select * from webhook_endpoints');
 
     expect(request!.headers).toMatchObject({
       'x-farm': 'Boa Vista',
       authorization: `Basic ${Buffer.from('erp:segredo').toString('base64')}`,
     });
-    const secret = Buffer.from(endpoint.secret.slice(6), 'base64');
-    const kept = JSON.stringify(rows, (_, value: unknown) => value);
+    const kept = Buffer.concat(
+      rows
+        .flatMap((row) => Object.values(row))
+        .map((value) => (Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value) ?? ''))),
+    );
     for (const text of ['segredo', Buffer.from('erp:segredo').toString('base64'), endpoint.secret]) {
       expect(shown).not.toContain(text);
-      expect(kept).not.toContain(text);
+      expect(kept.includes(text)).toBe(false);
     }
-    expect(kept).not.toContain(JSON.stringify([...secret]).slice(1, -1));
+    expect(kept.includes(Buffer.from(endpoint.secret.slice(6), 'base64'))).toBe(false);
     expect(shown).toContain('[redacted]');
   });
 

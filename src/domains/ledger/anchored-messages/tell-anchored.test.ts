@@ -1,11 +1,15 @@
-import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startAnchoredApplication, type AnchoredApplication } from '../../../testing/anchored-application.ts';
 import { readJson } from '../../../testing/application.ts';
-import { startWebhookReceiver, verified, type WebhookReceiver } from '../../../testing/webhook-receiver.ts';
+import {
+  startWebhookReceiver,
+  verified,
+  webhookSettings,
+  type WebhookReceiver,
+} from '../../../testing/webhook-receiver.ts';
 import { readVerifierKey } from '../signed-note.ts';
 import { verifyBundle } from '../verify-bundle.ts';
 
@@ -16,13 +20,10 @@ const folder = mkdtempSync(join(tmpdir(), 'defarm-anchored-'));
 beforeAll(async () => {
   receiver = await startWebhookReceiver();
   anchored = await startAnchoredApplication({
-    ENCRYPTION_KEY: randomBytes(32).toString('base64'),
+    ...webhookSettings(receiver),
     STORAGE_ADAPTER: 'local',
     STORAGE_FOLDER: folder,
     STORAGE_BATCH_MAX_AGE_MS: '0',
-    WEBHOOK_ALLOW_HTTP: 'true',
-    WEBHOOK_ALLOWED_NETWORKS: '127.0.0.1/32',
-    WEBHOOK_ALLOWED_PORTS: String(receiver.port),
   });
 });
 afterAll(async () => {

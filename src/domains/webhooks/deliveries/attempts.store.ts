@@ -17,16 +17,14 @@ export interface AttemptResult {
   readonly error: string | null;
 }
 
-/** What becomes of a delivery and its endpoint by an attempt. */
-export interface AttemptConclusion {
-  readonly state: 'queued' | 'delivered' | 'failed';
-  /** Until the next attempt; null for none. */
-  readonly delaySeconds: number | null;
-  /** Whether the endpoint is the one to blame: nothing was sent to it, or it answered that it cannot now. */
-  readonly isUnhealthy: boolean;
-  /** Why the endpoint is switched off with that; null when it is not. */
-  readonly disabledReason: string | null;
-}
+/**
+ * What becomes of a delivery and its endpoint by an attempt. The endpoint failed when a request was made and not answered with
+ * 2xx: what could not be sent says nothing of it. `disabledReason` switches it off.
+ */
+export type AttemptConclusion =
+  | { readonly state: 'delivered' }
+  | { readonly state: 'queued'; readonly delaySeconds: number; readonly hasEndpointFailed: boolean }
+  | { readonly state: 'failed'; readonly hasEndpointFailed: boolean; readonly disabledReason: string | null };
 
 export interface BreakerLimits {
   readonly breakerFailures: number;
@@ -96,7 +94,7 @@ export async function finishAttempts(
              select * from unnest($1::uuid[], $2::uuid[], $3::int4[], $4::timestamptz[], $5::int4[], $6::text[], $7::int4[],
                                   $8::text[], $9::text[], $10::text[], $11::text[], $12::float8[], $13::bool[], $14::text[], $15::bool[]) with ordinality
                as results (delivery_id, endpoint_id, attempt, started_at, took_ms, request_headers, status,
-                           response_headers, response_body, error, state, delay_seconds, is_unhealthy, disabled_reason, has_lane, place)
+                           response_headers, response_body, error, state, delay_seconds, has_endpoint_failed, disabled_reason, has_lane, place)
            ), held as materialized (
              -- in one order for all, so that nobody waits for who waits for him; an endpoint of which nothing new is known is left alone
              select endpoint_id, failures, first_failure_at, warned_percent from webhook_endpoint_state as state
@@ -132,18 +130,20 @@ export async function finishAttempts(
              where state = 'failed' and message_type not like 'webhook\\_%'
            ), told_of_failure as (${deliveryFailed}
            ), totals as (
-             select endpoint_id, max(place) filter (where not is_unhealthy) as last_good, max(disabled_reason) as disabled_reason,
+             select endpoint_id, max(place) filter (where state = 'delivered') as last_good, max(disabled_reason) as disabled_reason,
                     bool_or(state = 'delivered') as has_delivered, bool_or(state <> 'delivered') as has_failed,
                     min(delay_seconds) as delay_seconds
              from finished group by endpoint_id
            ), counted as (
              select totals.*, (select count(*) from finished
-                               where finished.endpoint_id = totals.endpoint_id and is_unhealthy and place > coalesce(last_good, 0))::int4 as bad
+                               where finished.endpoint_id = totals.endpoint_id and has_endpoint_failed and place > coalesce(last_good, 0))::int4 as bad
              from totals
            ), outlook as (
-             select counted.endpoint_id, disabled_reason, has_delivered, has_failed, delay_seconds, bad,
+             -- what could neither be sent nor failed at the endpoint leaves it as it is
+             select counted.endpoint_id, disabled_reason, has_delivered, has_failed, delay_seconds, bad, bad = 0 and last_good is null as is_unchanged,
                     bad + case when last_good is null then failures else 0 end as failures,
-                    case when bad > 0 then case when last_good is null then coalesce(first_failure_at, now()) else now() end end as first_failure_at,
+                    case when last_good is null then coalesce(first_failure_at, case when bad > 0 then now() end)
+                         when bad > 0 then now() end as first_failure_at,
                     case when last_good is null then warned_percent else 0 end as warned_before
              from counted join held using (endpoint_id)
            ), stepped as (
@@ -154,7 +154,7 @@ export async function finishAttempts(
            ), noted as (
              update webhook_endpoint_state as state
              set failures = stepped.failures, first_failure_at = stepped.first_failure_at,
-                 open_until = case when bad > 0 and stepped.failures >= $16::int4
+                 open_until = case when is_unchanged then open_until when bad > 0 and stepped.failures >= $16::int4
                    then now() + make_interval(secs => least($17::float8 * 2 ^ least(stepped.failures - $16::int4, 20), $18::float8)) end,
                  last_success_at = case when has_delivered then now() else last_success_at end,
                  last_failure_at = case when has_failed then now() else last_failure_at end,
@@ -176,7 +176,7 @@ export async function finishAttempts(
              from noted join webhook_endpoints using (endpoint_id)
              where noted.warned_percent > warned_before and is_active and not exists (select from disabled where disabled.endpoint_id = noted.endpoint_id)
            ), told_before as (${webhookFailing})
-           select delivery_id, exists (select from noted where noted.endpoint_id = finished.endpoint_id and open_until is not null)
+           select delivery_id, exists (select from noted where noted.endpoint_id = finished.endpoint_id and open_until > now())
                                or exists (select from disabled where disabled.endpoint_id = finished.endpoint_id) as is_stopped
            from finished`,
     values: [
@@ -191,9 +191,9 @@ export async function finishAttempts(
       textArray(finished.map(({ result }) => result.responseBody)),
       textArray(finished.map(({ result }) => result.error)),
       textArray(finished.map(({ conclusion }) => conclusion.state)),
-      finished.map(({ conclusion }) => conclusion.delaySeconds),
-      finished.map(({ conclusion }) => conclusion.isUnhealthy),
-      textArray(finished.map(({ conclusion }) => conclusion.disabledReason)),
+      finished.map(({ conclusion }) => (conclusion.state === 'queued' ? conclusion.delaySeconds : null)),
+      finished.map(({ conclusion }) => conclusion.state !== 'delivered' && conclusion.hasEndpointFailed),
+      textArray(finished.map(({ conclusion }) => (conclusion.state === 'failed' ? conclusion.disabledReason : null))),
       finished.map(({ delivery }) => delivery.lane !== null),
       limits.breakerFailures,
       limits.firstOpenSeconds,

@@ -112,6 +112,7 @@ const page = `pending as materialized (
              from pending cross join lateral (
                select endpoint_id, payload = 'thin' as is_thin,
                       date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
+                        -- as it is now, or the other way round when it was switched since
                         and is_active = (date_trunc('milliseconds', switched_at) <= pending.created_at)
                         and ${isWanted('pending', 'content')} as is_wanted
                from webhook_endpoints as endpoints

@@ -35,7 +35,7 @@ test('large events are made into messages a few at a time, and all of them', asy
   expect(steps.reduce((sum, step) => sum + (step?.deliveries ?? 0), 0)).toBe(10);
 });
 
-test('a message is read once for all filters, however many endpoints have one', async () => {
+test('a message is read twice in all, however many endpoints have a filter', async () => {
   const { database, subscribe } = workers;
   const workspaceId = makeId();
   for (let at = 0; at < 40; at += 1)
@@ -58,7 +58,7 @@ test('a message is read once for all filters, however many endpoints have one', 
   expect(Number(rows[0]!.calls)).toBe(2);
 });
 
-test('an event is told to those that were switched on when it happened, whatever became of them since', async () => {
+test('an event is told to those that were switched on when it happened, also when they were switched once since', async () => {
   const { database, subscribe } = workers;
   const workspaceId = makeId();
   const [on, off] = [await subscribe(workspaceId, 'on'), await subscribe(workspaceId, 'off')];

@@ -169,6 +169,7 @@ export interface DueDelivery {
   follows_gap: boolean;
   /** Null when it was erased. */
   body: string | null;
+  body_bytes: number;
 }
 
 /**
@@ -190,7 +191,7 @@ export async function findDueDeliveries(
              cross join lateral (
                select queue.*, sum(body_bytes) over (rows unbounded preceding) - body_bytes as bytes_before
                from (
-                 select queue.*, octet_length(case when is_thin then thin_body else body end) as body_bytes
+                 select queue.*, coalesce(octet_length(case when is_thin then thin_body else body end), 0) as body_bytes
                  from (
                    select delivery_id, queue.endpoint_id, message_id, is_thin, attempts, attempts_before, lane, follows_gap, next_attempt_at, position
                    from webhook_queue as queue
@@ -200,9 +201,9 @@ export async function findDueDeliveries(
                  join webhook_messages using (message_id)
                ) as queue
              ) as due
-             where coalesce(bytes_before, 0) <= $3::int8
+             where bytes_before <= $3::int8
            )
-           select delivery_id, endpoint_id, message_id, is_thin, attempts, attempts_before, lane, follows_gap, is_first, body
+           select delivery_id, endpoint_id, message_id, is_thin, attempts, attempts_before, lane, follows_gap, is_first, body_bytes, body
            from due left join lateral (
              select case when is_thin then thin_body else messages.body end as body
              from webhook_messages as messages where messages.message_id = due.message_id and is_first

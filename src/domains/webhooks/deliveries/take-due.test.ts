@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { insertEvents } from '#domains/events/index.ts';
+import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
+import { weighing } from '../../../testing/events.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
 import { fanOut } from './fan-out.ts';
 import { takeDue } from './take-due.ts';
@@ -10,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => workers.close());
 
-const takeFresh = (freshMax: number, released: readonly string[] = [], holder = makeId()) =>
+const takeFresh = (freshMax: number, released: readonly string[] = [], holder = makeId(), bytesMax = 1_000_000) =>
   takeDue(workers.database.pool, {
     holder,
     leaseMs: 8000,
@@ -18,7 +21,7 @@ const takeFresh = (freshMax: number, released: readonly string[] = [], holder = 
     released,
     kept: new Map(),
     freshMax,
-    bytesMax: 1_000_000,
+    bytesMax,
   });
 
 /** A workspace with so many endpoints, for each of which something is due. */
@@ -49,7 +52,7 @@ test('a workspace with many endpoints takes turns with one that has few, and eac
   expect(new Set(endpointsOf(served)).size).toBe(served.length);
 });
 
-test('an endpoint that one process has is given to no other, until it is given back or the time is over', async () => {
+test('an endpoint that one process has is given to no other until it is given back', async () => {
   await workspaceWith(1);
   const [one, other] = [makeId(), makeId()];
   const all = await takeFresh(100, [], one);
@@ -62,6 +65,34 @@ test('an endpoint that one process has is given to no other, until it is given b
 
   expect([all.length > 0, meanwhile, stillMeanwhile]).toEqual([true, [], []]);
   expect(endpointsOf(afterwards).toSorted()).toEqual(endpointsOf(all).toSorted());
+});
+
+test('an endpoint whose process did not come back in time is given to another', async () => {
+  await workspaceWith(1);
+  const all = await takeFresh(100);
+  const { pool } = workers.database;
+  await pool.query('update webhook_endpoint_state set leased_until = now() where endpoint_id = any($1)', [
+    endpointsOf(all),
+  ]);
+
+  const afterwards = await takeFresh(100);
+
+  expect(endpointsOf(all).length).toBeGreaterThan(0);
+  expect(endpointsOf(afterwards).toSorted()).toEqual(endpointsOf(all).toSorted());
+});
+
+test('no more of an endpoint is taken than there is room for, in bytes, and it is known that more is due', async () => {
+  const workspaceId = makeId();
+  const endpointId = await workers.subscribe(workspaceId, 'wide');
+  const payload = JSON.stringify({ note: 'ã'.repeat(1000) });
+  const events = Array.from({ length: 4 }, () => weighing({ workspaceId, payload }));
+  await withTransaction(workers.database.pool, (client) => insertEvents(client, events));
+  while ((await fanOut(workers.database.pool))?.hasMore);
+
+  const taken = await takeFresh(1000, [], makeId(), 1500);
+
+  const wide = taken.find(({ endpoint }) => endpoint.endpoint_id === endpointId);
+  expect([wide?.due.length, wide?.hasMore]).toEqual([1, true]);
 });
 
 test('a body that several deliveries send is one text, and that of a thin endpoint another', async () => {

@@ -83,7 +83,7 @@ export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<TakenEndpo
       const { limit, begun } = asked.get(endpoint.endpoint_id)!;
       const due = byEndpoint.get(endpoint.endpoint_id) ?? [];
       const isRenewed = kept.get(endpoint.endpoint_id)?.isRenewed ?? true;
-      const wasCut = due.length >= limit || sizeOf(due) > bytesEach;
+      const wasCut = due.length >= limit || bytesOf(due) > bytesEach;
       return { endpoint, isRenewed, ...giveOut(endpoint, due, { begun, wasCut }) };
     });
     const reserved = taken.flatMap(({ endpoint, due }) => {
@@ -117,8 +117,8 @@ function giveOut(
   return { due, hasMore: due.length > 0 && (wasCut || due.length < waiting.length) };
 }
 
-function sizeOf(deliveries: readonly DueDelivery[]): number {
-  return deliveries.reduce((sum, { body }) => sum + (body?.length ?? 0), 0);
+function bytesOf(deliveries: readonly DueDelivery[]): number {
+  return deliveries.reduce((sum, { body_bytes: bytes }) => sum + bytes, 0);
 }
 
 function intervalMs({ requests_per_minute: perMinute }: LeasedEndpoint): number {

@@ -3,6 +3,7 @@ import { ignoredMembers } from '#domains/items/index.ts';
 
 const credential = z.string().min(1).max(4000);
 export const listedMax = 100;
+const headersMax = 50;
 
 const authBody = z
   .discriminatedUnion('type', [
@@ -57,10 +58,13 @@ const endpointMembers = {
     description:
       'Types of events, as GET /api/webhooks/event-types lists them or records bring them; empty for all but those of webhooks themselves',
   }),
-  headers: z.record(z.string().max(100), z.string().max(1000)).meta({
-    description:
-      'Sent with each request; what its name says is a credential is shown as [redacted], which stays when it is sent back',
-  }),
+  headers: z
+    .record(z.string().max(100), z.string().max(1000))
+    .refine((headers) => Object.keys(headers).length <= headersMax, { error: `at most ${headersMax} headers` })
+    .meta({
+      description:
+        'Sent with each request; what its name says is a credential is shown as [redacted], which stays when it is sent back',
+    }),
   secret: z
     .string()
     .meta({ description: 'whsec_ and 24 to 64 bytes in base64 (Standard Webhooks); one is made without it' }),

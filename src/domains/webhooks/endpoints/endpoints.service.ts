@@ -31,7 +31,7 @@ import {
 } from '../sending/signature.ts';
 import { authHeader, type EndpointAuth } from '../sending/endpoint-auth.ts';
 import {
-  faultOfHeader,
+  faultOfHeaderName,
   isCredentialHeader,
   isHeaderValue,
   makeHeaderMaker,
@@ -97,8 +97,8 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
 
   const sealAuth = (auth: EndpointAuth): SealedBytes | null => {
     const header = authHeader(auth);
-    if (auth.type === 'custom_header') requireHeader(auth.name.toLowerCase(), auth.value, '/auth/name');
-    else if (header && !isHeaderValue(header[1]))
+    if (auth.type === 'custom_header') requireHeaderName(auth.name.toLowerCase(), '/auth/name');
+    if (header && !isHeaderValue(header[1]))
       throw invalidRequestAt('/auth', 'credentials are printable characters of ASCII');
     return auth.type === 'none' ? null : seal(Buffer.from(JSON.stringify(lowerCased(auth))));
   };
@@ -409,15 +409,18 @@ function readHeaders(
   return Object.fromEntries(
     Object.entries(headers).map(([given, value]) => {
       const name = given.toLowerCase();
-      requireHeader(name, value, `/headers/${given.replaceAll('~', '~0').replaceAll('/', '~1')}`);
-      const stays = value === redacted && isCredentialHeader(name);
-      return [name, stays ? (known[name] ?? value) : value];
+      const pointer = `/headers/${given.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+      requireHeaderName(name, pointer);
+      if (!isHeaderValue(value)) throw invalidRequestAt(pointer, 'a header holds printable characters of ASCII');
+      if (value !== redacted || !isCredentialHeader(name)) return [name, value];
+      if (known[name] === undefined) throw invalidRequestAt(pointer, 'there is no credential that could stay');
+      return [name, known[name]];
     }),
   );
 }
 
-function requireHeader(name: string, value: string, pointer: string): void {
-  const fault = faultOfHeader(name, value);
+function requireHeaderName(name: string, pointer: string): void {
+  const fault = faultOfHeaderName(name);
   if (fault !== undefined) throw invalidRequestAt(pointer, fault);
 }
 

@@ -42,7 +42,10 @@ function endpoint(id: string, more: Partial<LeasedEndpoint> = {}): LeasedEndpoin
 }
 
 const deliveries = (id: string, count: number): DueDelivery[] =>
-  Array.from({ length: count }, (_, at) => ({ delivery_id: `${id}-${at}`, lane: null, body: '{}' }) as DueDelivery);
+  Array.from(
+    { length: count },
+    (_, at) => ({ delivery_id: `${id}-${at}`, lane: null, body: '{}', body_bytes: 2 }) as DueDelivery,
+  );
 
 function give(scheduler: DeliveryScheduler, to: LeasedEndpoint, count: number, apartMs = 0): void {
   const due = deliveries(to.endpoint_id, count).map((delivery, at) => ({ delivery, startInMs: at * apartMs }));

@@ -210,7 +210,7 @@ export class DeliveryScheduler {
     lease.waiting = due
       .filter(({ delivery: { delivery_id: id } }) => !lease.begunSince.has(id) && !lease.begun.has(id))
       .map(({ delivery, startInMs }) => ({ delivery, startAtMs: nowMs + startInMs }));
-    for (const { delivery } of lease.waiting) this.#bytes += sizeOf(delivery);
+    for (const { delivery } of lease.waiting) this.#bytes += delivery.body_bytes;
     lease.hasMore = hasMore;
     this.#offer(lease);
     this.#beginAll();
@@ -218,7 +218,7 @@ export class DeliveryScheduler {
 
   /** Begins nothing more to an endpoint before it is asked for again; what waits stays queued. */
   drop(lease: Lease): void {
-    for (const { delivery } of lease.waiting) this.#bytes -= sizeOf(delivery);
+    for (const { delivery } of lease.waiting) this.#bytes -= delivery.body_bytes;
     lease.waiting = [];
     lease.hasMore = false;
   }
@@ -237,7 +237,7 @@ export class DeliveryScheduler {
   #ended(lease: Lease, delivery: DueDelivery, hostKey: string): void {
     lease.inFlight -= 1;
     this.#inFlight -= 1;
-    this.#bytes -= sizeOf(delivery);
+    this.#bytes -= delivery.body_bytes;
     subtract(this.#inFlightOf, lease.endpoint.workspace_id);
     subtract(this.#inFlightOf, hostKey);
     this.#offer(lease);
@@ -319,10 +319,6 @@ export class DeliveryScheduler {
       this.#beginAll();
     }, delayMs).unref();
   }
-}
-
-function sizeOf({ body }: DueDelivery): number {
-  return body?.length ?? 0;
 }
 
 function add(counts: Map<string, number>, key: string): void {

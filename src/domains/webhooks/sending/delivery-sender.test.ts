@@ -7,7 +7,7 @@ import { makeId } from '#platform/ids.ts';
 import { makeSchemaCheck } from '../../../testing/message-schemas.ts';
 import { verified } from '../../../testing/webhook-receiver.ts';
 import { forgetMessages, replayMessage, requeueDeliveries } from '../deliveries/deliveries.store.ts';
-import { messageOf } from '../deliveries/fan-out.ts';
+import { fanOut, messageOf } from '../deliveries/fan-out.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { messageCatalogue } from '../message-types.ts';
@@ -128,6 +128,32 @@ test('a workspace is told in time that an endpoint will be switched off, once at
     { type: 'webhook_disabled', data: { webhook_id: failing } },
   ]);
   expect(told.flatMap((body) => makeSchemaCheck(messageCatalogue)(body))).toEqual([]);
+});
+
+test('what could not be sent says nothing of its endpoint', async () => {
+  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const workspaceId = makeId();
+  const endpointId = await subscribe(workspaceId, 'failing');
+  const erasedId = await tell(workspaceId, 1);
+  receiver.answer = (_, response) => void response.writeHead(500).end();
+  await database.pool.query(
+    `update webhook_endpoint_state set failures = 99, first_failure_at = now() - interval '71 hours', warned_percent = 90 where endpoint_id = $1`,
+    [endpointId],
+  );
+  while ((await fanOut(database.pool))?.hasMore);
+  await database.pool.query('update webhook_messages set body = null where message_id = $1', [erasedId]);
+  await letTimePass();
+
+  await workerOn().workDirectly();
+
+  const { rows } = await database.pool.query<{ failures: number; hours: number; failed: number }>(
+    `select failures, extract(epoch from now() - first_failure_at)::int4 / 3600 as hours,
+            (select count(*)::int4 from webhook_deliveries where endpoint_id = $1 and failed_at is not null) as failed
+     from webhook_endpoint_state where endpoint_id = $1`,
+    [endpointId],
+  );
+  expect(rows).toEqual([{ failures: 99, hours: 71, failed: 1 }]);
+  expect(receiver.at(`/${workspaceId}/failing`)).toEqual([]);
 });
 
 test('a message that is given up is told of once, and what is told of webhooks themselves is not', async () => {

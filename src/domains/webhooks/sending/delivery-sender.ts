@@ -163,7 +163,7 @@ export class DeliverySender {
       isStopped = kept?.isStopped === true;
       const told = { delivery_id: delivery.delivery_id, endpoint_id: endpoint.endpoint_id };
       if (!kept) logger.warn(told, 'another worker took the delivery over');
-      else if (conclusion.disabledReason !== null)
+      else if (conclusion.state === 'failed' && conclusion.disabledReason !== null)
         logger.warn({ ...told, reason: conclusion.disabledReason }, 'a webhook endpoint was switched off');
     } catch (error) {
       logger.error({ err: error, delivery_id: delivery.delivery_id }, 'a delivery could not be noted');
@@ -202,19 +202,17 @@ function conclude(
   { status, error, retryAfterSeconds }: WebhookAnswer,
   schedule: readonly number[],
 ): AttemptConclusion {
-  if (error === null) return { state: 'delivered', delaySeconds: null, isUnhealthy: false, disabledReason: null };
+  if (error === null) return { state: 'delivered' };
   const delaySeconds = nextDelaySeconds(
     { status: status ?? undefined, retryAfterSeconds },
     delivery.attempts + 1 - delivery.attempts_before,
     { maxRetries: endpoint.max_retries, firstDelaySeconds: endpoint.retry_delay_seconds ?? undefined, schedule },
     Math.random(),
   );
-  return {
-    state: delaySeconds === undefined ? 'failed' : 'queued',
-    delaySeconds: delaySeconds ?? null,
-    isUnhealthy: true,
-    disabledReason: status === 410 ? 'it answered 410: it is gone' : null,
-  };
+  const hasEndpointFailed = true;
+  return delaySeconds === undefined
+    ? { state: 'failed', hasEndpointFailed, disabledReason: status === 410 ? 'it answered 410: it is gone' : null }
+    : { state: 'queued', hasEndpointFailed, delaySeconds };
 }
 
 /** Why there is no request at all, for which the endpoint is not to blame. */
@@ -228,8 +226,11 @@ class Unsendable {
   constructor(error: string, delaySeconds: number | null) {
     const nothing = { tookMs: 0, status: null, responseHeaders: null, responseBody: null };
     this.answer = { ...nothing, error, retryAfterSeconds: undefined };
-    const state = delaySeconds === null ? 'failed' : 'queued';
-    this.conclusion = { state, delaySeconds, isUnhealthy: false, disabledReason: null };
+    const hasEndpointFailed = false;
+    this.conclusion =
+      delaySeconds === null
+        ? { state: 'failed', hasEndpointFailed, disabledReason: null }
+        : { state: 'queued', hasEndpointFailed, delaySeconds };
   }
 }
 
