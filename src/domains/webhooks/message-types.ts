@@ -4,56 +4,17 @@ import { itemMessageTypes, recordedEventData, thinEventData } from '#domains/ite
 import { anchoredMessageType } from '#domains/ledger/index.ts';
 import { receiptSettledType } from '#domains/reception/index.ts';
 import { storedMessageType } from '#domains/storage/index.ts';
+import { deliveryFailedType, webhookDisabledType, webhookFailingType } from './deliveries/webhook-messages.ts';
 
-const originOnly = z.string().meta({ description: 'Only its host: the rest of a URL may be a secret' });
-const webhookId = z.uuid();
+const testData = z.object({ id: z.uuid(), webhook_id: z.uuid() });
 
-/** The type of the message that a test of an endpoint sends. */
-export const testMessageType = 'webhook_test';
-
-const testData = z.object({ id: z.uuid(), webhook_id: webhookId });
-
-const webhookMessageTypes: readonly MessageType[] = [
-  {
-    name: testMessageType,
-    description: 'A test of a webhook, which is sent to it alone, whatever it chose.',
-    data: testData,
-    thinData: testData,
-  },
-  {
-    name: 'webhook_delivery_failed',
-    description: 'A message was given up after its last attempt; a retry of the delivery sends it once more.',
-    data: z.object({
-      webhook_id: webhookId,
-      delivery_id: z.uuid(),
-      event_id: z.uuid(),
-      event_type: z.string(),
-      attempts: z.number().int(),
-      error: z.string(),
-    }),
-    thinData: z.object({ webhook_id: webhookId, delivery_id: z.uuid() }),
-  },
-  {
-    name: 'webhook_failing',
-    description:
-      'A webhook failed for so long that it is at 50, 75 or 90 percent of the way to being switched off (100 failures in a row, and 72 hours).',
-    data: z.object({
-      webhook_id: webhookId,
-      name: z.string(),
-      url: originOnly,
-      percent: z.number().int(),
-      failures: z.number().int(),
-      failing_since: z.iso.datetime(),
-    }),
-    thinData: z.object({ webhook_id: webhookId }),
-  },
-  {
-    name: 'webhook_disabled',
-    description: 'A webhook was switched off, since its receiver is gone or failed for days.',
-    data: z.object({ webhook_id: webhookId, name: z.string(), url: originOnly, reason: z.string() }),
-    thinData: z.object({ webhook_id: webhookId }),
-  },
-];
+/** The message that a test of an endpoint sends. */
+export const testMessageType = {
+  name: 'webhook_test',
+  description: 'A test of a webhook, which is sent to it alone, whatever it chose.',
+  data: testData,
+  thinData: testData,
+} as const satisfies MessageType;
 
 /** Types that this system tells by itself; besides them, those of the events that records bring, such as `weighed`. */
 const messageTypes: readonly MessageType[] = [
@@ -61,7 +22,10 @@ const messageTypes: readonly MessageType[] = [
   receiptSettledType,
   storedMessageType,
   anchoredMessageType,
-  ...webhookMessageTypes,
+  testMessageType,
+  deliveryFailedType,
+  webhookFailingType,
+  webhookDisabledType,
 ];
 
 /** What endpoints may be told of, with the JSON Schemas of bodies. */

@@ -87,16 +87,23 @@ describe('an event', () => {
       { type: 'weighed', data: { dfid, payload: { kg: 450 } } },
     ]);
     expect(receiver.at(others.path)).toEqual([]);
-    const as = (method: string, path: string) =>
-      ask(method, `/api/webhooks/${all.id}${path}`, method === 'PUT' ? {} : undefined, strangersKey);
+    const [delivery] = await whenSettled(all.id, 2);
+    const as = (method: string, path: string, body?: object) =>
+      ask(method, `/api/webhooks/${all.id}${path}`, body, strangersKey);
     const answers = await Promise.all([
       as('GET', ''),
-      as('PUT', ''),
+      as('PUT', '', {}),
       as('DELETE', ''),
       as('POST', '/test'),
       as('POST', '/rotate-secret'),
+      as('POST', '/enable'),
       as('POST', '/disable'),
       as('GET', '/deliveries'),
+      as('GET', '/requests'),
+      as('GET', `/deliveries/${delivery!.id}/attempts`),
+      as('POST', `/deliveries/${delivery!.id}/retry`),
+      as('POST', '/replay', { event_id: delivery!.event_id }),
+      as('POST', '/recover', { since: '2020-01-01T00:00:00Z' }),
       as('POST', '/retry'),
       as('GET', '/stats'),
     ]);
@@ -212,9 +219,9 @@ describe('an endpoint', () => {
     );
     for (const text of ['segredo', Buffer.from('erp:segredo').toString('base64'), endpoint.secret]) {
       expect(shown).not.toContain(text);
-      expect(kept.includes(text)).toBe(false);
+      expect(kept.indexOf(text)).toBe(-1);
     }
-    expect(kept.includes(Buffer.from(endpoint.secret.slice(6), 'base64'))).toBe(false);
+    expect(kept.indexOf(Buffer.from(endpoint.secret.slice(6), 'base64'))).toBe(-1);
     expect(shown).toContain('[redacted]');
   });
 
@@ -560,21 +567,6 @@ test('secrets are sealed anew when ENCRYPTION_KEY is another one', async () => {
   );
   expect(alone.open({ bytes: now.auth_sealed!, keyId: now.auth_key_id! })?.toString()).toContain('segredo');
   await resealSecrets(application.database.pool, makeKeyEncryption([before, after]));
-});
-
-test('the types of events are listed with schemas of what is sent', async () => {
-  const { body } = await ask<{ event_types: { name: string; schema: object }[]; count: number }>(
-    'GET',
-    '/api/webhooks/event-types',
-  );
-
-  expect(body.event_types.map(({ name }) => name)).toEqual(
-    expect.arrayContaining(['item_created', 'item_merged', 'conflict_opened']),
-  );
-  expect(body.event_types[0]!.schema).toMatchObject({
-    type: 'object',
-    properties: { type: {}, timestamp: {}, data: {} },
-  });
 });
 
 test('without ENCRYPTION_KEY there are no webhooks, and it says so', async () => {

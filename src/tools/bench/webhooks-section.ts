@@ -13,6 +13,8 @@ import { openDatabase, withTransaction, type Database } from '#platform/database
 import { makeId } from '#platform/ids.ts';
 import { makeKeyEncryption } from '#platform/key-encryption.ts';
 import { makeLogger } from '#platform/logger.ts';
+import { weighing } from '../../testing/events.ts';
+import { plainEndpoint } from '../../testing/webhook-worker.ts';
 import type { BenchContext } from './context.ts';
 import { createDatabase, dropDatabase } from './databases.ts';
 import { measure, type WatchedProcess } from './process-watch.ts';
@@ -105,28 +107,8 @@ async function subscribe({ opened, workspaceId, port }: Stage, count: number, pa
   for (let at = 0; at < count; at += 1) {
     const endpointId = makeId();
     ids.push(endpointId);
-    await insertEndpoint(opened.pool, {
-      endpoint_id: endpointId,
-      workspaceId,
-      circuit_id: null,
-      name: `${path} ${at}`,
-      url: urlOf(port, path, at),
-      event_types: [],
-      headers: {},
-      auth_type: 'none',
-      auth: null,
-      secret,
-      payload: 'full',
-      concurrency: slots,
-      is_ordered: false,
-      requests_per_minute: null,
-      filter: null,
-      public_key: null,
-      privateKey: null,
-      max_retries: 9,
-      retry_delay_seconds: null,
-      created_by: workspaceId,
-    });
+    const named = { endpoint_id: endpointId, workspaceId, name: `${path} ${at}`, url: urlOf(port, path, at), secret };
+    await insertEndpoint(opened.pool, { ...plainEndpoint(named), concurrency: slots });
   }
   return ids;
 }
@@ -141,17 +123,13 @@ async function writeEvents({ opened, workspaceId }: Stage, count: number): Promi
   await withTransaction(opened.pool, (client) =>
     insertEvents(
       client,
-      Array.from({ length: count }, (_, at) => ({
-        workspaceId,
-        eventId: makeId(),
-        itemNumber: 1,
-        eventType: 'weighed',
-        entryId: null,
-        occurredAtMicros: 1_760_000_000_000_000 + at,
-        visibility: 'private' as const,
-        payload: JSON.stringify({ kg: 450 + (at % 100), scale: 'Curral 3', operator: 'Vaqueiro 17' }),
-        eventKey: null,
-      })),
+      Array.from({ length: count }, (_, at) =>
+        weighing({
+          workspaceId,
+          occurredAtMicros: 1_760_000_000_000_000 + at,
+          payload: JSON.stringify({ kg: 450 + (at % 100), scale: 'Curral 3', operator: 'Vaqueiro 17' }),
+        }),
+      ),
     ),
   );
 }

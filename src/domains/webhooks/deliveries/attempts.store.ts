@@ -1,7 +1,7 @@
-import { insertNotices } from '#domains/events/index.ts';
 import { int4Array, textArray, timestamptzArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import { lookUpByKeys, unblockLanes, type DueDelivery } from './queue.store.ts';
+import { tellDeliveryFailed, tellWebhookDisabled, tellWebhookFailing } from './webhook-messages.ts';
 
 /** What an attempt met. */
 export interface AttemptResult {
@@ -36,32 +36,6 @@ export interface BreakerLimits {
   /** How far on the way there its workspace is told so. */
   readonly warnedPercents: readonly number[];
 }
-
-/** Tells the other endpoints of a workspace that one was switched off. */
-const webhookDisabled = insertNotices({
-  type: 'webhook_disabled',
-  source: 'disabled',
-  data: `json_build_object('webhook_id', endpoint_id, 'name', name, 'url', substring(url from '^[a-z]+://[^/?#]+'), 'reason', disabled_reason)`,
-  thinData: `json_build_object('webhook_id', endpoint_id)`,
-});
-
-/** Tells a workspace that an endpoint is on the way there. */
-const webhookFailing = insertNotices({
-  type: 'webhook_failing',
-  source: 'warned',
-  data: `json_build_object('webhook_id', endpoint_id, 'name', name, 'url', substring(url from '^[a-z]+://[^/?#]+'), 'percent', warned_percent, 'failures', failures,
-           'failing_since', to_char(first_failure_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))`,
-  thinData: `json_build_object('webhook_id', endpoint_id)`,
-});
-
-/** Tells a workspace that a message was given up; not of those that tell of webhooks themselves, or there would be no end. */
-const deliveryFailed = insertNotices({
-  type: 'webhook_delivery_failed',
-  source: 'given_up',
-  data: `json_build_object('webhook_id', endpoint_id, 'delivery_id', delivery_id, 'event_id', message_id, 'event_type', message_type,
-           'attempts', attempt, 'error', error)`,
-  thinData: `json_build_object('webhook_id', endpoint_id, 'delivery_id', delivery_id)`,
-});
 
 /** An attempt that came to its end. */
 export interface FinishedAttempt {
@@ -128,7 +102,7 @@ export async function finishAttempts(
              select workspace_id, endpoint_id, delivery_id, message_id, message_type, attempt, error
              from shown join webhook_messages using (message_id)
              where state = 'failed' and message_type not like 'webhook\\_%'
-           ), told_of_failure as (${deliveryFailed}
+           ), told_of_failure as (${tellDeliveryFailed('given_up')}
            ), totals as (
              select endpoint_id, max(place) filter (where state = 'delivered') as last_good, max(disabled_reason) as disabled_reason,
                     bool_or(state = 'delivered') as has_delivered, bool_or(state <> 'delivered') as has_failed,
@@ -170,12 +144,12 @@ export async function finishAttempts(
              where endpoints.endpoint_id = noted.endpoint_id and is_active
                and (noted.disabled_reason is not null or failures >= $19 and first_failure_at <= now() - make_interval(secs => $20 * 3600))
              returning workspace_id, endpoints.endpoint_id, name, url, endpoints.disabled_reason
-           ), told as (${webhookDisabled}
+           ), told as (${tellWebhookDisabled('disabled')}
            ), warned as (
              select workspace_id, endpoint_id, name, url, noted.warned_percent, failures, first_failure_at
              from noted join webhook_endpoints using (endpoint_id)
              where noted.warned_percent > warned_before and is_active and not exists (select from disabled where disabled.endpoint_id = noted.endpoint_id)
-           ), told_before as (${webhookFailing})
+           ), told_before as (${tellWebhookFailing('warned')})
            select delivery_id, exists (select from noted where noted.endpoint_id = finished.endpoint_id and open_until > now())
                                or exists (select from disabled where disabled.endpoint_id = finished.endpoint_id) as is_stopped
            from finished`,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ignoredMembers } from '#domains/items/index.ts';
+import { defaultRetries } from '../deliveries/retry-schedule.ts';
 
 const credential = z.string().min(1).max(4000);
 export const listedMax = 100;
@@ -16,7 +17,13 @@ const authBody = z
   .meta({ description: 'How requests authenticate themselves beside their signature; kept encrypted and never shown' });
 
 const retryConfig = z.strictObject({
-  max_retries: z.number().int().min(0).max(30).default(9).meta({ description: 'Attempts after the first one' }),
+  max_retries: z
+    .number()
+    .int()
+    .min(0)
+    .max(30)
+    .default(defaultRetries)
+    .meta({ description: 'Attempts after the first one' }),
   retry_delay: z.number().int().min(1).max(86_400).nullish().meta({
     description: 'Seconds before the first of them, which double then; without it the schedule of this installation',
   }),

@@ -17,6 +17,7 @@ import {
   type ShownDeliveryRow,
 } from '../deliveries/deliveries.store.ts';
 import { messageOf } from '../deliveries/fan-out.ts';
+import { defaultRetries } from '../deliveries/retry-schedule.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { testMessageType } from '../message-types.ts';
@@ -263,7 +264,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
         throw new Problem('webhook_disabled', 'this webhook is switched off; POST …/enable switches it on');
       const messageId = makeId();
       const data = { id: messageId, webhook_id: endpointId };
-      const about = { messageId, workspaceId, messageType: testMessageType, itemNumber: null, at: new Date() };
+      const about = { messageId, workspaceId, messageType: testMessageType.name, itemNumber: null, at: new Date() };
       const message = makeMessage({ ...about, data, thinData: data });
       return { delivery_id: await tell(endpointId, message), event_id: messageId };
     },
@@ -380,8 +381,6 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
     },
   };
 }
-
-const defaultRetries = 9;
 
 /** Who may change a webhook must not have its credentials sent elsewhere. @throws Problem invalid_request */
 function requireCredentialsAgain(

@@ -23,8 +23,9 @@ export interface SchedulerLimits {
   readonly bytesMax: number;
   /** A lease is renewed when it would end within this. */
   readonly renewBeforeMs: number;
-  /** Endpoints that are in hand; when there is no room for more, one that was in hand for so long makes room for others. */
+  /** Endpoints that are in hand. */
   readonly leasesMax: number;
+  /** When there is no room for more, one that was in hand for so long makes room for others. */
   readonly turnMs: number;
   /** After which what is in hand is looked up again, since an endpoint may have been changed. */
   readonly freshMs: number;
@@ -64,7 +65,7 @@ export class Lease {
   /** Deliveries that were begun and are not kept yet. */
   readonly begun = new Set<string>();
   readonly takenAtMs = performance.now();
-  /** Those, and those that were begun since the database was asked for more. */
+  /** Deliveries that were begun and not kept when the database was asked last, and those that were begun since. */
   begunSince = new Set<string>();
   inFlight = 0;
   sentSince = 0;

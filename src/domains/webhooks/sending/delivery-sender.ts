@@ -44,10 +44,12 @@ const schedulerLimits = {
   leasesMax: 1024,
   turnMs: 5000,
 } as const;
-/** Endpoints that are leased at a time. */
-const endpointsAtOnce = 128;
+/** Endpoints that one look takes beside those that it has. */
+const freshEndpointsMax = 128;
+/** What the database would not note is still due: it is not sent again before. */
 const unnotedPauseMs = 5000;
-const renewEveryMs = 1000;
+/** While the process ends, it looks so often which leases are to be renewed. */
+const closingLookMs = 1000;
 /** For so long does an endpoint wait when its process is gone. */
 const leaseMs = 8000;
 
@@ -99,7 +101,7 @@ export class DeliverySender {
   async exchange(wantsOthers: boolean): Promise<boolean> {
     const { pool } = this.#options;
     const { more, released, room, bytes } = this.#scheduler.wants();
-    const freshMax = wantsOthers ? Math.min(endpointsAtOnce, room) : 0;
+    const freshMax = wantsOthers ? Math.min(freshEndpointsMax, room) : 0;
     if (more.length === 0 && released.length === 0 && freshMax === 0) return false;
     // Counted from before the database counts: the lease ends here no later than there.
     const endsAtMs = performance.now() + leaseMs;
@@ -133,7 +135,7 @@ export class DeliverySender {
     while (this.#underWay > 0) {
       this.#drained = Promise.withResolvers<void>();
       // What is under way stays this process's until it is answered.
-      await Promise.race([this.#drained.promise, delay(renewEveryMs)]);
+      await Promise.race([this.#drained.promise, delay(closingLookMs)]);
       if (this.#underWay > 0) await this.exchange(false);
     }
     await this.exchange(false);
