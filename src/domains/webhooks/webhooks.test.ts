@@ -396,6 +396,38 @@ describe('a delivery that fails', () => {
     });
   });
 
+  test('again and again is not sent in a burst before the pause, nor after it, and the pauses grow by one step each', async () => {
+    const endpoint = await subscribe({ concurrency: 1, events: ['weighed'], retry_config: { max_retries: 20 } });
+    receiver.answer = ({ path }, response) => void response.writeHead(path === endpoint.path ? 500 : 204).end();
+    const dfid = await newItem();
+    const { pool } = application.database;
+    const pauseSeconds = () =>
+      waitFor(async () => {
+        const { rows } = await pool.query<{ seconds: number | null }>(
+          'select round(extract(epoch from open_until - now()))::int4 as seconds from webhook_endpoint_state where endpoint_id = $1',
+          [endpoint.id],
+        );
+        return rows[0]!.seconds ?? undefined;
+      }, 'a pause');
+    for (let kg = 0; kg < 20; kg += 1) await weigh(dfid, kg);
+    const first = await pauseSeconds();
+    const before = receiver.at(endpoint.path).length;
+
+    await pool.query('update webhook_queue set next_attempt_at = now() where endpoint_id = $1', [endpoint.id]);
+    await pool.query(
+      'update webhook_endpoint_state set open_until = null, next_due_at = now() where endpoint_id = $1',
+      [endpoint.id],
+    );
+    const second = await pauseSeconds();
+    const { body: tested } = await ask<{ event_id: string }>('POST', `/api/webhooks/${endpoint.id}/test`);
+    await arrived(endpoint.path, 7);
+    const third = await pauseSeconds();
+
+    expect([before, receiver.at(endpoint.path).length]).toEqual([5, 7]);
+    expect(receiver.at(endpoint.path).at(-1)!.headers['webhook-id']).toBe(tested.event_id);
+    expect([first / 30, second / 60, third / 120].map(Math.round)).toEqual([1, 1, 1]);
+  });
+
   test('holds up no other endpoint while its receiver hangs', async () => {
     const [hanging, healthy] = [await subscribe({ concurrency: 1 }), await subscribe()];
     receiver.answer = ({ path }, response) => {

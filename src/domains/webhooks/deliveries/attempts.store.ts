@@ -71,7 +71,7 @@ export async function finishAttempts(
                            response_headers, response_body, error, state, delay_seconds, has_endpoint_failed, disabled_reason, has_lane, place)
            ), held as materialized (
              -- in one order for all, so that nobody waits for who waits for him; an endpoint of which nothing new is known is left alone
-             select endpoint_id, failures, first_failure_at, warned_percent from webhook_endpoint_state as state
+             select endpoint_id, failures, first_failure_at, warned_percent, pauses from webhook_endpoint_state as state
              where endpoint_id in (select endpoint_id from results)
                and (failures > 0 or last_success_at is null or last_success_at < now() - interval '1 second'
                     or exists (select from results where results.endpoint_id = state.endpoint_id and (state <> 'delivered' or has_lane)))
@@ -118,7 +118,8 @@ export async function finishAttempts(
                     bad + case when last_good is null then failures else 0 end as failures,
                     case when last_good is null then coalesce(first_failure_at, case when bad > 0 then now() end)
                          when bad > 0 then now() end as first_failure_at,
-                    case when last_good is null then warned_percent else 0 end as warned_before
+                    case when last_good is null then warned_percent else 0 end as warned_before,
+                    case when last_good is null then pauses else 0 end as pauses_before
              from counted join held using (endpoint_id)
            ), stepped as (
              select outlook.*, (
@@ -128,13 +129,16 @@ export async function finishAttempts(
            ), noted as (
              update webhook_endpoint_state as state
              set failures = stepped.failures, first_failure_at = stepped.first_failure_at,
-                 open_until = case when is_unchanged then open_until when bad > 0 and stepped.failures >= $16::int4
-                   then now() + make_interval(secs => least($17::float8 * 2 ^ least(stepped.failures - $16::int4, 20), $18::float8)) end,
+                 -- those that were under way when it was put off say nothing new
+                 open_until = case when is_unchanged or is_open and bad > 0 and open_until > now() then open_until
+                   when is_open and bad > 0 then now() + make_interval(secs => least($17::float8 * 2 ^ least(pauses_before, 20), $18::float8)) end,
+                 pauses = case when is_unchanged or is_open and bad > 0 and open_until > now() then pauses
+                   when is_open and bad > 0 then pauses_before + 1 else 0 end,
                  last_success_at = case when has_delivered then now() else last_success_at end,
                  last_failure_at = case when has_failed then now() else last_failure_at end,
                  next_due_at = least(next_due_at, now() + make_interval(secs => delay_seconds)),
                  warned_percent = greatest(warned_before, stepped.warned_percent)
-             from stepped where state.endpoint_id = stepped.endpoint_id
+             from (select *, failures >= $16::int4 as is_open from stepped) as stepped where state.endpoint_id = stepped.endpoint_id
              returning state.endpoint_id, state.failures, state.first_failure_at, open_until, disabled_reason, state.warned_percent, warned_before
            ), disabled as (
              update webhook_endpoints as endpoints

@@ -43,11 +43,11 @@ export async function listDeliveries(
     name: `list_webhook_deliveries_${page.state ?? 'all'}`,
     text: `select deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, message_type,
                   case when delivered_at is not null then 'delivered' when failed_at is not null then 'failed' else 'queued' end as state,
-                  deliveries.attempts, case when not is_blocked then next_attempt_at end as next_attempt_at, last_status, last_error,
+                  deliveries.attempts, case when not is_blocked then greatest(next_attempt_at, deliveries.created_at, open_until) end as next_attempt_at, last_status, last_error,
                   deliveries.created_at, delivered_at, case when deliveries.is_thin then thin_body else body end as body,
                   request_headers, response_headers, response_body
            from webhook_deliveries as deliveries
-           join webhook_endpoints using (endpoint_id) join webhook_messages using (message_id)
+           join webhook_endpoints using (endpoint_id) join webhook_endpoint_state using (endpoint_id) join webhook_messages using (message_id)
            left join webhook_queue as queue on queue.delivery_id = deliveries.delivery_id
            left join webhook_attempts on webhook_attempts.delivery_id = deliveries.delivery_id and webhook_attempts.attempt = deliveries.attempts
            where deliveries.endpoint_id = $1 and ($2::uuid is null or deliveries.delivery_id = $2)
@@ -82,9 +82,12 @@ export async function listAttempts(queryable: Queryable, deliveryId: string): Pr
   return rows;
 }
 
-/** What ends each statement below: deliveries are due at once, whatever the endpoint did before. */
-const queueNow = (source: string) => `to_queue as (${queuedAs(source)}
-           ), queued as (${enqueueDeliveries('to_queue')}
+/**
+ * What ends each statement below: deliveries are due at once, whatever the endpoint did before. One that a person asked for comes
+ * before all that waits, so that it is the one by which an endpoint is tried.
+ */
+const queueNow = (source: string, isFirst: boolean) => `to_queue as (${queuedAs(source)}
+           ), queued as (${enqueueDeliveries('to_queue', isFirst)}
            ), due as (
              update webhook_endpoint_state set next_due_at = least(next_due_at, now()), open_until = null
              where endpoint_id = $1 and exists (select from to_queue)
@@ -110,7 +113,7 @@ export async function requeueDeliveries(
              update webhook_deliveries as deliveries set delivered_at = null, failed_at = null
              from chosen where deliveries.delivery_id = chosen.delivery_id
              returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.is_thin, deliveries.attempts
-           ), ${queueNow('again')}
+           ), ${queueNow('again', isOne)}
            select count(*) as requeued from again`,
     values: [endpointId, isOne ? which.deliveryId : which.failedLimit],
   });
@@ -130,7 +133,7 @@ export async function replayMessage(queryable: Queryable, endpointId: string, me
              select endpoint_id, $2::uuid, payload = 'thin' from webhook_endpoints where endpoint_id = $1
              on conflict (message_id, endpoint_id) do update set delivered_at = null, failed_at = null
              returning delivery_id, endpoint_id, message_id, is_thin, attempts
-           ), ${queueNow('made')}
+           ), ${queueNow('made', true)}
            select delivery_id from made`,
     values: [endpointId, messageId],
   });
@@ -168,7 +171,7 @@ export async function recoverDeliveries(
              on conflict do nothing returning delivery_id, endpoint_id, message_id, is_thin, attempts
            ), both_of_them as (
              select * from again union all select * from made
-           ), ${queueNow('both_of_them')}
+           ), ${queueNow('both_of_them', false)}
            select (select count(*) from again) as requeued, (select count(*) from made) as made`,
     values: [endpointId, since, until, limit],
   });

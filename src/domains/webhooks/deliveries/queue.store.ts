@@ -21,17 +21,18 @@ export function lookUpByKeys(queryable: Queryable): void {
  * let through, and the others wait behind it. Those that are queued already are due now, with all their tries before them.
  * Whoever runs it holds their endpoints.
  * @param source with `delivery_id, endpoint_id, message_id, is_thin, lane, position, attempts`.
+ * @param isFirst whether they come before all that waits.
  */
-export function enqueueDeliveries(source: string): string {
-  return `insert into webhook_queue (delivery_id, endpoint_id, message_id, is_thin, lane, position, is_blocked, attempts, attempts_before)
+export function enqueueDeliveries(source: string, isFirst = false): string {
+  return `insert into webhook_queue (delivery_id, endpoint_id, message_id, is_thin, lane, position, is_blocked, attempts, attempts_before, next_attempt_at)
     select delivery_id, endpoint_id, message_id, is_thin, lane, position,
            lane is not null and (
              row_number() over (partition by endpoint_id, lane order by position) > 1
              or exists (select from webhook_queue as before where before.endpoint_id = found.endpoint_id and before.lane = found.lane
                           and before.delivery_id <> found.delivery_id)),
-           attempts, attempts
+           attempts, attempts, ${isFirst ? `'epoch'` : 'now()'}
     from ${source} as found
-    on conflict (delivery_id) do update set next_attempt_at = least(webhook_queue.next_attempt_at, now()), attempts_before = excluded.attempts`;
+    on conflict (delivery_id) do update set next_attempt_at = least(webhook_queue.next_attempt_at, excluded.next_attempt_at), attempts_before = excluded.attempts`;
 }
 
 /** Deliveries as `enqueueDeliveries` takes them. @param source with `delivery_id, endpoint_id, message_id, is_thin, attempts`. */
@@ -73,6 +74,8 @@ export interface LeasedEndpoint {
   retry_delay_seconds: number | null;
   /** Requests at a time: one for an endpoint that failed too often. */
   slots: number;
+  /** In a row. */
+  failures: number;
   requests_per_minute: number | null;
   /** Milliseconds until the rate lets another request start. */
   next_start_in_ms: number;
@@ -146,7 +149,7 @@ export async function leaseEndpoints(
              where endpoint_id = any($6::uuid[]) and lease_holder = $1
            )
            select endpoints.endpoint_id, workspace_id, url, ${signingColumns},
-                  max_retries, retry_delay_seconds, case when failures >= $4::int4 then 1 else concurrency end as slots, requests_per_minute,
+                  max_retries, retry_delay_seconds, case when failures >= $4::int4 then 1 else concurrency end as slots, failures, requests_per_minute,
                   greatest(0, extract(epoch from next_start_at - now()) * 1000)::float8 as next_start_in_ms,
                   is_active and (open_until is null or open_until <= now()) as may_send,
                   (extract(epoch from clock_timestamp()) * 1000)::float8 as now_ms

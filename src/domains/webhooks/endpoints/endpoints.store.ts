@@ -138,7 +138,7 @@ export interface EndpointChange {
 
 /**
  * Changes an endpoint of a workspace. A secret or key that another one takes the place of signs beside it for so many hours. One that
- * is switched on again is tried at once.
+ * is switched on again, or has another URL, is tried at once.
  */
 export async function updateEndpoint(
   queryable: Queryable,
@@ -171,8 +171,9 @@ export async function updateEndpoint(
              where workspace_id = $1 and endpoint_id = $2 returning endpoint_id
            )
            update webhook_endpoint_state as state
-           set failures = 0, first_failure_at = null, open_until = null, warned_percent = 0
-           from changed where state.endpoint_id = changed.endpoint_id and $14::bool`,
+           set failures = case when $14::bool then 0 else failures end, first_failure_at = case when $14::bool then null else first_failure_at end,
+               warned_percent = case when $14::bool then 0 else warned_percent end, open_until = null, pauses = 0
+           from changed where state.endpoint_id = changed.endpoint_id and ($14::bool or $4::text is not null)`,
     values: [
       workspaceId,
       endpointId,

@@ -14,6 +14,7 @@ afterEach(() => void vi.useRealTimers());
 const ample: SchedulerLimits = {
   inFlightMax: 1000,
   unkeptMax: 1000,
+  breakerFailures: 5,
   perHostMax: 1000,
   bytesMax: 1_000_000,
   renewBeforeMs: 5000,
@@ -36,6 +37,7 @@ function endpoint(id: string, more: Partial<LeasedEndpoint> = {}): LeasedEndpoin
     workspace_id: 'one',
     url: `https://${id}.example.com/hook`,
     slots: 4,
+    failures: 0,
     requests_per_minute: null,
     ...more,
   } as LeasedEndpoint;
@@ -208,4 +210,25 @@ test('the database is asked for more in steps, for those first that have the lea
     Array.from({ length: 10 }, (_, at) => `short-${at}`),
   );
   expect(asked.reduce((sum, count) => sum + count, 0)).toBe(2000);
+});
+
+test('after five failures in a row no other request begins before it is kept what became of them, and then one alone', () => {
+  const { scheduler, begun } = schedule();
+  give(scheduler, endpoint('a', { slots: 1 }), 10);
+  const answer = (at: number, hasFailed: boolean) => {
+    scheduler.answered(begun[at]!.lease, hasFailed);
+    begun[at]!.ended();
+  };
+  const keep = (at: number) => scheduler.kept(begun[at]!.lease, begun[at]!.delivery, false);
+  for (let at = 0; at < 5; at += 1) answer(at, true);
+  const whileUnkept = begun.length;
+  for (let at = 0; at < 5; at += 1) keep(at);
+  const probing = begun.length;
+
+  answer(5, true);
+  const afterProbe = begun.length;
+  keep(5);
+  answer(6, false);
+
+  expect([whileUnkept, probing, afterProbe, begun.length]).toEqual([5, 6, 6, 8]);
 });

@@ -19,6 +19,8 @@ export interface SchedulerLimits {
   readonly perHostMax: number;
   /** Deliveries of which it is not kept yet what became of them. */
   readonly unkeptMax: number;
+  /** An endpoint that failed so often in a row is sent one, and the next when it is kept what became of that. */
+  readonly breakerFailures: number;
   /** Bytes of bodies that are in hand. */
   readonly bytesMax: number;
   /** A lease is renewed when it would end within this. */
@@ -68,6 +70,8 @@ export class Lease {
   /** Deliveries that were begun and not kept when the database was asked last, and those that were begun since. */
   begunSince = new Set<string>();
   inFlight = 0;
+  /** In a row, as far as is known here. */
+  failures = 0;
   sentSince = 0;
   /** Whether it is in line to begin another one. */
   isReady = false;
@@ -80,6 +84,8 @@ export class Lease {
   become(endpoint: LeasedEndpoint, endsAtMs: number, nowMs: number): void {
     if (endpoint.url !== this.endpoint.url) this.target = targetOf(endpoint);
     this.endpoint = endpoint;
+    // The database had not heard of what was under way when it was asked.
+    if (this.begunSince.size === 0) this.failures = endpoint.failures;
     this.endsAtMs = endsAtMs;
     this.lookedAtMs = nowMs;
     this.sentSince = 0;
@@ -235,6 +241,11 @@ export class DeliveryScheduler {
     this.leases.delete(lease.endpoint.endpoint_id);
   }
 
+  /** An endpoint answered a request, well or not. */
+  answered(lease: Lease, hasFailed: boolean): void {
+    lease.failures = hasFailed ? lease.failures + 1 : 0;
+  }
+
   #ended(lease: Lease, delivery: DueDelivery, hostKey: string): void {
     lease.inFlight -= 1;
     this.#inFlight -= 1;
@@ -254,11 +265,16 @@ export class DeliveryScheduler {
     if (isStopped) this.drop(lease);
     // The one behind it in its lane is let through with it.
     else if (lane !== null && !this.#isStopping) lease.hasMore = true;
+    this.#offer(lease);
     this.#beginAll();
   }
 
+  #mayBegin({ inFlight, endpoint, failures, begun }: Lease): boolean {
+    return inFlight < endpoint.slots && (failures < this.#limits.breakerFailures || begun.size === 0);
+  }
+
   #offer(lease: Lease): void {
-    if (lease.isReady || lease.waiting.length === 0 || lease.inFlight >= lease.endpoint.slots) return;
+    if (lease.isReady || lease.waiting.length === 0 || !this.#mayBegin(lease)) return;
     const { workspace_id: workspaceId } = lease.endpoint;
     const others = this.#ready.get(workspaceId);
     lease.isReady = true;
@@ -282,7 +298,7 @@ export class DeliveryScheduler {
 
   #beginOne(lease: Lease): void {
     const [next] = lease.waiting;
-    if (!next || lease.inFlight >= lease.endpoint.slots) return;
+    if (!next || !this.#mayBegin(lease)) return;
     const nowMs = performance.now();
     if (nowMs > lease.endsAtMs) {
       this.drop(lease);

@@ -37,6 +37,7 @@ export const webhookRequestsMax = 512;
 const schedulerLimits = {
   inFlightMax: webhookRequestsMax,
   unkeptMax: 3000,
+  breakerFailures: breakerLimits.breakerFailures,
   perHostMax: 256,
   bytesMax: 32 * 1024 * 1024,
   freshMs: 1000,
@@ -150,6 +151,7 @@ export class DeliverySender {
     try {
       const isUnsendable = request instanceof Unsendable;
       const answer = isUnsendable ? request.answer : await sendWebhook(request, this.#options.sender);
+      if (!isUnsendable) this.#scheduler.answered(lease, answer.error !== null);
       ended();
       const result = {
         ...answer,
