@@ -71,7 +71,7 @@ export const systemEventTypes: ReadonlySet<string> = new Set(Object.keys(itemEve
 /** Who says that an event happened. */
 export type Teller = 'system' | 'record';
 
-/** @param isKeyless whether an event has no key, although it was not withdrawn. */
+/** @param isKeyless whether an event, which was not withdrawn, has no key. */
 export function tellerOf(event: { event_type: string; item_number: number | null }, isKeyless: boolean): Teller {
   const isOfSystem = event.item_number === null || (isKeyless && systemEventTypes.has(event.event_type));
   return isOfSystem ? 'system' : 'record';
@@ -92,7 +92,7 @@ export const recordedEventData = z.object({
   ...eventOf({ ...ofItem, told_by: z.literal('record') }),
   payload: z.unknown().meta({ description: 'As it was sent' }),
 });
-export const thinEventData = z.object({ id: z.uuid(), dfid: dfid.nullable() });
+export const thinEventData = z.object({ id: z.uuid(), dfid: dfid.nullable(), told_by: z.enum(['system', 'record']) });
 
 const typesOf = (
   events: Readonly<Record<string, { description: string; payload: z.ZodType }>>,

@@ -300,7 +300,8 @@ export function judgeFields({ fields }: Pick<SubmittedRecord, 'fields'>): Judgem
   return { ok: true, value: judged };
 }
 
-const eventTypePattern = /^[a-z][a-z0-9_]{0,63}$/;
+export const eventTypePattern = /^[a-z][a-z0-9_]{0,63}$/;
+const reservedTypes = 'webhook_';
 const eventKeyMax = 256;
 
 /** Checks events and says what makes each the same event when it is sent again. */
@@ -318,6 +319,12 @@ export function judgeEvents(
         'an event type is snake_case, such as weight_measured',
       );
     }
+    if (event.eventType.startsWith(reservedTypes))
+      return refuse(
+        'invalid_member',
+        `${event.pointer}/event_type`,
+        `types that begin with ${reservedTypes} tell of webhooks themselves`,
+      );
     const occurredAt = judgeOccurredAt(
       event.occurredAt === undefined ? undefined : { value: event.occurredAt, pointer: `${event.pointer}/occurred_at` },
       context,

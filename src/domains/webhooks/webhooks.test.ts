@@ -117,7 +117,7 @@ describe('an event', () => {
     const [request] = await arrived(endpoint.path);
 
     const { data } = verified(endpoint.secret, request!) as Message;
-    expect(Object.keys(data)).toEqual(['id', 'dfid']);
+    expect(Object.keys(data)).toEqual(['id', 'dfid', 'told_by']);
   });
 
   test('of a conflict is told, too', async () => {

@@ -31,7 +31,6 @@ export interface FedEvent {
   created_at: Date;
   visibility: string;
   payload: unknown;
-  /** Whether it has no key, although it was not withdrawn. */
   is_keyless: boolean;
   value_chain: ValueChain | null;
   country: string | null;
@@ -44,7 +43,7 @@ interface FeedLimits {
   readonly bytesMax: number;
 }
 
-/** Takes the oldest events of the feed; those that are no more, since nothing came of them, are left out. */
+/** Takes the oldest events of the feed; those that are no more, or were withdrawn, are left out. */
 export async function takeFeed(
   queryable: Queryable,
   { eventsMax, bytesMax }: FeedLimits,
@@ -62,9 +61,9 @@ export async function takeFeed(
              returning sized.*
            )
            select taken.position, taken.workspace_id, taken.event_id, event_type, taken.item_number, occurred_at, events.created_at,
-                  visibility, payload, event_key is null and withdrawn_at is null as is_keyless, value_chain, country, year, is_last
+                  visibility, payload, event_key is null as is_keyless, value_chain, country, year, is_last
            from taken
-           left join events on events.workspace_id = taken.workspace_id and events.event_id = taken.event_id
+           left join events on events.workspace_id = taken.workspace_id and events.event_id = taken.event_id and withdrawn_at is null
            left join items on items.item_number = taken.item_number
            order by taken.position`,
     values: [eventsMax, bytesMax],
@@ -84,9 +83,9 @@ export async function findEventToTell(
   const { rows } = await queryable.query<FedEvent>({
     name: 'find_event_to_tell',
     text: `select workspace_id, event_id, event_type, events.item_number, occurred_at, events.created_at, visibility, payload,
-                  event_key is null and withdrawn_at is null as is_keyless, value_chain, country, year
+                  event_key is null as is_keyless, value_chain, country, year
            from events left join items on items.item_number = events.item_number
-           where workspace_id = $1 and event_id = $2`,
+           where workspace_id = $1 and event_id = $2 and withdrawn_at is null`,
     values: [workspaceId, eventId],
   });
   return rows[0];

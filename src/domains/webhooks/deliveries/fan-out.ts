@@ -30,7 +30,7 @@ export function fanOut(pool: pg.Pool): Promise<{ messages: number; deliveries: n
 /** What is told of an event. */
 export function messageOf(event: FedEvent): NewMessage {
   const { event_id: id, item_number: itemNumber } = event;
-  const dfid = dfidOf(event);
+  const [dfid, toldBy] = [dfidOf(event), tellerOf(event, event.is_keyless)];
   return makeMessage({
     messageId: id,
     workspaceId: event.workspace_id,
@@ -42,12 +42,12 @@ export function messageOf(event: FedEvent): NewMessage {
       source_type: itemNumber === null ? 'conflict' : 'item',
       dfid,
       item_id: itemNumber === null ? null : itemIdOf(itemNumber),
-      told_by: tellerOf(event, event.is_keyless),
+      told_by: toldBy,
       occurred_at: event.occurred_at.toISOString(),
       visibility: event.visibility,
       payload: event.payload,
     },
-    thinData: { id, dfid },
+    thinData: { id, dfid, told_by: toldBy },
   });
 }
 

@@ -114,7 +114,7 @@ test('a body that several deliveries send is one text, and that of a thin endpoi
     {
       type: 'weighed',
       timestamp: expect.any(String) as string,
-      data: { id: eventId, dfid: expect.any(String) as string },
+      data: { id: eventId, dfid: expect.any(String) as string, told_by: 'record' },
     },
   ]);
 });

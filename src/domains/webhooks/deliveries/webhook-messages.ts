@@ -12,7 +12,8 @@ const webhookId = z.uuid();
 
 export const deliveryFailedType = {
   name: 'webhook_delivery_failed',
-  description: 'A message was given up after its last attempt; a retry of the delivery sends it once more.',
+  description:
+    'A message that is not about webhooks themselves was given up after its last attempt; a retry of the delivery sends it once more.',
   data: z.object({
     webhook_id: webhookId,
     delivery_id: z.uuid(),

@@ -31,13 +31,8 @@ import {
   showSecret,
 } from '../sending/signature.ts';
 import { authHeader, type EndpointAuth } from '../sending/endpoint-auth.ts';
-import {
-  faultOfHeaderName,
-  isCredentialHeader,
-  isHeaderValue,
-  makeHeaderMaker,
-  redacted,
-} from '../sending/webhook-headers.ts';
+import { isCredentialHeader, redacted } from '../sending/redaction.ts';
+import { faultOfHeaderName, isHeaderValue, makeHeaderMaker } from '../sending/webhook-headers.ts';
 import {
   listedMax,
   type createEndpointBody,

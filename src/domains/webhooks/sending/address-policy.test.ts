@@ -39,6 +39,11 @@ describe('an address', () => {
     'fe80::1%eth0',
     'fec0::1',
     'ff02::1',
+    '168.63.129.16',
+    '::ffff:0:7f00:1',
+    '::ffff:0:169.254.169.254',
+    '4000::1',
+    '5f00::1',
     'not an address',
     '',
   ])('%j is closed', (address) => {

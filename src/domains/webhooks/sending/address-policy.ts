@@ -31,23 +31,19 @@ const closedNetworks = [
   '203.0.113.0/24',
   '224.0.0.0/4',
   '240.0.0.0/4',
-  '::/96',
-  '64:ff9b:1::/48',
-  '100::/64',
-  '100:0:0:1::/64',
+  // where virtual machines of Azure ask for what is theirs (WireServer)
+  '168.63.129.16/32',
   '2001::/23',
   '2001:db8::/32',
   '3fff::/20',
-  '5f00::/16',
-  'fc00::/7',
-  'fe80::/10',
-  'fec0::/10',
-  'ff00::/8',
 ];
+/** All that was given out of IPv6 (IANA, Internet Protocol Version 6 Address Space). */
+const globalUnicast = '2000::/3';
 
 /** Addresses of IPv6 that stand for one of IPv4, with the byte at which that begins: they are judged by it. */
 const embeddings = [
   { network: '::ffff:0:0/96', at: 12 },
+  { network: '::ffff:0:0:0/96', at: 12 },
   { network: '64:ff9b::/96', at: 12 },
   { network: '2002::/16', at: 2 },
 ] as const;
@@ -60,6 +56,7 @@ export type AddressJudge = ReturnType<typeof makeAddressJudge>;
 /** Judges addresses and URLs by a policy. @throws Error for an allowed network that is none */
 export function makeAddressJudge({ allowedNetworks, allowedPorts, allowsHttp }: AddressPolicy) {
   const [closed, allowed] = [blockListOf(closedNetworks), blockListOf(allowedNetworks)];
+  const assigned = blockListOf([globalUnicast]);
   const embedded = embeddings.map(({ network, at }) => ({ list: blockListOf([network]), at }));
 
   /** Whether requests may go to an address. */
@@ -71,6 +68,7 @@ export function makeAddressJudge({ allowedNetworks, allowedPorts, allowsHttp }: 
     if (family === 6) {
       const inner = embedded.find(({ list }) => list.check(address, 'ipv6'));
       if (inner) return isOpen(ipv4In(address, inner.at));
+      if (!assigned.check(address, 'ipv6')) return false;
     }
     return !closed.check(address, kind);
   };

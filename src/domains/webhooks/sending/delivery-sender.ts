@@ -9,6 +9,7 @@ import type { DueDelivery, LeasedEndpoint } from '../deliveries/queue.store.ts';
 import { nextDelaySeconds } from '../deliveries/retry-schedule.ts';
 import { takeDue } from '../deliveries/take-due.ts';
 import { DeliveryScheduler, type Lease } from './delivery-scheduler.ts';
+import { recordOfAnswer } from './answer-record.ts';
 import { sendWebhook, type SenderOptions, type WebhookAnswer } from './send-webhook.ts';
 import { makeHeaderMaker, type HeaderMaker } from './webhook-headers.ts';
 
@@ -153,13 +154,8 @@ export class DeliverySender {
       const answer = isUnsendable ? request.answer : await sendWebhook(request, this.#options.sender);
       if (!isUnsendable) this.#scheduler.answered(lease, answer.error !== null);
       ended();
-      const result = {
-        ...answer,
-        startedAtMs,
-        requestHeaders: request.requestHeaders,
-        responseHeaders: request.redact(answer.responseHeaders),
-        responseBody: request.redact(answer.responseBody),
-      };
+      const { requestHeaders, redact } = request;
+      const result = { ...recordOfAnswer(answer, redact), startedAtMs, requestHeaders };
       const conclusion = isUnsendable
         ? request.conclusion
         : conclude(endpoint, delivery, answer, this.#options.retrySchedule);
@@ -222,7 +218,7 @@ function conclude(
 /** Why there is no request at all, for which the endpoint is not to blame. */
 class Unsendable {
   readonly requestHeaders = '{}';
-  readonly redact = () => null;
+  readonly redact = (text: string): string => text;
   readonly answer: WebhookAnswer;
   readonly conclusion: AttemptConclusion;
 

@@ -1,7 +1,5 @@
 import type { Dispatcher } from 'undici';
-import type { AttemptResult } from '../deliveries/attempts.store.ts';
 import { readRetryAfter } from '../deliveries/retry-schedule.ts';
-import { redacted } from './webhook-headers.ts';
 
 export interface WebhookRequest {
   readonly origin: string;
@@ -17,15 +15,20 @@ export interface SenderOptions {
   readonly timeoutMs: number;
 }
 
-/** What an answer was, as far as it is kept. */
-export type WebhookAnswer = Omit<AttemptResult, 'startedAtMs' | 'requestHeaders'> & {
+/** What an answer was. */
+export interface WebhookAnswer {
+  readonly tookMs: number;
+  readonly status: number | null;
+  readonly responseHeaders: Readonly<Record<string, string>> | null;
+  /** As far as it was read: somewhat more than is kept. */
+  readonly responseBody: string | null;
+  readonly error: string | null;
   /** Before which it wants no other attempt. */
   readonly retryAfterSeconds: number | undefined;
-};
+}
 
-const keptBodyBytes = 16_384;
-const keptHeaders = 50;
-const keptHeaderCharacters = 1000;
+/** More than is kept of a body, so that a credential which is cut in two is known as one. */
+const readBodyBytes = 24_576;
 
 /**
  * Sends one request and tells what became of it; never throws. Redirects are answers like others, and of a body no more is
@@ -86,7 +89,7 @@ class WebhookExchange implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#chunks.push(chunk);
     this.#sizeBytes += chunk.length;
-    if (this.#sizeBytes < keptBodyBytes) return;
+    if (this.#sizeBytes < readBodyBytes) return;
     this.#answer();
     controller.abort(new Error('that is enough'));
   }
@@ -110,19 +113,17 @@ class WebhookExchange implements Dispatcher.DispatchHandler {
     this.#end(
       {
         status,
-        responseHeaders: JSON.stringify(keptHeadersOf(this.#headers)),
-        // A database keeps no zero bytes.
-        responseBody: Buffer.concat(this.#chunks)
-          .subarray(0, keptBodyBytes)
-          .toString('utf8')
-          .replaceAll('\0', '\uFFFD'),
+        responseHeaders: Object.fromEntries(
+          Object.entries(this.#headers).map(([name, value]) => [name, textOf(value) ?? '']),
+        ),
+        responseBody: Buffer.concat(this.#chunks).subarray(0, readBodyBytes).toString('utf8'),
         error: faultOfStatus(status),
       },
       textOf(this.#headers['retry-after']),
     );
   }
 
-  #end(found: Pick<AttemptResult, 'status' | 'responseHeaders' | 'responseBody' | 'error'>, retryAfter?: string): void {
+  #end(found: Omit<WebhookAnswer, 'tookMs' | 'retryAfterSeconds'>, retryAfter?: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#deadline);
@@ -136,17 +137,6 @@ function faultOfStatus(status: number): string | null {
   return status >= 300 && status < 400
     ? `it answered ${status}, and redirects are not followed`
     : `it answered ${status}`;
-}
-
-function keptHeadersOf(headers: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers)
-      .slice(0, keptHeaders)
-      .map(([name, value]) => [
-        name,
-        name === 'set-cookie' ? redacted : (textOf(value) ?? '').slice(0, keptHeaderCharacters).replaceAll('\0', ''),
-      ]),
-  );
 }
 
 function textOf(value: string | string[] | undefined): string | undefined {

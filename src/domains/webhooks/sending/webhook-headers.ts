@@ -2,6 +2,7 @@ import { createSecretKey } from 'node:crypto';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
 import type { LeasedEndpoint } from '../deliveries/queue.store.ts';
 import { authHeader, credentialsOf, type EndpointAuth } from './endpoint-auth.ts';
+import { isCredentialHeader, makeRedaction, redacted } from './redaction.ts';
 import { readPrivateKey, signatureOf } from './signature.ts';
 
 /** Headers that an endpoint cannot set, since the transport or the signature do. */
@@ -46,20 +47,9 @@ export interface HeaderMaker {
     headers: Record<string, string>;
     kept: string;
   };
-  /** The text of an answer without our credentials, which a receiver may send back. */
-  redact(text: string | null): string | null;
+  /** Leaves our credentials out of an answer. */
+  redact(text: string): string;
 }
-
-/** Stands for what is not shown. */
-export const redacted = '[redacted]';
-
-/** Whether a header carries a credential, as far as its name tells: its value is not shown. */
-export function isCredentialHeader(name: string): boolean {
-  return /(?:authorization|auth|cookie|key|token|secret|password)$/.test(name);
-}
-
-/** Anything shorter is found in texts by chance. */
-const credentialCharacters = 6;
 
 /** Opens the secrets of an endpoint once for many attempts; undefined when one cannot be opened. */
 export function makeHeaderMaker(
@@ -90,12 +80,7 @@ export function makeHeaderMaker(
   const auth: EndpointAuth = sealedAuth ? (JSON.parse(sealedAuth.toString('utf8')) as EndpointAuth) : { type: 'none' };
   const authenticating = authHeader(auth);
   const named = { ...endpoint.headers, ...(authenticating ? { [authenticating[0]]: authenticating[1] } : {}) };
-  const credentials = [
-    ...credentialsOf(auth),
-    ...Object.entries(endpoint.headers).flatMap(([name, value]) => (isCredentialHeader(name) ? [value] : [])),
-  ]
-    .filter(({ length }) => length >= credentialCharacters)
-    .flatMap((credential) => [credential, JSON.stringify(credential).slice(1, -1)]);
+  const namedCredentials = Object.entries(endpoint.headers).filter(([name]) => isCredentialHeader(name));
   const fixed = { ...named, 'content-type': 'application/json', 'user-agent': `DeFarm-Engines/${version}` };
   const shown = Object.entries(fixed).map(([name, value]) => [name, name in named ? redacted : value]);
   const shownText = JSON.stringify(Object.fromEntries(shown)).slice(0, -1);
@@ -109,8 +94,7 @@ export function makeHeaderMaker(
       };
       return { headers: { ...fixed, ...own }, kept: `${shownText},${JSON.stringify(own).slice(1)}` };
     },
-    redact: (text) =>
-      credentials.reduce<string | null>((rest, credential) => rest?.replaceAll(credential, redacted) ?? null, text),
+    redact: makeRedaction([...credentialsOf(auth), ...namedCredentials.map(([, value]) => value)]),
   };
 }
 
