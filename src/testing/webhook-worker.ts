@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import { insertEvents } from '#domains/events/index.ts';
+import { FanOut } from '#domains/webhooks/deliveries/fan-out.ts';
 import { insertEndpoint, type NewEndpoint } from '#domains/webhooks/endpoints/endpoints.store.ts';
 import { makeAddressJudge, makeSafeAgent, makeWebhooksWork } from '#domains/webhooks/index.ts';
 import { makeSecret, readSecret } from '#domains/webhooks/sending/signature.ts';
@@ -24,6 +25,8 @@ export interface WebhookWorkers {
   subscribe(workspaceId: string, name: string, more?: Partial<NewEndpoint>): Promise<string>;
   /** Writes an event as a change does; gives its id. */
   tell(workspaceId: string, itemNumber: number): Promise<string>;
+  /** Makes all deliveries that are to be made. */
+  fanOut(): Promise<void>;
   /** What a dead worker had is free again, what was put off is due, and the pauses of endpoints end. */
   letTimePass(): Promise<unknown>;
   close(): Promise<void>;
@@ -100,6 +103,10 @@ export async function startWebhookWorkers(items: number): Promise<WebhookWorkers
       const event = weighing({ workspaceId, itemNumber, payload: JSON.stringify({ place: nextPlace++ }) });
       await withTransaction(database.pool, (client) => insertEvents(client, [event]));
       return event.eventId;
+    },
+    async fanOut() {
+      const fanOut = new FanOut(database.pool);
+      while ((await fanOut.step())?.hasMore);
     },
     letTimePass: () =>
       database.pool.query(

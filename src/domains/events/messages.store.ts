@@ -13,14 +13,14 @@ export async function insertMessages(
 ): Promise<void> {
   if (messages.length === 0) return;
   await queryable.query({
-    name: 'insert_webhook_messages',
+    name: isForAll ? 'insert_webhook_messages' : 'insert_single_webhook_messages',
     text: `insert into webhook_messages (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, fanned_until)
            select message_id, workspace_id, message_type, item_number, body, thin_body, created_at,
                   case when $8::bool then '00000000-0000-0000-0000-000000000000'::uuid end
            from unnest($1::uuid[], $2::uuid[], $3::text[], $4::int8[], $5::text[], $6::text[], $7::timestamptz[]) with ordinality
              as told (message_id, workspace_id, message_type, item_number, body, thin_body, created_at, place)
            order by place
-           on conflict (message_id) do update set fanned_until = excluded.fanned_until where excluded.fanned_until is not null`,
+           on conflict (message_id) ${isForAll ? 'do update set fanned_until = excluded.fanned_until' : 'do nothing'}`,
     values: [
       uuidArray(messages.map(({ messageId }) => messageId)),
       uuidArray(messages.map(({ workspaceId }) => workspaceId)),

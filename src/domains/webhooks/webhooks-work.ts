@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isPassingError } from '#platform/errors.ts';
 import type { KeyEncryption } from '#platform/key-encryption.ts';
 import type { QueueWork } from '#platform/queue/definition.ts';
-import { fanOut } from './deliveries/fan-out.ts';
+import { FanOut } from './deliveries/fan-out.ts';
 import { isFanOutDue } from './deliveries/fan-out.store.ts';
 import { hasDueEndpoints } from './deliveries/queue.store.ts';
 import { resealSecrets } from './endpoints/reseal-secrets.ts';
@@ -30,6 +30,7 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Que
 } {
   const { pool } = options;
   const sender = keys && new DeliverySender({ ...options, keys });
+  const fanOut = new FanOut(pool);
   const made = { messages: 0, deliveries: 0 };
   let isAwake = false;
   let isClosing = false;
@@ -39,7 +40,7 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Que
 
   /** Makes messages and deliveries in small steps between those of sending, so that neither keeps the other waiting. */
   const make = async (): Promise<boolean> => {
-    const step = await fanOut(pool);
+    const step = await fanOut.step();
     made.messages += step?.messages ?? 0;
     made.deliveries += step?.deliveries ?? 0;
     if ((step?.deliveries ?? 0) > 0) sender?.expectMore();

@@ -70,7 +70,8 @@ export async function finishAttempts(
                as results (delivery_id, endpoint_id, attempt, started_at, took_ms, request_headers, status,
                            response_headers, response_body, error, state, delay_seconds, has_endpoint_failed, disabled_reason, has_lane, place)
            ), held as materialized (
-             -- in one order for all, so that nobody waits for who waits for him; an endpoint of which nothing new is known is left alone
+             -- in one order for all and before what is queued, so that nobody waits for who waits for him; an endpoint of which nothing
+             -- new is known is left alone
              select endpoint_id, failures, first_failure_at, warned_percent, pauses from webhook_endpoint_state as state
              where endpoint_id in (select endpoint_id from results)
                and (failures > 0 or last_success_at is null or last_success_at < now() - interval '1 second'
@@ -79,11 +80,13 @@ export async function finishAttempts(
            ), ended as (
              delete from webhook_queue as queue using results
              where queue.delivery_id = results.delivery_id and queue.attempts = results.attempt - 1 and results.state <> 'queued'
+               and (select count(*) from held) >= 0
              returning results.*
            ), put_off as (
              update webhook_queue as queue set attempts = results.attempt, next_attempt_at = now() + make_interval(secs => delay_seconds)
              from results
              where queue.delivery_id = results.delivery_id and queue.attempts = results.attempt - 1 and results.state = 'queued'
+               and (select count(*) from held) >= 0
              returning results.*
            ), finished as materialized (
              select * from ended union all select * from put_off

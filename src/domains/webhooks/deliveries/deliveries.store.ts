@@ -140,14 +140,33 @@ export async function replayMessage(queryable: Queryable, endpointId: string, me
   return rows[0]!.delivery_id;
 }
 
+/** Messages of a time that an endpoint wants and was not told of, since it was switched off or came later; the oldest first. */
+export async function findUntoldMessages(
+  queryable: Queryable,
+  endpointId: string,
+  { since, until, limit }: { since: Date; until: Date; limit: number },
+): Promise<string[]> {
+  const { rows } = await queryable.query<{ message_id: string }>({
+    name: 'find_untold_webhook_messages',
+    text: `select message_id from webhook_endpoints as endpoints
+           join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
+           where endpoint_id = $1 and messages.created_at >= $2 and messages.created_at <= $3 and messages.fanned_until is null
+             and ${isWanted('messages')}
+             and not exists (select from webhook_deliveries as told where told.message_id = messages.message_id and told.endpoint_id = $1)
+           order by messages.position limit $4::int4`,
+    values: [endpointId, since, until, limit],
+  });
+  return rows.map((row) => row.message_id);
+}
+
 /**
- * Queues again what of a time failed for good, and makes deliveries of what an endpoint wants and was not told, since it was
- * switched off or came later; `limit` of each at most, the oldest first. In a transaction that holds the endpoint.
+ * Queues again what of a time failed for good, `limit` at most and the oldest first, and makes the deliveries of messages that
+ * were not told. In a transaction that holds the endpoint.
  */
 export async function recoverDeliveries(
   queryable: Queryable,
   endpointId: string,
-  { since, until, limit }: { since: Date; until: Date; limit: number },
+  { since, until, limit, untold }: { since: Date; until: Date; limit: number; untold: readonly string[] },
 ): Promise<{ requeued: number; made: number }> {
   const { rows } = await queryable.query<{ requeued: number; made: number }>({
     name: 'recover_webhook_deliveries',
@@ -159,21 +178,17 @@ export async function recoverDeliveries(
              update webhook_deliveries as deliveries set failed_at = null
              from failed where deliveries.delivery_id = failed.delivery_id
              returning deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, deliveries.is_thin, deliveries.attempts
-           ), untold as (
-             select message_id, payload = 'thin' as is_thin from webhook_endpoints as endpoints
-             join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
-             where endpoint_id = $1 and messages.created_at >= $2 and messages.created_at <= $3 and messages.fanned_until is null
-               and ${isWanted('messages', 'body')}
-               and not exists (select from webhook_deliveries as told where told.message_id = messages.message_id and told.endpoint_id = $1)
-             order by messages.position limit $4::int4
            ), made as (
-             insert into webhook_deliveries (endpoint_id, message_id, is_thin) select $1, message_id, is_thin from untold
+             insert into webhook_deliveries (endpoint_id, message_id, is_thin)
+             select endpoint_id, message_id, payload = 'thin'
+             from unnest($5::uuid[]) with ordinality as untold (message_id, place) join webhook_messages using (message_id)
+             join webhook_endpoints on endpoint_id = $1 order by place
              on conflict do nothing returning delivery_id, endpoint_id, message_id, is_thin, attempts
            ), both_of_them as (
              select * from again union all select * from made
            ), ${queueNow('both_of_them', false)}
            select (select count(*) from again) as requeued, (select count(*) from made) as made`,
-    values: [endpointId, since, until, limit],
+    values: [endpointId, since, until, limit, uuidArray(untold)],
   });
   return rows[0]!;
 }

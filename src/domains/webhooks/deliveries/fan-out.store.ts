@@ -1,7 +1,12 @@
 import { uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { ValueChain } from '#domains/items/index.ts';
-import { enqueueDeliveries, isWanted, queuedAs } from './queue.store.ts';
+import { enqueueDeliveries, queuedAs, wantsType } from './queue.store.ts';
+
+/** Ends a statement of this transaction that takes longer. Sent together with the next one, which fails with it. */
+export function limitStatements(queryable: Queryable, timeoutMs: number): void {
+  queryable.query(`select set_config('statement_timeout', $1, true)`, [String(timeoutMs)]).catch(() => {});
+}
 
 /** Takes the lane for this transaction; false when another one has it. */
 export async function lockLane(queryable: Queryable): Promise<boolean> {
@@ -91,80 +96,115 @@ export async function findEventToTell(
   return rows[0];
 }
 
-interface PageLimits {
+/** Workspaces that have messages without all their deliveries, behind one of them in the order of their ids. */
+export async function findPendingWorkspaces(
+  queryable: Queryable,
+  after: string,
+  workspacesMax: number,
+): Promise<string[]> {
+  const { rows } = await queryable.query<{ workspace_id: string }>({
+    name: 'find_pending_webhook_workspaces',
+    text: `with recursive pending as (
+             (select workspace_id from webhook_messages where fanned_until is not null and workspace_id > $1 order by workspace_id limit 1)
+             union all
+             select (select messages.workspace_id from webhook_messages as messages
+                     where fanned_until is not null and messages.workspace_id > pending.workspace_id order by messages.workspace_id limit 1)
+             from pending where workspace_id is not null
+           )
+           select workspace_id from pending where workspace_id is not null limit $2::int4`,
+    values: [after, workspacesMax],
+  });
+  return rows.map((row) => row.workspace_id);
+}
+
+export interface PageLimits {
+  readonly workspaceIds: readonly string[];
+  /** Of all workspaces together, as far as there is one for each. */
   readonly messagesMax: number;
   /** About so many, of all messages together. */
   readonly deliveriesMax: number;
+  /** Whether everything passes, since the filter of one endpoint took too long for one message. */
+  readonly ignoresFilters: boolean;
 }
 
-/** The next endpoints of the oldest messages that have not all their deliveries: those that were there, and on, when it happened. */
-const page = `pending as materialized (
-             select message_id, position, workspace_id, message_type, created_at, fanned_until,
-                    case when exists (select from webhook_endpoints as endpoints where endpoints.workspace_id = messages.workspace_id and filter_path is not null)
+/** Deliveries that are to be made, and how far messages have got with them. */
+export interface Page {
+  message_ids: string[];
+  endpoint_ids: string[];
+  are_thin: boolean[];
+  reached_ids: string[];
+  /** The endpoint up to which deliveries of the message are made then; null for all. */
+  reached_endpoints: (string | null)[];
+  /** Whether a workspace may have more messages. */
+  is_full: boolean;
+}
+
+/**
+ * The next endpoints of the oldest messages of workspaces: those that were there when it happened, and that were on then or are
+ * now. Holds those that want the message, in the one order in which all hold them: nobody says meanwhile that they have nothing
+ * to send, or that an item of theirs is free.
+ */
+export async function holdPage(queryable: Queryable, limits: PageLimits): Promise<Page> {
+  const { rows } = await queryable.query<Page>({
+    name: 'hold_webhook_page',
+    text: `with pending as materialized (
+             select message_id, position, messages.workspace_id, message_type, created_at, fanned_until,
+                    case when not $4::bool
+                      and exists (select from webhook_endpoints as filtered where filtered.workspace_id = messages.workspace_id and filter_path is not null)
                       then webhook_message_content(body) end as content
-             from webhook_messages as messages
-             where fanned_until is not null and ($3::uuid[] is null or message_id = any($3)) order by position limit $1::int4
+             from unnest($1::uuid[]) as workspaces (workspace_id) cross join lateral (
+               select * from webhook_messages as oldest
+               where oldest.workspace_id = workspaces.workspace_id and fanned_until is not null
+               order by position limit greatest(1, $2::int4 / cardinality($1::uuid[]))
+             ) as messages
            ), share as (
-             select greatest(1, $2::int4 / greatest(1, count(*)::int4)) as each from pending
-           ), wanted as materialized (
-             select message_id, position, endpoint_id, is_wanted, is_thin, row_number() over (partition by message_id order by endpoint_id desc) = 1 as is_last
+             select greatest(1, $3::int4 / greatest(1, count(*)::int4)) as each from pending
+           ), looked_at as materialized (
+             select message_id, position, endpoint_id, is_thin, is_wanted
              from pending cross join lateral (
                select endpoint_id, payload = 'thin' as is_thin,
-                      date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
-                        -- as it is now, or the other way round when it was switched since
-                        and is_active = (date_trunc('milliseconds', switched_at) <= pending.created_at)
-                        and ${isWanted('pending', 'content')} as is_wanted
+                      $4::bool or filter_path is null or webhook_message_matches(content, filter_path) as is_wanted
                from webhook_endpoints as endpoints
-               where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until
+               where endpoints.workspace_id = pending.workspace_id and endpoint_id > fanned_until and ${wantsType('pending')}
+                 and date_trunc('milliseconds', endpoints.created_at) <= pending.created_at
+                 and (is_active or switched_at >= pending.created_at)
                order by endpoint_id limit (select each from share)
              ) as endpoints
-           )`;
-
-/**
- * Holds the endpoints for which `insertDeliveries` makes deliveries next, in the one order in which all hold them: nobody says
- * meanwhile that they have nothing to send, or that an item of theirs is free.
- */
-export async function holdWantedEndpoints(queryable: Queryable, limits: PageLimits): Promise<HeldPage> {
-  const { rows } = await queryable.query<{ message_ids: string[]; endpoint_ids: string[] }>({
-    name: 'hold_wanted_webhook_endpoints',
-    text: `with ${page}, held as (
-             select endpoint_id from webhook_endpoint_state where endpoint_id in (select endpoint_id from wanted where is_wanted)
+           ), held as materialized (
+             select endpoint_id from webhook_endpoint_state where endpoint_id in (select endpoint_id from looked_at where is_wanted)
              order by endpoint_id for update
+           ), made as (
+             select message_id, endpoint_id, is_thin from looked_at join held using (endpoint_id) where is_wanted order by position, endpoint_id
+           ), reached as (
+             select message_id,
+                    case when count(endpoint_id) = (select each from share) then (array_agg(endpoint_id order by endpoint_id desc))[1] end as endpoint_id
+             from pending left join looked_at using (message_id) group by message_id
            )
-           select array(select message_id from pending) as message_ids, array(select endpoint_id from held) as endpoint_ids`,
-    values: [limits.messagesMax, limits.deliveriesMax, null],
+           select array(select message_id from made) as message_ids, array(select endpoint_id from made) as endpoint_ids,
+                  array(select is_thin from made) as are_thin,
+                  array(select message_id from reached order by message_id) as reached_ids,
+                  array(select endpoint_id from reached order by message_id) as reached_endpoints,
+                  exists (select from pending group by workspace_id having count(*) = greatest(1, $2::int4 / cardinality($1::uuid[]))) as is_full`,
+    values: [uuidArray(limits.workspaceIds), limits.messagesMax, limits.deliveriesMax, limits.ignoresFilters],
   });
-  return { messageIds: rows[0]!.message_ids, endpointIds: rows[0]!.endpoint_ids };
-}
-
-/** Messages whose next endpoints are held, and these. */
-interface HeldPage {
-  readonly messageIds: readonly string[];
-  readonly endpointIds: readonly string[];
+  return rows[0]!;
 }
 
 /**
- * Makes the next deliveries of the oldest messages that have not all. For an ordered endpoint one of each item is let through,
- * and those behind it wait. In the transaction that holds them.
+ * Makes the deliveries of a page. For an ordered endpoint one of each item is let through, and those behind it wait. In the
+ * transaction that holds the endpoints.
+ * @returns how many.
  */
-export async function insertDeliveries(
-  queryable: Queryable,
-  limits: PageLimits,
-  held: HeldPage,
-): Promise<{ messages: number; done: number; deliveries: number }> {
-  const { rows } = await queryable.query<{ messages: number; done: number; deliveries: number }>({
+export async function insertDeliveries(queryable: Queryable, page: Page): Promise<number> {
+  const { rows } = await queryable.query<{ deliveries: number }>({
     name: 'insert_webhook_deliveries',
-    text: `with ${page}, reached as (
-             select message_id, (select endpoint_id from wanted where wanted.message_id = pending.message_id and is_last) as last_endpoint,
-                    (select count(*) from wanted where wanted.message_id = pending.message_id) as looked_at
-             from pending
-           ), moved as (
-             update webhook_messages set fanned_until = case when looked_at = (select each from share) then last_endpoint end
-             from reached where webhook_messages.message_id = reached.message_id
-             returning fanned_until is null as is_done
+    text: `with moved as (
+             update webhook_messages set fanned_until = reached.endpoint_id
+             from unnest($1::uuid[], $2::uuid[]) as reached (message_id, endpoint_id) where webhook_messages.message_id = reached.message_id
            ), made as (
              insert into webhook_deliveries (endpoint_id, message_id, is_thin)
-             select endpoint_id, message_id, is_thin from wanted where is_wanted and endpoint_id = any($4::uuid[]) order by position, endpoint_id
+             select endpoint_id, message_id, is_thin
+             from unnest($3::uuid[], $4::uuid[], $5::bool[]) with ordinality as page (endpoint_id, message_id, is_thin, place) order by place
              on conflict do nothing returning delivery_id, endpoint_id, message_id, is_thin, attempts
            ), to_queue as (${queuedAs('made')}
            ), queued as (${enqueueDeliveries('to_queue')}
@@ -172,9 +212,14 @@ export async function insertDeliveries(
              update webhook_endpoint_state as state set next_due_at = least(next_due_at, now())
              where state.endpoint_id in (select endpoint_id from made)
            )
-           select (select count(*) from moved) as messages, (select count(*) from moved where is_done) as done,
-                  (select count(*) from made) as deliveries`,
-    values: [limits.messagesMax, limits.deliveriesMax, uuidArray(held.messageIds), uuidArray(held.endpointIds)],
+           select count(*) as deliveries from made`,
+    values: [
+      uuidArray(page.reached_ids),
+      uuidArray(page.reached_endpoints),
+      uuidArray(page.endpoint_ids),
+      uuidArray(page.message_ids),
+      page.are_thin,
+    ],
   });
-  return rows[0]!;
+  return rows[0]!.deliveries;
 }

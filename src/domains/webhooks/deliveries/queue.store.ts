@@ -42,14 +42,17 @@ export function queuedAs(source: string): string {
 }
 
 /**
- * The condition that an endpoint, of which a statement reads a row, wants a message. What tells of webhooks themselves comes only
- * where it is named.
+ * The condition that an endpoint, of which a statement reads a row, wants messages of a type. What tells of webhooks themselves
+ * comes only where it is named.
  * @param message the name of its row.
- * @param what of it filters look at: its text, or its content where that was read for many of them.
  */
-export function isWanted(message: string, what: 'body' | 'content'): string {
-  return `(event_types = '{}' and ${message}.message_type not like 'webhook\\_%' or ${message}.message_type = any(event_types))
-    and (filter_path is null or webhook_message_matches(${message}.${what}, filter_path))`;
+export function wantsType(message: string): string {
+  return `(event_types = '{}' and ${message}.message_type not like 'webhook\\_%' or ${message}.message_type = any(event_types))`;
+}
+
+/** The condition that an endpoint wants a message. */
+export function isWanted(message: string): string {
+  return `${wantsType(message)} and (filter_path is null or webhook_message_matches(${message}.body, filter_path))`;
 }
 
 /** How an endpoint is sent to, as it was when it was leased. */
@@ -247,6 +250,16 @@ export async function holdEndpoints(queryable: Queryable, endpointIds: readonly 
     text: 'select from webhook_endpoint_state where endpoint_id = any($1::uuid[]) order by endpoint_id for update',
     values: [uuidArray(endpointIds)],
   });
+}
+
+/** Holds those of endpoints that nobody else holds. */
+export async function holdFreeEndpoints(queryable: Queryable, endpointIds: readonly string[]): Promise<string[]> {
+  const { rows } = await queryable.query<{ endpoint_id: string }>({
+    name: 'hold_free_webhook_endpoints',
+    text: 'select endpoint_id from webhook_endpoint_state where endpoint_id = any($1::uuid[]) order by endpoint_id for update skip locked',
+    values: [uuidArray(endpointIds)],
+  });
+  return rows.map((row) => row.endpoint_id);
 }
 
 /**

@@ -4,7 +4,6 @@ import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import { weighing } from '../../../testing/events.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
-import { fanOut } from './fan-out.ts';
 import { takeDue } from './take-due.ts';
 
 let workers: WebhookWorkers;
@@ -29,7 +28,7 @@ async function workspaceWith(count: number, more: Parameters<WebhookWorkers['sub
   const workspaceId = makeId();
   for (let at = 0; at < count; at += 1) await workers.subscribe(workspaceId, `hook-${at}`, more);
   await workers.tell(workspaceId, 1);
-  while ((await fanOut(workers.database.pool))?.hasMore);
+  await workers.fanOut();
   return workspaceId;
 }
 
@@ -87,7 +86,7 @@ test('no more of an endpoint is taken than there is room for, in bytes, and it i
   const payload = JSON.stringify({ note: 'ã'.repeat(1000) });
   const events = Array.from({ length: 4 }, () => weighing({ workspaceId, payload }));
   await withTransaction(workers.database.pool, (client) => insertEvents(client, events));
-  while ((await fanOut(workers.database.pool))?.hasMore);
+  await workers.fanOut();
 
   const taken = await takeFresh(1000, [], makeId(), 1500);
 
@@ -100,7 +99,7 @@ test('a body that several deliveries send is one text, and that of a thin endpoi
   const full = [await workers.subscribe(workspaceId, 'a'), await workers.subscribe(workspaceId, 'b')];
   const thin = await workers.subscribe(workspaceId, 'c', { payload: 'thin' });
   const eventId = await workers.tell(workspaceId, 1);
-  while ((await fanOut(workers.database.pool))?.hasMore);
+  await workers.fanOut();
 
   const taken = (await takeFresh(1000)).filter(({ endpoint }) => endpoint.workspace_id === workspaceId);
 

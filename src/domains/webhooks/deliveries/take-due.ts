@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
 import {
   findDueDeliveries,
-  holdEndpoints,
+  holdFreeEndpoints,
   leaseEndpoints,
   lookUpByKeys,
   releaseEndpoints,
@@ -60,10 +60,14 @@ export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<TakenEndpo
   const { holder, released, kept, freshMax, leaseMs, breakerFailures, bytesMax } = options;
   return withTransaction(pool, async (client) => {
     lookUpByKeys(client);
-    const renewed = [...kept].filter(([, { isRenewed }]) => isRenewed).map(([endpointId]) => endpointId);
-    if (released.length + renewed.length > 0) await holdEndpoints(client, [...released, ...renewed]);
-    if (released.length > 0) await releaseEndpoints(client, holder, released);
+    const toRenew = [...kept].filter(([, { isRenewed }]) => isRenewed).map(([endpointId]) => endpointId);
+    // One that somebody else holds for a while must not hold up all others: its time goes on, or runs out.
+    const wanted = [...released, ...toRenew];
+    const held = new Set(wanted.length === 0 ? [] : await holdFreeEndpoints(client, wanted));
+    const given = released.filter((endpointId) => held.has(endpointId));
+    if (given.length > 0) await releaseEndpoints(client, holder, given);
     if (kept.size === 0 && freshMax === 0) return [];
+    const renewed = toRenew.filter((endpointId) => held.has(endpointId));
     const lease = { holder, leaseMs, kept: [...kept.keys()], renewed, freshMax, breakerFailures };
     const endpoints = await leaseEndpoints(client, lease);
     const asked = new Map(
@@ -72,17 +76,20 @@ export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<TakenEndpo
           count: endpoint.slots * firstPerSlot,
           begun: none,
         };
-        return [endpoint.endpoint_id, endpoint.may_send ? { limit: count + begun.size, begun } : { limit: 0, begun }];
+        const isOwn = !kept.has(endpoint.endpoint_id) || held.has(endpoint.endpoint_id);
+        // The next start that a rate allows is written to the row of the endpoint.
+        const mayGive = endpoint.may_send && (isOwn || endpoint.requests_per_minute === null);
+        return [endpoint.endpoint_id, { limit: mayGive ? count + begun.size : 0, begun }];
       }),
     );
-    const wanted = [...asked].map(([endpointId, { limit }]) => ({ endpointId, limit }));
-    const bytesEach = Math.floor(bytesMax / Math.max(1, wanted.length));
-    const found = wanted.length === 0 ? [] : await findDueDeliveries(client, wanted, bytesEach);
+    const limits = [...asked].map(([endpointId, { limit }]) => ({ endpointId, limit }));
+    const bytesEach = Math.floor(bytesMax / Math.max(1, limits.length));
+    const found = limits.length === 0 ? [] : await findDueDeliveries(client, limits, bytesEach);
     const byEndpoint = Map.groupBy(found, (delivery) => delivery.endpoint_id);
     const taken = endpoints.map((endpoint) => {
       const { limit, begun } = asked.get(endpoint.endpoint_id)!;
       const due = byEndpoint.get(endpoint.endpoint_id) ?? [];
-      const isRenewed = kept.get(endpoint.endpoint_id)?.isRenewed ?? true;
+      const isRenewed = !kept.has(endpoint.endpoint_id) || held.has(endpoint.endpoint_id);
       const wasCut = due.length >= limit || bytesOf(due) > bytesEach;
       return { endpoint, isRenewed, ...giveOut(endpoint, due, { begun, wasCut }) };
     });

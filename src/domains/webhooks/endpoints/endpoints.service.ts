@@ -9,6 +9,7 @@ import type { KeyEncryption, SealedBytes } from '#platform/key-encryption.ts';
 import type { Principal } from '#platform/route.ts';
 import {
   countDeliveries,
+  findUntoldMessages,
   listAttempts,
   listDeliveries,
   recoverDeliveries,
@@ -323,10 +324,13 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       const { endpoint_id: endpointId } = await find(workspaceId, id);
       const range = { since: new Date(since), until: until == null ? new Date() : new Date(until) };
       if (range.since > range.until) throw invalidRequestAt('/until', 'until is not before since');
+      const found = { ...range, limit: recoveredAtOnce };
+      // Before the endpoint is held: looking into many messages may take its time.
+      const untold = await findUntoldMessages(pool, endpointId, found);
       const { requeued, made } = await holding(endpointId, (client) =>
-        recoverDeliveries(client, endpointId, { ...range, limit: recoveredAtOnce }),
+        recoverDeliveries(client, endpointId, { ...found, untold }),
       );
-      return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && made < recoveredAtOnce };
+      return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && untold.length < recoveredAtOnce };
     },
 
     /**
@@ -337,7 +341,13 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
     async requests(workspaceId: string, id: string, page: { after: number | undefined; limit: number }) {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
       const endpoint = await findSigningEndpoint(pool, workspaceId, endpointId);
-      const shown = endpoint && { ...endpoint, auth_type: 'none' as const, auth_sealed: null, auth_key_id: null };
+      const shown = endpoint && {
+        ...endpoint,
+        headers: Object.fromEntries(Object.entries(endpoint.headers).filter(([name]) => !isCredentialHeader(name))),
+        auth_type: 'none' as const,
+        auth_sealed: null,
+        auth_key_id: null,
+      };
       const maker = shown && makeHeaderMaker(shown, { version, keys });
       if (!maker) throw new Problem('webhooks_unavailable', 'the secret of this webhook cannot be opened');
       const { messages, newest } = await findWantedMessages(pool, endpointId, page);

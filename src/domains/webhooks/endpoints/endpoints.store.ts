@@ -173,7 +173,9 @@ export async function updateEndpoint(
            update webhook_endpoint_state as state
            set failures = case when $14::bool then 0 else failures end, first_failure_at = case when $14::bool then null else first_failure_at end,
                warned_percent = case when $14::bool then 0 else warned_percent end, open_until = null, pauses = 0
-           from changed where state.endpoint_id = changed.endpoint_id and ($14::bool or $4::text is not null)`,
+           from changed
+           where state.endpoint_id = changed.endpoint_id
+             and ($14::bool or $4 <> (select url from webhook_endpoints as before where before.endpoint_id = $2))`,
     values: [
       workspaceId,
       endpointId,
@@ -344,7 +346,7 @@ export async function findWantedMessages(
              select message_id, position, case when payload = 'thin' then thin_body else body end as body
              from webhook_endpoints as endpoints join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
              where endpoint_id = $1 and position > $2 and body is not null and (
-               ${isWanted('messages', 'body')}
+               ${isWanted('messages')}
                or exists (select from webhook_deliveries as sent where sent.message_id = messages.message_id and sent.endpoint_id = $1))
              order by position limit $3::int4
            ) as wanted on true`,

@@ -279,10 +279,12 @@ test('a header that carries a credential is shown to nobody, stays when it is se
   const [request] = await arrived(endpoint.path);
   await whenSettled(endpoint.id, 1);
   const { body: deliveries } = await ask('GET', `${path}/deliveries`);
+  const { body: requests } = await ask('GET', `${path}/requests?after=0`);
   const movedWith = await change({ url: 'https://elsewhere.example.com/', headers });
 
   expect(shown.headers).toEqual({ 'x-api-key': '[redacted]', 'x-farm': 'Boa Vista' });
   expect([renamed, moved, movedWithout, movedWith].map(({ status }) => status)).toEqual([200, 422, 422, 200]);
   expect(request!.headers).toMatchObject({ 'x-api-key': 'chave-secreta', 'x-farm': 'Santa Rita' });
-  expect(JSON.stringify([deliveries, renamed.body])).not.toContain('chave-secreta');
+  expect(JSON.stringify([deliveries, renamed.body, requests])).not.toContain('chave-secreta');
+  expect(JSON.stringify(requests)).toContain('Santa Rita');
 });

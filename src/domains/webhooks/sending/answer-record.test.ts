@@ -65,6 +65,20 @@ describe('a credential that a receiver sends back', () => {
     expect([responseBody, responseHeaders].join('')).not.toContain(credential.slice(0, 3));
   });
 
+  test('is looked for as fast in hostile answers as in others', () => {
+    const hostile = makeRedaction(Array.from({ length: 50 }, (_, at) => `${'a'.repeat(500 + at)}b${'a'.repeat(400)}`));
+    const timeOf = (body: string) => {
+      const startedAtMs = performance.now();
+      for (let at = 0; at < 20; at += 1) recordOfAnswer(answerWith(body), hostile);
+      return performance.now() - startedAtMs;
+    };
+    timeOf('x'.repeat(24_000));
+
+    const ratio = timeOf('a'.repeat(24_000)) / timeOf('x'.repeat(24_000));
+
+    expect(ratio).toBeLessThan(100);
+  });
+
   test('is kept when it is so short that it is found by chance', () => {
     expect(recordOfAnswer(answerWith('user:12345 abc'), redact).responseBody).toBe('user:[redacted] abc');
   });

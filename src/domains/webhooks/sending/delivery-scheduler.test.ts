@@ -232,3 +232,25 @@ test('after five failures in a row no other request begins before it is kept wha
 
   expect([whileUnkept, probing, afterProbe, begun.length]).toEqual([5, 6, 6, 8]);
 });
+
+test('an endpoint that was stopped while the database was asked is sent nothing of its answer', () => {
+  const { scheduler, begun } = schedule();
+  const to = endpoint('a', { slots: 1 });
+  give(scheduler, to, 1);
+  scheduler.ask(scheduler.leases.get('a')!);
+  begun[0]!.ended();
+  scheduler.kept(begun[0]!.lease, begun[0]!.delivery, true);
+
+  give(scheduler, to, 5);
+
+  expect(begun).toHaveLength(1);
+});
+
+test('bodies that fill what one process may hold leave room for the endpoints of others', () => {
+  const { scheduler } = schedule({ bytesMax: 10, inFlightMax: 0 });
+  give(scheduler, endpoint('large'), 5);
+  const full = scheduler.wants();
+  give(scheduler, endpoint('larger'), 5);
+
+  expect([full.bytes, full.room > 0, scheduler.wants().room]).toEqual([0, true, 0]);
+});

@@ -8,6 +8,8 @@ const reserveMs = 1200;
 const rateOverMs = 250;
 /** Of one endpoint in one look, and of all together: a large look would hold up those who have nothing left. */
 const mostOfOne = 256;
+/** Endpoints that are taken in one look when the bodies in hand are as many as they should be. */
+const roomWhenFull = 4;
 const mostOfAll = 2000;
 /** One workspace alone may have four fifths of all requests under way; two have four ninths each. */
 const shareOfFree = 4;
@@ -73,6 +75,8 @@ export class Lease {
   /** In a row, as far as is known here. */
   failures = 0;
   sentSince = 0;
+  /** Whether nothing is to be sent to it, which the database did not know when it was asked last. */
+  isStopped = false;
   /** Whether it is in line to begin another one. */
   isReady = false;
 
@@ -139,14 +143,17 @@ export class DeliveryScheduler {
   wants(): SchedulerWants {
     const nowMs = performance.now();
     const [more, released]: [Lease[], Lease[]] = [[], []];
-    const isFull = this.leases.size >= this.#limits.leasesMax || this.#bytes >= this.#limits.bytesMax;
+    const { leasesMax, bytesMax } = this.#limits;
+    const isFull = this.leases.size >= leasesMax || this.#bytes >= bytesMax;
     for (const lease of this.leases.values()) {
       if (isFull && nowMs - lease.takenAtMs > this.#limits.turnMs) this.drop(lease);
       if (lease.isIdle && !lease.hasMore) released.push(lease);
       else if (this.#isStopping ? this.#isEnding(lease, nowMs) : this.#wantsMore(lease, nowMs)) more.push(lease);
     }
-    const room = isFull ? 0 : this.#limits.leasesMax - this.leases.size;
-    const bytes = Math.max(0, this.#limits.bytesMax - this.#bytes);
+    const free = Math.max(0, leasesMax - this.leases.size);
+    // Who fills it with large bodies leaves some room to others, whose turn comes as often.
+    const room = this.#bytes < bytesMax ? free : this.#bytes < bytesMax * 2 ? Math.min(free, roomWhenFull) : 0;
+    const bytes = Math.max(0, bytesMax - this.#bytes);
     return { more: this.#mostUrgent(more, nowMs), released, room, bytes };
   }
 
@@ -192,6 +199,7 @@ export class DeliveryScheduler {
     const { endpoint, begun } = lease;
     const nowMs = performance.now();
     lease.begunSince = new Set(begun);
+    lease.isStopped = false;
     return {
       count: this.#countFor(lease, nowMs),
       // The next start of one with a rate is written, too, so it is held in its place among the others.
@@ -212,7 +220,7 @@ export class DeliveryScheduler {
     this.drop(lease);
     const nowMs = performance.now();
     lease.become(endpoint, isRenewed ? endsAtMs : lease.endsAtMs, nowMs);
-    if (this.#isStopping) return;
+    if (this.#isStopping || lease.isStopped) return;
     // What was begun while the database was asked, or before the endpoint was lost and got back, may be in its answer.
     lease.waiting = due
       .filter(({ delivery: { delivery_id: id } }) => !lease.begunSince.has(id) && !lease.begun.has(id))
@@ -262,7 +270,10 @@ export class DeliveryScheduler {
   kept(lease: Lease, { delivery_id: deliveryId, lane }: DueDelivery, isStopped: boolean): void {
     lease.begun.delete(deliveryId);
     this.#unkept -= 1;
-    if (isStopped) this.drop(lease);
+    if (isStopped) {
+      lease.isStopped = true;
+      this.drop(lease);
+    }
     // The one behind it in its lane is let through with it.
     else if (lane !== null && !this.#isStopping) lease.hasMore = true;
     this.#offer(lease);

@@ -9,22 +9,41 @@ export function isCredentialHeader(name: string): boolean {
   return /(?:authorization|auth|cookie|key|token|secret|password)$/.test(name);
 }
 
+/** So much of a credential is searched for; what follows it is compared. */
+const searchedCharacters = 32;
+
 /**
  * Makes what leaves credentials out of texts that others wrote: as they are, and as they stand in JSON, in URLs and without the
  * padding of base64. Other encodings of them pass.
  */
 export function makeRedaction(credentials: readonly string[]): (text: string) => string {
-  const forms = credentials
-    .filter(({ length }) => length >= credentialCharacters)
-    .flatMap((credential) => {
-      const inJson = JSON.stringify(credential).slice(1, -1);
-      return [
-        inJson.replaceAll('/', String.raw`\/`),
-        inJson,
-        encodeURIComponent(credential),
-        credential,
-        credential.replace(/=+$/, ''),
-      ];
-    });
-  return (text) => forms.reduce((rest, form) => rest.replaceAll(form, redacted), text);
+  const forms = new Set(
+    credentials
+      .flatMap((credential) => {
+        const inJson = JSON.stringify(credential).slice(1, -1);
+        return [
+          inJson.replaceAll('/', String.raw`\/`),
+          inJson,
+          encodeURIComponent(credential),
+          credential,
+          credential.replace(/=+$/, ''),
+        ];
+      })
+      .filter(({ length }) => length >= credentialCharacters),
+  );
+  return (text) => [...forms].reduce(withoutForm, text);
+}
+
+/** Leaves out what begins like a credential, as far as it goes on like it: a text may end in the middle of one. */
+function withoutForm(text: string, form: string): string {
+  const searched = form.slice(0, searchedCharacters);
+  const parts: string[] = [];
+  let done = 0;
+  for (let found = text.indexOf(searched); found !== -1; found = text.indexOf(searched, done)) {
+    let end = found + searched.length;
+    while (end - found < form.length && text[end] === form[end - found]) end += 1;
+    parts.push(text.slice(done, found), redacted);
+    done = end;
+  }
+  return done === 0 ? text : parts.join('') + text.slice(done);
 }
