@@ -88,6 +88,10 @@ test.each([
   ['DATABASE_POOL_SIZE', '1'],
   ['SWEEP_INTERVAL_MS', '-5'],
   ['PORT', '0x50'],
+  ['WEBHOOK_ALLOWED_NETWORKS', '10.0.0.0/33'],
+  ['WEBHOOK_ALLOWED_NETWORKS', '10.0.0.0/8,fd00::/129'],
+  ['WEBHOOK_DNS_SERVERS', '1.1.1.1:99999'],
+  ['WEBHOOK_DNS_SERVERS', 'dns.example.com'],
 ])('%s does not take %s', (key, value) => {
   expect(faultsOf({ [key]: value })).toEqual([expect.stringContaining(`${key}: found`)]);
 });

@@ -1,4 +1,6 @@
+import { Resolver } from 'node:dns';
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 interface Setting<Schema extends z.ZodType = z.ZodType> {
@@ -53,6 +55,21 @@ const httpUrl = {
     .transform((url) => url.replace(/\/+$/, '')),
   expected: 'a URL that begins with https:// or http://',
 };
+
+function isNetwork(text: string): boolean {
+  const [address = '', bits = ''] = text.split('/');
+  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  return /^\d{1,3}$/.test(bits) && Number(bits) <= most;
+}
+
+function areNameServers(texts: readonly string[]): boolean {
+  try {
+    new Resolver().setServers(texts);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 const encryptionKey = {
   schema: z
@@ -352,7 +369,7 @@ export const settings = {
     schema: z
       .string()
       .transform((text) => text.split(',').map((each) => each.trim()))
-      .refine((networks) => networks.every((each) => /^[0-9a-fA-F.:]+\/\d{1,3}$/.test(each)))
+      .refine((networks) => networks.every(isNetwork))
       .optional(),
     expected: 'networks such as 10.1.0.0/16, with commas between them',
     description: 'Networks that webhooks may go to although they are not public.',
@@ -370,7 +387,7 @@ export const settings = {
     schema: z
       .string()
       .transform((text) => text.split(',').map((each) => each.trim()))
-      .refine((servers) => servers.every((each) => /^[0-9a-fA-F.:[\]]+$/.test(each)))
+      .refine(areNameServers)
       .optional(),
     expected: 'addresses such as 1.1.1.1 or [2606:4700:4700::1111]:53, with commas between them',
     description: 'Servers that resolve the names of webhooks; without it those of the system.',
@@ -391,7 +408,7 @@ export const settings = {
       .optional(),
     expected: 'seconds, with commas between them',
     description:
-      'Delays between the attempts of a delivery; without it 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h, 12 h, 24 h.',
+      'Delays between the attempts of a delivery, as many as a webhook is tried again that says nothing else; without it 5 s, 30 s, 2 min, 10 min, 30 min, 2 h, 6 h, 12 h, 24 h.',
   }),
   ENCRYPTION_KEY: setting({
     ...encryptionKey,

@@ -3,7 +3,12 @@ import { pathToFileURL } from 'node:url';
 import pg from 'pg';
 import packageDescription from '../package.json' with { type: 'json' };
 import type { Config } from './config.ts';
-import { makeAddressJudge, makeEndpointsService, webhookRoutes } from '#domains/webhooks/index.ts';
+import {
+  defaultDelaysSeconds,
+  makeAddressJudge,
+  makeEndpointsService,
+  webhookRoutes,
+} from '#domains/webhooks/index.ts';
 import { openDatabase, surviveLostConnections } from '#platform/database.ts';
 import {
   countRecords,
@@ -237,6 +242,7 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
         judge: makeAddressJudge(readAddressPolicy(config)),
         keys: readKeyEncryption(config),
         version: packageDescription.version,
+        retrySchedule: config.WEBHOOK_RETRY_SCHEDULE ?? defaultDelaysSeconds,
       }),
     ),
     ...snapshotRoutes(makeSnapshotsService({ database, submitter })),

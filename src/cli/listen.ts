@@ -45,14 +45,15 @@ export async function listen(
     const after = Math.max(start, position - readAgainPositions);
     source.searchParams.set('after', String(after));
     for (const [id, at] of seen) if (at <= after) seen.delete(id);
-    const { requests } = await readUntilAnswered(source, options.key, say, signal);
+    const { requests, newest_position: newest } = await readUntilAnswered(source, options.key, say, signal);
     const fresh = requests.filter(({ id }) => !seen.has(id));
     for (const request of fresh) {
       seen.set(request.id, request.position);
       const time = new Date().toTimeString().slice(0, 8);
       say(row(time, typeOf(request.body), request.id, await forward(request, options.to)));
     }
-    position = Math.max(position, requests.at(-1)?.position ?? start);
+    // Where nothing is wanted, all was looked at.
+    position = Math.max(position, requests.at(-1)?.position ?? newest);
     if (fresh.length === 0) await delay(pauseMs, undefined, { signal }).catch(() => {});
   }
 }
@@ -76,7 +77,7 @@ async function readUntilAnswered(source: URL, key: string, say: (line: string) =
       await delay(pauseMs, undefined, { signal }).catch(() => {});
     }
   }
-  return { requests: [] };
+  return { requests: [], newest_position: 0 };
 }
 
 /** The installation answered that it will not. */

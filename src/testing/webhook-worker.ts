@@ -46,6 +46,7 @@ export function plainEndpoint(
     payload: 'full',
     concurrency: 4,
     is_ordered: false,
+    is_active: true,
     requests_per_minute: null,
     filter: null,
     public_key: null,

@@ -1,4 +1,4 @@
-export type { MessageType } from './message-type.ts';
+export { isReservedType, type MessageType, type NoticeType } from './message-type.ts';
 export { makeMessage, type NewMessage } from './message.ts';
 export { findListeningWorkspaces, findMessage, insertMessages } from './messages.store.ts';
 export { insertNotices } from './notices.ts';

@@ -30,7 +30,7 @@ export {
 export { itemMessageTypes, recordedEventData, tellerOf, thinEventData } from './item-message-types.ts';
 export { foldName } from './fold-name.ts';
 export { isCountryCode } from './country.ts';
-export { judgeNature, judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';
+export { eventTypePattern, judgeNature, judgeRecord, type JudgedRecord, type JudgingContext } from './judge-record.ts';
 export { makeItemNumberSource } from './item-numbers.ts';
 export { makeTypeRegistry, makeTypeRegistryLoader, type TypeRegistry } from './type-registry.ts';
 export { parseValueChain, type ValueChain } from './value-chain.ts';

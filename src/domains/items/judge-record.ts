@@ -2,7 +2,12 @@ import { hash, randomBytes } from 'node:crypto';
 import { formatDateTimeMicros, parseDateTimeMicros } from '#platform/clock.ts';
 import { isUuid } from '#platform/ids.ts';
 import { canonicalJson } from '#platform/json/canonical.ts';
-import { eventVisibilities, parseEventVisibility, type EventVisibility } from '#domains/events/index.ts';
+import {
+  isReservedType,
+  eventVisibilities,
+  parseEventVisibility,
+  type EventVisibility,
+} from '#domains/events/index.ts';
 import { isCountryCode } from './country.ts';
 import { normaliseIdentifier } from './identifier-normalisers.ts';
 import { readReplacements, type SentReplacement } from './identifier-replacement.ts';
@@ -301,7 +306,6 @@ export function judgeFields({ fields }: Pick<SubmittedRecord, 'fields'>): Judgem
 }
 
 export const eventTypePattern = /^[a-z][a-z0-9_]{0,63}$/;
-const reservedTypes = 'webhook_';
 const eventKeyMax = 256;
 
 /** Checks events and says what makes each the same event when it is sent again. */
@@ -319,12 +323,8 @@ export function judgeEvents(
         'an event type is snake_case, such as weight_measured',
       );
     }
-    if (event.eventType.startsWith(reservedTypes))
-      return refuse(
-        'invalid_member',
-        `${event.pointer}/event_type`,
-        `types that begin with ${reservedTypes} tell of webhooks themselves`,
-      );
+    if (isReservedType(event.eventType))
+      return refuse('invalid_member', `${event.pointer}/event_type`, 'this type is what the system tells by itself');
     const occurredAt = judgeOccurredAt(
       event.occurredAt === undefined ? undefined : { value: event.occurredAt, pointer: `${event.pointer}/occurred_at` },
       context,

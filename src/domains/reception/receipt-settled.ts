@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { insertNotices, type MessageType } from '#domains/events/index.ts';
+import { insertNotices, type NoticeType } from '#domains/events/index.ts';
 
 /** What endpoints are told of a receipt, by `receiptSettled`. */
 export const receiptSettledType = {
@@ -12,7 +12,7 @@ export const receiptSettledType = {
     entries: z.number().int().nullable(),
   }),
   thinData: z.object({ receipt_id: z.uuid() }),
-} as const satisfies MessageType;
+} as const satisfies NoticeType;
 
 /** Columns of receipts that are told when they are settled. */
 export const settledColumns = 'receipts.workspace_id, receipts.receipt_id, receipts.outcome, receipts.entry_total';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { makeMessage, type MessageType, type NewMessage } from '#domains/events/index.ts';
+import { makeMessage, type NoticeType, type NewMessage } from '#domains/events/index.ts';
 import { formatDfid, itemIdOf } from '#domains/items/index.ts';
 import { makeId } from '#platform/ids.ts';
 import type { StoredContentRow } from './batches.store.ts';
@@ -18,7 +18,7 @@ export const storedMessageType = {
     adapter: z.string(),
   }),
   thinData: z.object({ dfid: z.string(), version: z.number().int() }),
-} as const satisfies MessageType;
+} as const satisfies NoticeType;
 
 /** Tells a workspace where a content of one of its items is stored. */
 export function storedMessage(content: StoredContentRow, adapter: AdapterName): NewMessage {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { makeMessage, type MessageType, type NewMessage } from '#domains/events/index.ts';
+import { makeMessage, type NoticeType, type NewMessage } from '#domains/events/index.ts';
 import { itemIdOf } from '#domains/items/index.ts';
 import { makeId } from '#platform/ids.ts';
 import type { ProofBundle } from '../ledger.schema.ts';
@@ -20,7 +20,7 @@ export const anchoredMessageType = {
     }),
   }),
   thinData: z.object({ dfid: z.string(), version: z.number().int() }),
-} as const satisfies MessageType;
+} as const satisfies NoticeType;
 
 /** Tells a workspace that a version of one of its items is anchored, with the proof. */
 export function anchoredMessage(row: ProvenVersionRow, proof: ProofBundle): NewMessage {

@@ -16,7 +16,9 @@ export interface ShownDeliveryRow {
   last_error: string | null;
   created_at: Date;
   delivered_at: Date | null;
+  /** Its first 16 KiB. */
   body: string | null;
+  is_cut: boolean;
   request_headers: unknown;
   response_headers: unknown;
   response_body: string | null;
@@ -44,7 +46,8 @@ export async function listDeliveries(
     text: `select deliveries.delivery_id, deliveries.endpoint_id, deliveries.message_id, message_type,
                   case when delivered_at is not null then 'delivered' when failed_at is not null then 'failed' else 'queued' end as state,
                   deliveries.attempts, case when not is_blocked then greatest(next_attempt_at, deliveries.created_at, open_until) end as next_attempt_at, last_status, last_error,
-                  deliveries.created_at, delivered_at, case when deliveries.is_thin then thin_body else body end as body,
+                  deliveries.created_at, delivered_at, left(case when deliveries.is_thin then thin_body else body end, 16384) as body,
+                  coalesce(length(case when deliveries.is_thin then thin_body else body end) > 16384, false) as is_cut,
                   request_headers, response_headers, response_body
            from webhook_deliveries as deliveries
            join webhook_endpoints using (endpoint_id) join webhook_endpoint_state using (endpoint_id) join webhook_messages using (message_id)

@@ -1,7 +1,5 @@
 /** Delays in seconds: ten attempts over some 45 hours. */
 export const defaultDelaysSeconds: readonly number[] = [5, 30, 120, 600, 1800, 7200, 21_600, 43_200, 86_400];
-/** Attempts after the first one. */
-export const defaultRetries = defaultDelaysSeconds.length;
 
 /** What a receiver refuses for a reason of its own is tried less often: it will hardly change its mind. */
 const refusedAttemptsMax = 4;

@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { ignoredMembers } from '#domains/items/index.ts';
-import { defaultRetries } from '../deliveries/retry-schedule.ts';
+import { eventTypePattern, ignoredMembers } from '#domains/items/index.ts';
 
 const credential = z.string().min(1).max(4000);
 export const listedMax = 100;
@@ -11,19 +10,19 @@ const authBody = z
     z.strictObject({ type: z.literal('none') }),
     z.strictObject({ type: z.literal('bearer'), token: credential }),
     z.strictObject({ type: z.literal('api_key'), key: credential.meta({ description: 'Sent as X-API-Key' }) }),
-    z.strictObject({ type: z.literal('basic'), username: credential, password: credential }),
+    z.strictObject({
+      type: z.literal('basic'),
+      username: credential.regex(/^[^:]*$/, 'a user name has no colon (RFC 7617)'),
+      password: z.string().max(4000),
+    }),
     z.strictObject({ type: z.literal('custom_header'), name: z.string().max(100), value: credential }),
   ])
   .meta({ description: 'How requests authenticate themselves beside their signature; kept encrypted and never shown' });
 
 const retryConfig = z.strictObject({
-  max_retries: z
-    .number()
-    .int()
-    .min(0)
-    .max(30)
-    .default(defaultRetries)
-    .meta({ description: 'Attempts after the first one' }),
+  max_retries: z.number().int().min(0).max(30).nullish().meta({
+    description: 'Attempts after the first one; without it as many as the schedule of this installation has delays',
+  }),
   retry_delay: z.number().int().min(1).max(86_400).nullish().meta({
     description: 'Seconds before the first of them, which double then; without it the schedule of this installation',
   }),
@@ -36,7 +35,10 @@ const condition = z
       .string()
       .regex(/^(?:\/(?:[^~/]|~[01])*){1,20}$/)
       .max(500)
-      .meta({ description: 'Where in the body (JSON Pointer, RFC 6901); in a list any of its elements counts' }),
+      .meta({
+        description:
+          'Where in the body, by names (JSON Pointer, RFC 6901); in a list any of its elements counts, and a number is no index',
+      }),
     operator: z.enum(['equals', 'not_equals', 'one_of', 'at_least', 'at_most', 'starts_with', 'exists']),
     value: z.union([filterValue, z.array(filterValue).min(1).max(100)]).meta({
       description:
@@ -61,7 +63,7 @@ export type MessageFilter = readonly z.output<typeof condition>[];
 const endpointMembers = {
   name: z.string().min(1).max(200),
   url: z.string().max(2000).meta({ description: 'Public, and https; requests go there as POST' }),
-  events: z.array(z.string().min(1).max(100)).max(100).meta({
+  events: z.array(z.string().regex(eventTypePattern, 'a type is snake_case, such as item_created')).max(100).meta({
     description:
       'Types of events, as GET /api/webhooks/event-types lists them or records bring them; empty for all but those of webhooks themselves',
   }),
@@ -80,7 +82,7 @@ const endpointMembers = {
   payload: z
     .enum(['full', 'thin'])
     .meta({ description: 'thin: ids only, so that nothing of an item leaves unless it is asked for' }),
-  concurrency: z.number().int().min(1).max(64).meta({ description: 'Requests at a time at most' }),
+  concurrency: z.number().int().min(1).max(64).meta({ description: 'Requests at a time at most; 4 without it' }),
   requests_per_minute: z
     .number()
     .int()
@@ -106,13 +108,14 @@ export const createEndpointBody = z
     headers: endpointMembers.headers.nullish(),
     secret: endpointMembers.secret.nullish(),
     retry_config: endpointMembers.retry_config.nullish(),
-    auth: endpointMembers.auth.default({ type: 'none' }),
-    payload: endpointMembers.payload.default('full'),
-    concurrency: endpointMembers.concurrency.default(4),
+    auth: endpointMembers.auth.nullish(),
+    payload: endpointMembers.payload.nullish(),
+    concurrency: endpointMembers.concurrency.nullish(),
     requests_per_minute: endpointMembers.requests_per_minute.nullish(),
-    filter: endpointMembers.filter.default([]),
-    signing: endpointMembers.signing.default('v1'),
-    ordered: z.boolean().default(false).meta({
+    filter: endpointMembers.filter.nullish(),
+    signing: endpointMembers.signing.nullish(),
+    is_active: z.boolean().nullish(),
+    ordered: z.boolean().nullish().meta({
       description:
         'Whether events of one item come one after the other; those of others come beside them. It stays as it is.',
     }),
@@ -128,12 +131,12 @@ export const updateEndpointBody = z
     headers: endpointMembers.headers.nullish(),
     secret: endpointMembers.secret.nullish(),
     retry_config: endpointMembers.retry_config.nullish(),
-    auth: endpointMembers.auth.optional(),
-    payload: endpointMembers.payload.optional(),
-    concurrency: endpointMembers.concurrency.optional(),
-    requests_per_minute: endpointMembers.requests_per_minute.nullable().optional(),
-    filter: endpointMembers.filter.optional(),
-    signing: endpointMembers.signing.optional(),
+    auth: endpointMembers.auth.nullish(),
+    payload: endpointMembers.payload.nullish(),
+    concurrency: endpointMembers.concurrency.nullish(),
+    requests_per_minute: endpointMembers.requests_per_minute.nullish(),
+    filter: endpointMembers.filter.nullish(),
+    signing: endpointMembers.signing.nullish(),
     is_active: z.boolean().nullish(),
     created_by: ignoredMembers.created_by,
   })

@@ -18,7 +18,6 @@ import {
   type ShownDeliveryRow,
 } from '../deliveries/deliveries.store.ts';
 import { messageOf } from '../deliveries/fan-out.ts';
-import { defaultRetries } from '../deliveries/retry-schedule.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { testMessageType } from '../message-types.ts';
@@ -64,14 +63,19 @@ interface EndpointsOptions {
   keys: KeyEncryption | undefined;
   /** Of the product, for `User-Agent`. */
   version: string;
+  /** Seconds between the attempts of a delivery, which is tried again as often when its endpoint says nothing else. */
+  retrySchedule: readonly number[];
 }
 
 const overlapHours = 24;
 const retriedAtOnce = 1000;
 const recoveredAtOnce = 10_000;
+const defaultConcurrency = 4;
+/** Of the bodies of `requests`; one is given however long it is. */
+const requestsBytesMax = 4 * 1024 * 1024;
 
 /** Endpoints of workspaces: where they are told of events, and what became of that. */
-export function makeEndpointsService({ database: { pool }, judge, keys, version }: EndpointsOptions) {
+export function makeEndpointsService({ database: { pool }, judge, keys, version, retrySchedule }: EndpointsOptions) {
   const find = async (workspaceId: string, id: string): Promise<EndpointRow> => {
     const row = isUuid(id) ? await findEndpoint(pool, workspaceId, id) : undefined;
     if (!row) throw new Problem('not_found', 'there is no webhook with this id in your workspace');
@@ -90,6 +94,15 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
         errors: [{ pointer: '/secret', code: 'invalid_webhook_secret', detail: 'whsec_ and 24 to 64 bytes in base64' }],
       });
     return seal(bytes);
+  };
+
+  /** Another one than it has, or the one before would not sign beside it any more. */
+  const sealOtherSecret = async (workspaceId: string, endpointId: string, secret: string): Promise<SealedBytes> => {
+    const sealed = sealSecret(secret);
+    const known = await findSigningEndpoint(pool, workspaceId, endpointId);
+    const current = known && keys?.open({ bytes: known.secret_sealed, keyId: known.secret_key_id });
+    if (current && showSecret(current) === secret) throw invalidRequestAt('/secret', 'this is its secret already');
+    return sealed;
   };
 
   const sealAuth = (auth: EndpointAuth): SealedBytes | null => {
@@ -156,6 +169,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       const secret = body.secret ?? makeSecret();
       const endpointId = makeId();
       const key = body.signing === 'v1a' ? makeKey() : null;
+      const auth = body.auth ?? { type: 'none' };
       const row: NewEndpoint = {
         endpoint_id: endpointId,
         workspaceId: principal.workspaceId,
@@ -164,17 +178,18 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
         url: requireUrl(body.url),
         event_types: [...new Set(body.events)],
         headers: readHeaders(body.headers ?? {}, {}),
-        auth_type: body.auth.type,
-        auth: sealAuth(body.auth),
+        auth_type: auth.type,
+        auth: sealAuth(auth),
         secret: sealSecret(secret),
-        payload: body.payload,
-        concurrency: body.concurrency,
+        payload: body.payload ?? 'full',
+        concurrency: body.concurrency ?? defaultConcurrency,
         requests_per_minute: body.requests_per_minute ?? null,
-        filter: body.filter,
+        filter: body.filter ?? [],
         public_key: key?.publicKey ?? null,
         privateKey: key?.privateKey ?? null,
-        is_ordered: body.ordered,
-        max_retries: body.retry_config?.max_retries ?? defaultRetries,
+        is_ordered: body.ordered ?? false,
+        is_active: body.is_active ?? true,
+        max_retries: body.retry_config?.max_retries ?? retrySchedule.length,
         retry_delay_seconds: body.retry_config?.retry_delay ?? null,
         created_by: isUuid(principal.credentialId) ? principal.credentialId : principal.workspaceId,
       };
@@ -207,11 +222,11 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
         url: body.url == null ? undefined : requireUrl(body.url),
         eventTypes: body.events == null ? undefined : [...new Set(body.events)],
         headers: body.headers == null ? undefined : readHeaders(body.headers, known.headers),
-        auth: body.auth && { type: body.auth.type, sealed: sealAuth(body.auth) },
-        payload: body.payload,
-        concurrency: body.concurrency,
+        auth: body.auth ? { type: body.auth.type, sealed: sealAuth(body.auth) } : undefined,
+        payload: body.payload ?? undefined,
+        concurrency: body.concurrency ?? undefined,
         requestsPerMinute: body.requests_per_minute,
-        filter: body.filter,
+        filter: body.filter ?? undefined,
         // A key that signs already stays.
         key:
           body.signing === 'v1a' && publicKey === null
@@ -219,11 +234,10 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
             : body.signing === 'v1' && publicKey !== null
               ? null
               : undefined,
-        retry: body.retry_config
-          ? { maxRetries: body.retry_config.max_retries, delaySeconds: body.retry_config.retry_delay ?? null }
-          : undefined,
+        maxRetries: body.retry_config?.max_retries ?? undefined,
+        retryDelaySeconds: body.retry_config?.retry_delay,
         isActive: body.is_active ?? undefined,
-        secret: body.secret == null ? undefined : sealSecret(body.secret),
+        secret: body.secret == null ? undefined : await sealOtherSecret(workspaceId, endpointId, body.secret),
       });
       return showEndpoint(await find(workspaceId, endpointId));
     },
@@ -240,7 +254,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       const { endpoint_id: endpointId, public_key: publicKey } = await find(workspaceId, id);
       const secret = given ?? makeSecret();
       await change(workspaceId, endpointId, {
-        secret: sealSecret(secret),
+        secret: await sealOtherSecret(workspaceId, endpointId, secret),
         ...(publicKey ? { key: makeKey() } : {}),
       });
       return { ...showEndpoint(await find(workspaceId, endpointId)), secret };
@@ -350,7 +364,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version 
       };
       const maker = shown && makeHeaderMaker(shown, { version, keys });
       if (!maker) throw new Problem('webhooks_unavailable', 'the secret of this webhook cannot be opened');
-      const { messages, newest } = await findWantedMessages(pool, endpointId, page);
+      const { messages, newest } = await findWantedMessages(pool, endpointId, { ...page, bytesMax: requestsBytesMax });
       const seconds = Math.floor(Date.now() / 1000);
       return {
         requests: messages.map(({ message_id: messageId, position, body }) => ({
@@ -410,11 +424,14 @@ function readHeaders(
   headers: Readonly<Record<string, string>>,
   known: Readonly<Record<string, string>>,
 ): Record<string, string> {
+  const names = new Set<string>();
   return Object.fromEntries(
     Object.entries(headers).map(([given, value]) => {
       const name = given.toLowerCase();
       const pointer = `/headers/${given.replaceAll('~', '~0').replaceAll('/', '~1')}`;
       requireHeaderName(name, pointer);
+      if (names.has(name)) throw invalidRequestAt(pointer, 'this header is there twice');
+      names.add(name);
       if (!isHeaderValue(value)) throw invalidRequestAt(pointer, 'a header holds printable characters of ASCII');
       if (value !== redacted || !isCredentialHeader(name)) return [name, value];
       if (known[name] === undefined) throw invalidRequestAt(pointer, 'there is no credential that could stay');
@@ -471,7 +488,8 @@ function showDelivery(row: ShownDeliveryRow) {
     event_type: row.message_type,
     attempt_number: row.attempts,
     status: row.state,
-    request_body: row.body === null ? null : (JSON.parse(row.body) as unknown),
+    // Cut, it is no JSON any more.
+    request_body: row.body === null || row.is_cut ? row.body : (JSON.parse(row.body) as unknown),
     request_headers: row.request_headers,
     response_status_code: row.last_status,
     response_headers: row.response_headers,

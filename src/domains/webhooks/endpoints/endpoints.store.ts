@@ -32,7 +32,7 @@ export interface EndpointRow {
 const columns = `endpoint_id, circuit_id, name, url, event_types, headers, auth_type, payload, concurrency, requests_per_minute, filter, public_key, is_ordered, max_retries, retry_delay_seconds,
   is_active, disabled_reason, created_by, created_at, updated_at`;
 
-export type NewEndpoint = Omit<EndpointRow, 'is_active' | 'disabled_reason' | 'created_at' | 'updated_at'> & {
+export type NewEndpoint = Omit<EndpointRow, 'disabled_reason' | 'created_at' | 'updated_at'> & {
   readonly workspaceId: string;
   readonly secret: SealedBytes;
   readonly auth: SealedBytes | null;
@@ -51,7 +51,7 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
            insert into webhook_endpoints (endpoint_id, workspace_id, circuit_id, name, url, event_types, headers, auth_type, auth_sealed, auth_key_id,
                                           secret_sealed, secret_key_id, payload, concurrency, is_ordered, max_retries, retry_delay_seconds, is_active, created_by,
                                           requests_per_minute, filter, filter_path, public_key, private_key_sealed, private_key_id)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, true, $18, $19, $20, $21, $22, $23, $24)`,
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $25, $18, $19, $20, $21, $22, $23, $24)`,
     values: [
       row.endpoint_id,
       row.workspaceId,
@@ -77,6 +77,7 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
       row.public_key,
       row.privateKey?.bytes ?? null,
       row.privateKey?.keyId ?? null,
+      row.is_active,
     ],
   });
 }
@@ -131,7 +132,9 @@ export interface EndpointChange {
   readonly filter?: MessageFilter | undefined;
   /** A key that signs from now on, or null for none. */
   readonly key?: { readonly publicKey: Buffer; readonly privateKey: SealedBytes } | null | undefined;
-  readonly retry?: { readonly maxRetries: number; readonly delaySeconds: number | null } | undefined;
+  readonly maxRetries?: number | undefined;
+  /** Null for the schedule of the installation. */
+  readonly retryDelaySeconds?: number | null | undefined;
   readonly isActive?: boolean | undefined;
   readonly secret?: SealedBytes | undefined;
 }
@@ -155,7 +158,7 @@ export async function updateEndpoint(
                  auth_type = coalesce($7, auth_type),
                  auth_sealed = case when $7::text is null then auth_sealed else $8 end, auth_key_id = case when $7::text is null then auth_key_id else $9 end,
                  payload = coalesce($10, payload), concurrency = coalesce($11, concurrency),
-                 max_retries = coalesce($12, max_retries), retry_delay_seconds = case when $12::int4 is null then retry_delay_seconds else $13 end,
+                 max_retries = coalesce($12, max_retries), retry_delay_seconds = case when $26::bool then $13 else retry_delay_seconds end,
                  is_active = coalesce($14, is_active), switched_at = case when is_active <> $14::bool then now() else switched_at end, disabled_reason = case when $14::bool is null then disabled_reason end,
                  previous_secret_sealed = case when $15::bytea is null then previous_secret_sealed else secret_sealed end,
                  previous_secret_key_id = case when $15::bytea is null then previous_secret_key_id else secret_key_id end,
@@ -163,8 +166,8 @@ export async function updateEndpoint(
                  secret_sealed = coalesce($15, secret_sealed), secret_key_id = coalesce($16, secret_key_id),
                  requests_per_minute = case when $18::bool then $19 else requests_per_minute end,
                  filter = case when $20::json is null then filter else $20 end, filter_path = case when $20::json is null then filter_path else $21::jsonpath end,
-                 previous_private_key_sealed = case when $22::bool then private_key_sealed else previous_private_key_sealed end,
-                 previous_private_key_id = case when $22::bool then private_key_id else previous_private_key_id end,
+                 previous_private_key_sealed = case when $22::bool then case when $24::bytea is not null then private_key_sealed end else previous_private_key_sealed end,
+                 previous_private_key_id = case when $22::bool then case when $24::bytea is not null then private_key_id end else previous_private_key_id end,
                  public_key = case when $22::bool then $23 else public_key end,
                  private_key_sealed = case when $22::bool then $24 else private_key_sealed end,
                  private_key_id = case when $22::bool then $25 else private_key_id end, updated_at = now()
@@ -188,8 +191,8 @@ export async function updateEndpoint(
       change.auth?.sealed?.keyId ?? null,
       change.payload ?? null,
       change.concurrency ?? null,
-      change.retry?.maxRetries ?? null,
-      change.retry?.delaySeconds ?? null,
+      change.maxRetries ?? null,
+      change.retryDelaySeconds ?? null,
       change.isActive ?? null,
       change.secret?.bytes ?? null,
       change.secret?.keyId ?? null,
@@ -202,6 +205,7 @@ export async function updateEndpoint(
       change.key?.publicKey ?? null,
       change.key?.privateKey.bytes ?? null,
       change.key?.privateKey.keyId ?? null,
+      change.retryDelaySeconds !== undefined,
     ],
   });
 }
@@ -335,7 +339,7 @@ export interface WantedMessageRow {
 export async function findWantedMessages(
   queryable: Queryable,
   endpointId: string,
-  { after, limit }: { after: number | undefined; limit: number },
+  { after, limit, bytesMax }: { after: number | undefined; limit: number; bytesMax: number },
 ): Promise<{ messages: WantedMessageRow[]; newest: number }> {
   const { rows } = await queryable.query<WantedMessageRow & { newest: number }>({
     name: 'find_wanted_webhook_messages',
@@ -343,14 +347,18 @@ export async function findWantedMessages(
              select coalesce(max(position), 0) as newest from webhook_messages
              where workspace_id = (select workspace_id from webhook_endpoints where endpoint_id = $1)) as known
            left join lateral (
-             select message_id, position, case when payload = 'thin' then thin_body else body end as body
-             from webhook_endpoints as endpoints join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
-             where endpoint_id = $1 and position > $2 and body is not null and (
-               ${isWanted('messages')}
-               or exists (select from webhook_deliveries as sent where sent.message_id = messages.message_id and sent.endpoint_id = $1))
-             order by position limit $3::int4
+             select message_id, position, body from (
+               select *, sum(octet_length(body)) over (order by position) - octet_length(body) as bytes_before from (
+                 select message_id, position, case when payload = 'thin' then thin_body else body end as body
+                 from webhook_endpoints as endpoints join webhook_messages as messages on messages.workspace_id = endpoints.workspace_id
+                 where endpoint_id = $1 and position > $2 and body is not null and (
+                   ${isWanted('messages')}
+                   or exists (select from webhook_deliveries as sent where sent.message_id = messages.message_id and sent.endpoint_id = $1))
+                 order by position limit $3::int4
+               ) as next
+             ) as sized where bytes_before <= $4::int8 order by position
            ) as wanted on true`,
-    values: [endpointId, after ?? null, limit],
+    values: [endpointId, after ?? null, limit, bytesMax],
   });
   return { messages: rows.filter((row) => row.message_id !== null), newest: rows[0]!.newest };
 }

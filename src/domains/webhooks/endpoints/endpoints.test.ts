@@ -272,7 +272,7 @@ test('a header that carries a credential is shown to nobody, stays when it is se
   const { body: shown } = await ask<{ headers: object }>('GET', path);
   const change = (body: object) => ask('PUT', path, body);
 
-  const renamed = await change({ headers: { ...shown.headers, 'X-Farm': 'Santa Rita' } });
+  const renamed = await change({ headers: { ...shown.headers, 'x-farm': 'Santa Rita' } });
   const moved = await change({ url: 'https://elsewhere.example.com/', headers: shown.headers });
   const movedWithout = await change({ url: 'https://elsewhere.example.com/' });
   await newItem();
@@ -288,3 +288,99 @@ test('a header that carries a credential is shown to nobody, stays when it is se
   expect(JSON.stringify([deliveries, renamed.body, requests])).not.toContain('chave-secreta');
   expect(JSON.stringify(requests)).toContain('Santa Rita');
 });
+
+test.each([
+  [{ events: ['Item Created'] }, '/events/0'],
+  [{ events: ['*'] }, '/events/0'],
+  [{ headers: { 'X-A': '1', 'x-a': '2' } }, '/headers/x-a'],
+  [{ headers: { 'Content-Encoding': 'br' } }, '/headers/Content-Encoding'],
+  [{ headers: { 'x-key': '[redacted]' } }, '/headers/x-key'],
+  [{ headers: Object.fromEntries(Array.from({ length: 51 }, (_, at) => [`x-${at}`, ''])) }, '/headers'],
+  [{ auth: { type: 'basic', username: 'a:b', password: 'c' } }, '/auth/username'],
+  [{ auth: { type: 'custom_header', name: 'host', value: 'x' } }, '/auth/name'],
+])('a webhook with %j is refused with a pointer to what is wrong', async (more, pointer) => {
+  const { status, body } = await webhooks.ask<{ errors: { pointer: string }[] }>('POST', '/api/webhooks', {
+    name: 'ERP',
+    url: webhooks.receiver.url,
+    events: [],
+    ...more,
+  });
+
+  expect([status, body.errors[0]!.pointer]).toEqual([422, pointer]);
+});
+
+test('a webhook may be made switched off, and members that are null are as if they were not there', async () => {
+  const nothing = { auth: null, payload: null, concurrency: null, filter: null, signing: null, ordered: null };
+
+  const endpoint = await webhooks.subscribe({ ...nothing, is_active: false });
+
+  expect(endpoint).toMatchObject({ is_active: false, payload: 'full', concurrency: 4, ordered: false });
+});
+
+test('what a change of the attempts does not name stays, and without a word they are those of the installation', async () => {
+  const { ask, subscribe } = webhooks;
+  const { id } = await subscribe();
+  const change = async (retry: object) => {
+    const { body } = await ask<{ retry_config: object }>('PUT', `/api/webhooks/${id}`, { retry_config: retry });
+    return body.retry_config;
+  };
+
+  const answers = [
+    await change({ retry_delay: 5 }),
+    await change({ max_retries: 2 }),
+    await change({ retry_delay: null }),
+  ];
+
+  expect(answers).toEqual([
+    { max_retries: 3, retry_delay: 5 },
+    { max_retries: 2, retry_delay: 5 },
+    { max_retries: 2, retry_delay: null },
+  ]);
+});
+
+test('the same secret does not take the place of itself', async () => {
+  const { ask, subscribe } = webhooks;
+  const { id, secret } = await subscribe();
+
+  const answers = [
+    await ask('POST', `/api/webhooks/${id}/rotate-secret`, { secret }),
+    await ask('PUT', `/api/webhooks/${id}`, { secret }),
+  ];
+
+  expect(answers.map(({ status }) => status)).toEqual([422, 422]);
+});
+
+test('signatures v1a end with the change that ends them', async () => {
+  const { ask, subscribe, newItem, arrived } = webhooks;
+  const { id, path } = await subscribe({ signing: 'v1a', events: ['item_created'] });
+  await ask('POST', `/api/webhooks/${id}/rotate-secret`);
+  await ask('PUT', `/api/webhooks/${id}`, { signing: 'v1' });
+  await newItem();
+
+  const [request] = await arrived(path);
+
+  expect(request!.headers['webhook-signature']).not.toContain('v1a');
+});
+
+test('of a large message its first 16 KiB are shown with its delivery', async () => {
+  const { ask, subscribe, newItem, whenSettled } = webhooks;
+  const { id } = await subscribe({ events: ['weighed'] });
+  await ask('POST', '/api/events', {
+    dfid: await newItem(),
+    event_type: 'weighed',
+    payload: { note: 'x'.repeat(40_000) },
+  });
+
+  const [delivery] = (await whenSettled(id, 1)) as unknown as { request_body: unknown; status: string }[];
+
+  expect(delivery).toMatchObject({ status: 'delivered', request_body: expect.stringMatching(/^.{16384}$/) as string });
+});
+
+test.each(['webhook_disabled', 'item_stored', 'receipt_settled'])(
+  'a record cannot bring an event of type %s',
+  async (type) => {
+    const { status } = await webhooks.ask('POST', '/api/events', { dfid: await webhooks.newItem(), event_type: type });
+
+    expect(status).toBe(422);
+  },
+);

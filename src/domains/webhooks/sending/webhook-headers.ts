@@ -7,7 +7,7 @@ import { readPrivateKey, signatureOf } from './signature.ts';
 
 /** Headers that an endpoint cannot set, since the transport or the signature do. */
 const ownHeaders =
-  /^(?:host|content-length|content-type|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|user-agent|accept-encoding|webhook-.*|proxy-.*)$/;
+  /^(?:host|content-.*|date|via|transfer-encoding|connection|keep-alive|upgrade|te|trailer|expect|user-agent|accept-encoding|webhook-.*|proxy-.*)$/;
 
 /** Why an endpoint cannot set a header with this name; undefined if it can. */
 export function faultOfHeaderName(name: string): string | undefined {
