@@ -174,11 +174,14 @@ export async function holdPage(queryable: Queryable, limits: PageLimits): Promis
              select endpoint_id from webhook_endpoint_state where endpoint_id in (select endpoint_id from looked_at where is_wanted)
              order by endpoint_id for update
            ), made as (
-             select message_id, endpoint_id, is_thin from looked_at join held using (endpoint_id) where is_wanted order by position, endpoint_id
+             select message_id, endpoint_id, is_thin
+             -- in a column and not a condition, which would compare each with each
+             from (select *, endpoint_id in (select endpoint_id from held) as is_held from looked_at where is_wanted) as wanted
+             where is_held order by position, endpoint_id
+           ), last as materialized (
+             select message_id, count(*) as endpoints, (array_agg(endpoint_id order by endpoint_id desc))[1] as endpoint_id from looked_at group by message_id
            ), reached as (
-             select message_id,
-                    case when count(endpoint_id) = (select each from share) then (array_agg(endpoint_id order by endpoint_id desc))[1] end as endpoint_id
-             from pending left join looked_at using (message_id) group by message_id
+             select message_id, case when endpoints = (select each from share) then endpoint_id end as endpoint_id from pending left join last using (message_id)
            )
            select array(select message_id from made) as message_ids, array(select endpoint_id from made) as endpoint_ids,
                   array(select is_thin from made) as are_thin,

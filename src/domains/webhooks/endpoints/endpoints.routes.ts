@@ -85,7 +85,7 @@ function endpointRoutes(endpoints: EndpointsService): Route[] {
       summary: 'Be told of events; the answer alone shows the secret that signs them',
       body: createEndpointBody,
       responses: { 201: { description: 'The webhook, with its secret', schema: endpointSchema } },
-      problems: ['invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
+      problems: ['not_found', 'invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
       isIdempotent: true,
       recall: async (workspaceId, id) => created(await endpoints.recall(workspaceId, id)),
       handle: async (request) => ({
@@ -149,7 +149,7 @@ function actRoutes(endpoints: EndpointsService): Route[] {
       body: rotateSecretBody,
       isBodyOptional: true,
       responses: { 200: { description: 'The webhook, with its secret', schema: endpointSchema } },
-      problems: ['not_found', 'invalid_webhook_secret', 'webhooks_unavailable'],
+      problems: ['not_found', 'invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
       handle: async (request) => ({
         status: 200,
         body: await endpoints.rotate(
