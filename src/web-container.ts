@@ -6,6 +6,7 @@ import type { Config } from './config.ts';
 import {
   defaultDelaysSeconds,
   makeAddressJudge,
+  makeEndpointDeliveries,
   makeEndpointsService,
   webhookRoutes,
 } from '#domains/webhooks/index.ts';
@@ -241,9 +242,9 @@ export async function makeWeb(config: Config, databaseUrl: string, furtherRoutes
         database,
         judge: makeAddressJudge(readAddressPolicy(config)),
         keys: readKeyEncryption(config),
-        version: packageDescription.version,
         retrySchedule: config.WEBHOOK_RETRY_SCHEDULE ?? defaultDelaysSeconds,
       }),
+      makeEndpointDeliveries({ pool, keys: readKeyEncryption(config), version: packageDescription.version }),
     ),
     ...snapshotRoutes(makeSnapshotsService({ database, submitter })),
     ...publicItemRoutes({

@@ -1,42 +1,23 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startAnchoredApplication, type AnchoredApplication } from '../../testing/anchored-application.ts';
+import { startAnchoredWebhooks, type AnchoredWebhooks } from '../../testing/anchored-webhooks.ts';
 import { waitFor } from '../../testing/application.ts';
 import { makeSchemaCheck } from '../../testing/message-schemas.ts';
-import {
-  startWebhookReceiver,
-  verified,
-  webhookSettings,
-  type WebhookReceiver,
-} from '../../testing/webhook-receiver.ts';
+import { verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
 
 interface Message {
   type: string;
   data: { told_by?: string; dfid?: string };
 }
 
-let anchored: AnchoredApplication;
+let anchored: AnchoredWebhooks;
 let receiver: WebhookReceiver;
-const folder = mkdtempSync(join(tmpdir(), 'defarm-messages-'));
 let nextNumber = 760_000_000_000;
 
 beforeAll(async () => {
-  receiver = await startWebhookReceiver();
-  anchored = await startAnchoredApplication({
-    ...webhookSettings(receiver),
-    STORAGE_ADAPTER: 'local',
-    STORAGE_FOLDER: folder,
-    STORAGE_BATCH_MAX_AGE_MS: '0',
-    WEBHOOK_RETRY_SCHEDULE: '0.1',
-  });
+  anchored = await startAnchoredWebhooks({ WEBHOOK_RETRY_SCHEDULE: '0.1' });
+  ({ receiver } = anchored);
 });
-afterAll(async () => {
-  await anchored.close();
-  await receiver.close();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => anchored.close());
 
 /** @param refused the only status besides those of success that is no fault of the test. */
 const ask = async <Body>(method: string, path: string, body?: object, refused?: number): Promise<Body> => {

@@ -1,36 +1,18 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startAnchoredApplication, type AnchoredApplication } from '../../../testing/anchored-application.ts';
+import { startAnchoredWebhooks, type AnchoredWebhooks } from '../../../testing/anchored-webhooks.ts';
 import { readJson } from '../../../testing/application.ts';
-import {
-  startWebhookReceiver,
-  verified,
-  webhookSettings,
-  type WebhookReceiver,
-} from '../../../testing/webhook-receiver.ts';
+import { verified, type WebhookReceiver } from '../../../testing/webhook-receiver.ts';
 import { readVerifierKey } from '../signed-note.ts';
 import { verifyBundle } from '../verify-bundle.ts';
 
-let anchored: AnchoredApplication;
+let anchored: AnchoredWebhooks;
 let receiver: WebhookReceiver;
-const folder = mkdtempSync(join(tmpdir(), 'defarm-anchored-'));
 
 beforeAll(async () => {
-  receiver = await startWebhookReceiver();
-  anchored = await startAnchoredApplication({
-    ...webhookSettings(receiver),
-    STORAGE_ADAPTER: 'local',
-    STORAGE_FOLDER: folder,
-    STORAGE_BATCH_MAX_AGE_MS: '0',
-  });
+  anchored = await startAnchoredWebhooks();
+  ({ receiver } = anchored);
 });
-afterAll(async () => {
-  await anchored.close();
-  await receiver.close();
-  rmSync(folder, { recursive: true });
-});
+afterAll(() => anchored.close());
 
 const ask = async <Body>(method: string, path: string, body?: object): Promise<Body> =>
   readJson<Body>(

@@ -21,15 +21,21 @@ import {
   updateEndpointBody,
 } from './endpoints.schema.ts';
 import { messageCatalogue } from '../message-types.ts';
+import type { EndpointDeliveries } from './endpoint-deliveries.service.ts';
 import type { EndpointsService } from './endpoints.service.ts';
 
 const tag = 'Webhooks';
 const path = '/api/webhooks';
 
 /** Where a workspace is told of events, and what became of that. */
-export function webhookRoutes(endpoints: EndpointsService): Route[] {
+export function webhookRoutes(endpoints: EndpointsService, deliveries: EndpointDeliveries): Route[] {
   // Before those that take any word for an id.
-  return [eventTypesRoute(), ...endpointRoutes(endpoints), ...actRoutes(endpoints), ...deliveryRoutes(endpoints)];
+  return [
+    eventTypesRoute(),
+    ...endpointRoutes(endpoints),
+    ...actRoutes(endpoints, deliveries),
+    ...deliveryRoutes(deliveries),
+  ];
 }
 
 const created = (endpoint: { readonly id: string }) => ({
@@ -138,7 +144,7 @@ function endpointRoutes(endpoints: EndpointsService): Route[] {
   ];
 }
 
-function actRoutes(endpoints: EndpointsService): Route[] {
+function actRoutes(endpoints: EndpointsService, deliveries: EndpointDeliveries): Route[] {
   return [
     defineRoute({
       method: 'post',
@@ -169,7 +175,7 @@ function actRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found', 'webhook_disabled'],
       handle: async (request) => ({
         status: 202,
-        body: await endpoints.test(principalOf(request).workspaceId, request.parameters['id']!),
+        body: await deliveries.test(principalOf(request).workspaceId, request.parameters['id']!),
       }),
     }),
     ...(['enable', 'disable'] as const).map((act) =>
@@ -193,7 +199,7 @@ function actRoutes(endpoints: EndpointsService): Route[] {
   ];
 }
 
-function deliveryRoutes(endpoints: EndpointsService): Route[] {
+function deliveryRoutes(deliveries: EndpointDeliveries): Route[] {
   return [
     defineRoute({
       method: 'get',
@@ -211,12 +217,11 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found'],
       async handle(request) {
         const id = request.parameters['id']!;
-        const found = await endpoints.deliveries(principalOf(request).workspaceId, id, request.query);
-        const { deliveries, hasMore } = found;
-        if (!hasMore) return { status: 200, body: deliveries };
-        const next = ['before', deliveries.at(-1)!.id] as const;
-        const headers = linkToNext(`${path}/${id}/deliveries`, request.rawQuery, next);
-        return { status: 200, headers, body: deliveries };
+        const found = await deliveries.list(principalOf(request).workspaceId, id, request.query);
+        const { deliveries: body, hasMore } = found;
+        if (!hasMore) return { status: 200, body };
+        const next = ['before', body.at(-1)!.id] as const;
+        return { status: 200, headers: linkToNext(`${path}/${id}/deliveries`, request.rawQuery, next), body };
       },
     }),
     defineRoute({
@@ -229,7 +234,11 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found'],
       handle: async ({ parameters, ...request }) => ({
         status: 200,
-        body: await endpoints.attempts(principalOf(request).workspaceId, parameters['id']!, parameters['delivery_id']!),
+        body: await deliveries.attempts(
+          principalOf(request).workspaceId,
+          parameters['id']!,
+          parameters['delivery_id']!,
+        ),
       }),
     }),
     defineRoute({
@@ -242,7 +251,11 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found'],
       handle: async ({ parameters, ...request }) => ({
         status: 202,
-        body: await endpoints.retryOne(principalOf(request).workspaceId, parameters['id']!, parameters['delivery_id']!),
+        body: await deliveries.retryOne(
+          principalOf(request).workspaceId,
+          parameters['id']!,
+          parameters['delivery_id']!,
+        ),
       }),
     }),
     defineRoute({
@@ -255,7 +268,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found'],
       handle: async (request) => ({
         status: 202,
-        body: await endpoints.retryFailed(principalOf(request).workspaceId, request.parameters['id']!),
+        body: await deliveries.retryFailed(principalOf(request).workspaceId, request.parameters['id']!),
       }),
     }),
     defineRoute({
@@ -269,7 +282,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found'],
       handle: async (request) => ({
         status: 202,
-        body: await endpoints.replay(
+        body: await deliveries.replay(
           principalOf(request).workspaceId,
           request.parameters['id']!,
           request.body.event_id.toLowerCase(),
@@ -287,7 +300,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found', 'invalid_request'],
       handle: async (request) => ({
         status: 202,
-        body: await endpoints.recover(principalOf(request).workspaceId, request.parameters['id']!, request.body),
+        body: await deliveries.recover(principalOf(request).workspaceId, request.parameters['id']!, request.body),
       }),
     }),
     defineRoute({
@@ -301,7 +314,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found', 'webhooks_unavailable'],
       handle: async (request) => ({
         status: 200,
-        body: await endpoints.requests(principalOf(request).workspaceId, request.parameters['id']!, {
+        body: await deliveries.requests(principalOf(request).workspaceId, request.parameters['id']!, {
           after: request.query.after,
           limit: request.query.limit,
         }),
@@ -317,7 +330,7 @@ function deliveryRoutes(endpoints: EndpointsService): Route[] {
       problems: ['not_found'],
       handle: async (request) => ({
         status: 200,
-        body: await endpoints.statistics(principalOf(request).workspaceId, request.parameters['id']!),
+        body: await deliveries.statistics(principalOf(request).workspaceId, request.parameters['id']!),
       }),
     }),
   ];

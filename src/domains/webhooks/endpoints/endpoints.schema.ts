@@ -99,27 +99,32 @@ const endpointMembers = {
   }),
 };
 
+/** Members that neither a new endpoint nor a change needs. */
+const optionalMembers = {
+  headers: endpointMembers.headers.nullish(),
+  secret: endpointMembers.secret.nullish(),
+  retry_config: endpointMembers.retry_config.nullish(),
+  auth: endpointMembers.auth.nullish(),
+  payload: endpointMembers.payload.nullish(),
+  concurrency: endpointMembers.concurrency.nullish(),
+  requests_per_minute: endpointMembers.requests_per_minute.nullish(),
+  filter: endpointMembers.filter.nullish(),
+  signing: endpointMembers.signing.nullish(),
+  is_active: z.boolean().nullish(),
+  created_by: ignoredMembers.created_by,
+};
+
 export const createEndpointBody = z
   .strictObject({
     name: endpointMembers.name,
     url: endpointMembers.url,
     events: endpointMembers.events,
     circuit_id: z.uuid().nullish(),
-    headers: endpointMembers.headers.nullish(),
-    secret: endpointMembers.secret.nullish(),
-    retry_config: endpointMembers.retry_config.nullish(),
-    auth: endpointMembers.auth.nullish(),
-    payload: endpointMembers.payload.nullish(),
-    concurrency: endpointMembers.concurrency.nullish(),
-    requests_per_minute: endpointMembers.requests_per_minute.nullish(),
-    filter: endpointMembers.filter.nullish(),
-    signing: endpointMembers.signing.nullish(),
-    is_active: z.boolean().nullish(),
+    ...optionalMembers,
     ordered: z.boolean().nullish().meta({
       description:
         'Whether events of one item come one after the other; those of others come beside them. It stays as it is.',
     }),
-    created_by: ignoredMembers.created_by,
   })
   .meta({ id: 'CreateWebhookInput' });
 
@@ -128,17 +133,7 @@ export const updateEndpointBody = z
     name: endpointMembers.name.nullish(),
     url: endpointMembers.url.nullish(),
     events: endpointMembers.events.nullish(),
-    headers: endpointMembers.headers.nullish(),
-    secret: endpointMembers.secret.nullish(),
-    retry_config: endpointMembers.retry_config.nullish(),
-    auth: endpointMembers.auth.nullish(),
-    payload: endpointMembers.payload.nullish(),
-    concurrency: endpointMembers.concurrency.nullish(),
-    requests_per_minute: endpointMembers.requests_per_minute.nullish(),
-    filter: endpointMembers.filter.nullish(),
-    signing: endpointMembers.signing.nullish(),
-    is_active: z.boolean().nullish(),
-    created_by: ignoredMembers.created_by,
+    ...optionalMembers,
   })
   .meta({ id: 'UpdateWebhookInput' });
 

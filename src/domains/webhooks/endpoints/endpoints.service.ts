@@ -1,27 +1,13 @@
-import type pg from 'pg';
 import type { z } from 'zod';
-import { findMessage, insertMessages, makeMessage, type NewMessage } from '#domains/events/index.ts';
 import { withTransaction, type Database } from '#platform/database.ts';
 import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
 import { keepIdempotencyKey, type IdempotencyClaim } from '#platform/idempotency.store.ts';
 import type { KeyEncryption, SealedBytes } from '#platform/key-encryption.ts';
 import type { Principal } from '#platform/route.ts';
-import {
-  countDeliveries,
-  findUntoldMessages,
-  listAttempts,
-  listDeliveries,
-  recoverDeliveries,
-  replayMessage,
-  requeueDeliveries,
-  type ShownDeliveryRow,
-} from '../deliveries/deliveries.store.ts';
-import { messageOf } from '../deliveries/fan-out.ts';
-import { holdEndpoints } from '../deliveries/queue.store.ts';
-import { findEventToTell } from '../deliveries/fan-out.store.ts';
-import { testMessageType } from '../message-types.ts';
 import type { AddressJudge } from '../sending/address-policy.ts';
+import { authHeader, type EndpointAuth } from '../sending/endpoint-auth.ts';
+import { isCredentialHeader, redacted } from '../sending/redaction.ts';
 import {
   makePrivateKey,
   makeSecret,
@@ -30,22 +16,14 @@ import {
   showPublicKey,
   showSecret,
 } from '../sending/signature.ts';
-import { authHeader, type EndpointAuth } from '../sending/endpoint-auth.ts';
-import { isCredentialHeader, redacted } from '../sending/redaction.ts';
-import { faultOfHeaderName, isHeaderValue, makeHeaderMaker } from '../sending/webhook-headers.ts';
-import {
-  listedMax,
-  type createEndpointBody,
-  type deliveryListQuery,
-  type updateEndpointBody,
-} from './endpoints.schema.ts';
+import { isHeaderValue } from '../sending/webhook-headers.ts';
+import { readHeaders, requireHeaderName, shownHeaders } from './endpoint-headers.ts';
+import type { createEndpointBody, updateEndpointBody } from './endpoints.schema.ts';
 import {
   deleteDeliveries,
   deleteEndpoint,
-  findEndpoint,
   findFirstSecret,
   findSigningEndpoint,
-  findWantedMessages,
   insertEndpoint,
   listEndpoints,
   updateEndpoint,
@@ -53,6 +31,7 @@ import {
   type EndpointRow,
   type NewEndpoint,
 } from './endpoints.store.ts';
+import { readEndpoint, withHeldEndpoint } from './read-endpoint.ts';
 
 export type EndpointsService = ReturnType<typeof makeEndpointsService>;
 
@@ -61,26 +40,16 @@ interface EndpointsOptions {
   judge: AddressJudge;
   /** Seals secrets; without it there are no endpoints. */
   keys: KeyEncryption | undefined;
-  /** Of the product, for `User-Agent`. */
-  version: string;
   /** Seconds between the attempts of a delivery, which is tried again as often when its endpoint says nothing else. */
   retrySchedule: readonly number[];
 }
 
 const overlapHours = 24;
-const retriedAtOnce = 1000;
-const recoveredAtOnce = 10_000;
 const defaultConcurrency = 4;
-/** Of the bodies of `requests`; one is given however long it is. */
-const requestsBytesMax = 4 * 1024 * 1024;
 
-/** Endpoints of workspaces: where they are told of events, and what became of that. */
-export function makeEndpointsService({ database: { pool }, judge, keys, version, retrySchedule }: EndpointsOptions) {
-  const find = async (workspaceId: string, id: string): Promise<EndpointRow> => {
-    const row = isUuid(id) ? await findEndpoint(pool, workspaceId, id) : undefined;
-    if (!row) throw new Problem('not_found', 'there is no webhook with this id in your workspace');
-    return row;
-  };
+/** Endpoints of workspaces: where they are told of events. */
+export function makeEndpointsService({ database: { pool }, judge, keys, retrySchedule }: EndpointsOptions) {
+  const find = (workspaceId: string, id: string) => readEndpoint(pool, workspaceId, id);
 
   const seal = (bytes: Buffer): SealedBytes => {
     if (keys) return keys.seal(bytes);
@@ -124,40 +93,10 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version,
     return new URL(url).href;
   };
 
-  const delivery = async (workspaceId: string, id: string, deliveryId: string): Promise<ShownDeliveryRow> => {
-    const { endpoint_id: endpointId } = await find(workspaceId, id);
-    const page = { before: undefined, state: undefined, limit: 1, deliveryId };
-    const [row] = isUuid(deliveryId) ? await listDeliveries(pool, endpointId, page) : [];
-    if (!row) throw new Problem('not_found', 'this webhook has no delivery with this id');
-    return row;
-  };
-
-  const holding = <Result>(endpointId: string, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> =>
-    withTransaction(pool, async (client) => {
-      await holdEndpoints(client, [endpointId]);
-      return work(client);
-    });
-
   const change = (workspaceId: string, endpointId: string, changed: EndpointChange): Promise<void> =>
-    holding(endpointId, (client) => updateEndpoint(client, workspaceId, endpointId, changed, overlapHours));
-
-  /** Tells one endpoint, whatever it wants to be told; gives the id of the delivery. */
-  const tell = (endpointId: string, message: NewMessage): Promise<string> =>
-    withTransaction(pool, async (client) => {
-      // Before the endpoint is held: who makes messages for all holds it after them.
-      await insertMessages(client, [message], false);
-      await holdEndpoints(client, [endpointId]);
-      return replayMessage(client, endpointId, message.messageId);
-    });
-
-  /** What was told of already, or an event that was not. @throws Problem not_found */
-  const findMessageToTell = async (workspaceId: string, eventId: string): Promise<NewMessage> => {
-    const told = await findMessage(pool, workspaceId, eventId);
-    if (told) return told;
-    const event = await findEventToTell(pool, workspaceId, eventId);
-    if (!event) throw new Problem('not_found', 'there is no event with this id in your workspace');
-    return messageOf(event);
-  };
+    withHeldEndpoint(pool, endpointId, (client) =>
+      updateEndpoint(client, workspaceId, endpointId, changed, overlapHours),
+    );
 
   return {
     /** @returns the endpoint with its secret, which is never shown again but to the same request. */
@@ -245,7 +184,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version,
     /** @throws Problem not_found */
     async remove(workspaceId: string, id: string): Promise<void> {
       const { endpoint_id: endpointId } = await find(workspaceId, id);
-      await holding(endpointId, (client) => deleteEndpoint(client, endpointId));
+      await withHeldEndpoint(pool, endpointId, (client) => deleteEndpoint(client, endpointId));
       await deleteDeliveries(pool, endpointId);
     },
 
@@ -266,138 +205,6 @@ export function makeEndpointsService({ database: { pool }, judge, keys, version,
       await change(workspaceId, endpointId, { isActive });
       return showEndpoint(await find(workspaceId, endpointId));
     },
-
-    /** Sends a message of its own type to one endpoint, in the way of all others. @throws Problem not_found */
-    async test(workspaceId: string, id: string) {
-      const { endpoint_id: endpointId, is_active: isActive } = await find(workspaceId, id);
-      if (!isActive)
-        throw new Problem('webhook_disabled', 'this webhook is switched off; POST …/enable switches it on');
-      const messageId = makeId();
-      const data = { id: messageId, webhook_id: endpointId };
-      const about = { messageId, workspaceId, messageType: testMessageType.name, itemNumber: null, at: new Date() };
-      const message = makeMessage({ ...about, data, thinData: data });
-      return { delivery_id: await tell(endpointId, message), event_id: messageId };
-    },
-
-    /** @throws Problem not_found */
-    async deliveries(workspaceId: string, id: string, query: z.output<typeof deliveryListQuery>) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const { before, status: state } = query;
-      const limit = Math.min(query.limit, listedMax);
-      const page = { before, state, limit: limit + 1, deliveryId: undefined };
-      const found = await listDeliveries(pool, endpointId, page);
-      return { deliveries: found.slice(0, limit).map(showDelivery), hasMore: found.length > limit };
-    },
-
-    /** All attempts of a delivery. @throws Problem not_found */
-    async attempts(workspaceId: string, id: string, deliveryId: string) {
-      const { delivery_id: found } = await delivery(workspaceId, id, deliveryId);
-      return (await listAttempts(pool, found)).map((row) => ({
-        attempt_number: row.attempt,
-        started_at: row.started_at.toISOString(),
-        took_ms: row.took_ms,
-        request_headers: row.request_headers,
-        response_status_code: row.status,
-        response_headers: row.response_headers,
-        response_body: row.response_body,
-        error_message: row.error,
-      }));
-    },
-
-    /** Sends a delivery once more, with the same bytes. @throws Problem not_found */
-    async retryOne(workspaceId: string, id: string, deliveryId: string) {
-      const { delivery_id: found, endpoint_id: endpointId } = await delivery(workspaceId, id, deliveryId);
-      return {
-        queued: await holding(endpointId, (client) => requeueDeliveries(client, endpointId, { deliveryId: found })),
-      };
-    },
-
-    /** Sends what failed for good once more, the newest 1,000. @throws Problem not_found */
-    async retryFailed(workspaceId: string, id: string) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const failedLimit = retriedAtOnce;
-      return { queued: await holding(endpointId, (client) => requeueDeliveries(client, endpointId, { failedLimit })) };
-    },
-
-    /** Tells an endpoint of an event once more, or for the first time. @throws Problem not_found */
-    async replay(workspaceId: string, id: string, eventId: string) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const message = await findMessageToTell(workspaceId, eventId);
-      return { delivery_id: await tell(endpointId, message), queued: 1 };
-    },
-
-    /**
-     * Sends once more what of a time failed for good, and what an endpoint was not told of then.
-     * @throws Problem not_found, invalid_request
-     */
-    async recover(
-      workspaceId: string,
-      id: string,
-      { since, until }: { since: string; until?: string | null | undefined },
-    ) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const range = { since: new Date(since), until: until == null ? new Date() : new Date(until) };
-      if (range.since > range.until) throw invalidRequestAt('/until', 'until is not before since');
-      const found = { ...range, limit: recoveredAtOnce };
-      // Before the endpoint is held: looking into many messages may take its time.
-      const untold = await findUntoldMessages(pool, endpointId, found);
-      const { requeued, made } = await holding(endpointId, (client) =>
-        recoverDeliveries(client, endpointId, { ...found, untold }),
-      );
-      return { queued: requeued + made, is_complete: requeued < recoveredAtOnce && untold.length < recoveredAtOnce };
-    },
-
-    /**
-     * Requests as an endpoint is sent them, signed now, for who forwards them to a program in the making; but without what
-     * authenticates us, which nobody is shown.
-     * @throws Problem not_found
-     */
-    async requests(workspaceId: string, id: string, page: { after: number | undefined; limit: number }) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const endpoint = await findSigningEndpoint(pool, workspaceId, endpointId);
-      const shown = endpoint && {
-        ...endpoint,
-        headers: Object.fromEntries(Object.entries(endpoint.headers).filter(([name]) => !isCredentialHeader(name))),
-        auth_type: 'none' as const,
-        auth_sealed: null,
-        auth_key_id: null,
-      };
-      const maker = shown && makeHeaderMaker(shown, { version, keys });
-      if (!maker) throw new Problem('webhooks_unavailable', 'the secret of this webhook cannot be opened');
-      const { messages, newest } = await findWantedMessages(pool, endpointId, { ...page, bytesMax: requestsBytesMax });
-      const seconds = Math.floor(Date.now() / 1000);
-      return {
-        requests: messages.map(({ message_id: messageId, position, body }) => ({
-          id: messageId,
-          position,
-          headers: maker.make({ id: messageId, body, seconds, followsGap: false }).headers,
-          body,
-        })),
-        newest_position: newest,
-      };
-    },
-
-    /** @throws Problem not_found */
-    async statistics(workspaceId: string, id: string) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
-      const counts = await countDeliveries(pool, endpointId);
-      const [success, failure] = [counts.last_success_at, counts.last_failure_at];
-      return {
-        webhook_id: endpointId,
-        total_deliveries: counts.total,
-        successful_deliveries: counts.delivered,
-        failed_deliveries: counts.failed,
-        queued_deliveries: counts.queued,
-        average_response_time_ms: counts.average_ms,
-        last_delivery_at:
-          (success && failure ? (success > failure ? success : failure) : (success ?? failure))?.toISOString() ?? null,
-        last_success_at: success?.toISOString() ?? null,
-        last_failure_at: failure?.toISOString() ?? null,
-        failures_in_a_row: counts.failures,
-        paused_until: counts.open_until?.toISOString() ?? null,
-        updated_at: new Date().toISOString(),
-      };
-    },
   };
 }
 
@@ -415,44 +222,8 @@ function requireCredentialsAgain(
   if (keepsCredential) throw invalidRequestAt('/headers', fault);
 }
 
-/**
- * The headers that an endpoint is to have.
- * @param known what it has: a credential that is sent back as it is shown stays.
- * @throws Problem invalid_request for those that an endpoint cannot set.
- */
-function readHeaders(
-  headers: Readonly<Record<string, string>>,
-  known: Readonly<Record<string, string>>,
-): Record<string, string> {
-  const names = new Set<string>();
-  return Object.fromEntries(
-    Object.entries(headers).map(([given, value]) => {
-      const name = given.toLowerCase();
-      const pointer = `/headers/${given.replaceAll('~', '~0').replaceAll('/', '~1')}`;
-      requireHeaderName(name, pointer);
-      if (names.has(name)) throw invalidRequestAt(pointer, 'this header is there twice');
-      names.add(name);
-      if (!isHeaderValue(value)) throw invalidRequestAt(pointer, 'a header holds printable characters of ASCII');
-      if (value !== redacted || !isCredentialHeader(name)) return [name, value];
-      if (known[name] === undefined) throw invalidRequestAt(pointer, 'there is no credential that could stay');
-      return [name, known[name]];
-    }),
-  );
-}
-
-function requireHeaderName(name: string, pointer: string): void {
-  const fault = faultOfHeaderName(name);
-  if (fault !== undefined) throw invalidRequestAt(pointer, fault);
-}
-
 function lowerCased(auth: EndpointAuth): EndpointAuth {
   return auth.type === 'custom_header' ? { ...auth, name: auth.name.toLowerCase() } : auth;
-}
-
-function shownHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(headers).map(([name, value]) => [name, isCredentialHeader(name) ? redacted : value]),
-  );
 }
 
 function showEndpoint(row: EndpointRow) {
@@ -477,26 +248,5 @@ function showEndpoint(row: EndpointRow) {
     created_by: row.created_by,
     created_at: row.created_at.toISOString(),
     updated_at: row.updated_at.toISOString(),
-  };
-}
-
-function showDelivery(row: ShownDeliveryRow) {
-  return {
-    id: row.delivery_id,
-    webhook_id: row.endpoint_id,
-    event_id: row.message_id,
-    event_type: row.message_type,
-    attempt_number: row.attempts,
-    status: row.state,
-    // Cut, it is no JSON any more.
-    request_body: row.body === null || row.is_cut ? row.body : (JSON.parse(row.body) as unknown),
-    request_headers: row.request_headers,
-    response_status_code: row.last_status,
-    response_headers: row.response_headers,
-    response_body: row.response_body,
-    error_message: row.last_error,
-    next_retry_at: row.next_attempt_at?.toISOString() ?? null,
-    created_at: row.created_at.toISOString(),
-    delivered_at: row.delivered_at?.toISOString() ?? null,
   };
 }
