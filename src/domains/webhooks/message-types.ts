@@ -46,6 +46,12 @@ export const messageCatalogue = {
 /** The JSON Schema of a body. */
 function bodySchema(type: z.ZodType, data: z.ZodType) {
   const timestamp = z.iso.datetime().meta({ description: 'When it happened, by our clock' });
-  // Of input: that of output would forbid members that come to be added.
-  return z.toJSONSchema(z.object({ type, timestamp, data }), { io: 'input' });
+  return z.toJSONSchema(z.object({ type, timestamp, data }), {
+    // That of output would forbid members that come to be added.
+    io: 'input',
+    override({ jsonSchema }) {
+      // A format says in a word what its pattern says in hundreds of characters.
+      if (jsonSchema.format !== undefined) delete jsonSchema.pattern;
+    },
+  });
 }
