@@ -4,6 +4,7 @@ import { insertEvents } from '#domains/events/index.ts';
 import { FanOut } from '#domains/webhooks/deliveries/fan-out.ts';
 import { insertEndpoint, type NewEndpoint } from '#domains/webhooks/endpoints/endpoints.store.ts';
 import { makeAddressJudge, makeSafeAgent, makeWebhooksWork } from '#domains/webhooks/index.ts';
+import { DeliverySender } from '#domains/webhooks/sending/delivery-sender.ts';
 import { makeSecret, readSecret } from '#domains/webhooks/sending/signature.ts';
 import { openDatabase, withTransaction, type Database } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
@@ -21,6 +22,8 @@ export interface WebhookWorkers {
   readonly secret: string;
   /** A worker, as far as it gets with its connections. */
   workerOn(pool?: pg.Pool): ReturnType<typeof makeWebhooksWork>;
+  /** What a worker sends with, step by step. */
+  makeSender(): DeliverySender;
   /** Makes an endpoint at `/<workspace>/<name>`; gives its id. */
   subscribe(workspaceId: string, name: string, more?: Partial<NewEndpoint>): Promise<string>;
   /** Writes an event as a change does; gives its id. */
@@ -78,20 +81,20 @@ export async function startWebhookWorkers(items: number): Promise<WebhookWorkers
     `insert into items (item_number, value_chain, country, year) select n, 'BEEF', 'BR', 2025 from generate_series(1, $1::int) as n`,
     [items],
   );
+  const options = {
+    logger: makeLogger({ level: 'silent', name: 'test' }),
+    keys,
+    version: '1.0.0',
+    retrySchedule: [0],
+    sender: { agent, timeoutMs: 2000 },
+  };
   let nextPlace = 0;
   return {
     database,
     receiver,
     secret,
-    workerOn: (pool = database.pool) =>
-      makeWebhooksWork({
-        pool,
-        logger: makeLogger({ level: 'silent', name: 'test' }),
-        keys,
-        version: '1.0.0',
-        retrySchedule: [0],
-        sender: { agent, timeoutMs: 2000 },
-      }),
+    workerOn: (pool = database.pool) => makeWebhooksWork({ ...options, pool }),
+    makeSender: () => new DeliverySender({ ...options, pool: database.pool }),
     async subscribe(workspaceId, name, more = {}) {
       const endpointId = makeId();
       const url = `${receiver.url}/${workspaceId}/${name}`;

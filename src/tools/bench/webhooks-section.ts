@@ -292,7 +292,12 @@ async function runWaiting(stage: Stage, waiting: number, repeat: number): Promis
       const holder = makeId();
       const options = { holder, leaseMs: 60_000, breakerFailures: 5, bytesMax: 1e9 };
       const startedAtMs = performance.now();
-      const taken = await takeDue(opened.pool, { ...options, released: [], kept: new Map(), freshMax: endpointsCount });
+      const { endpoints: taken } = await takeDue(opened.pool, {
+        ...options,
+        released: [],
+        kept: new Map(),
+        freshMax: endpointsCount,
+      });
       times.push(performance.now() - startedAtMs);
       if (taken.length !== endpointsCount) throw new BenchFault(`webhooks: ${taken.length} endpoints were found`);
       const released = taken.map(({ endpoint }) => endpoint.endpoint_id);

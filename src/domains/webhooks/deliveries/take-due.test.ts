@@ -4,7 +4,7 @@ import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import { weighing } from '../../../testing/events.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
-import { takeDue } from './take-due.ts';
+import { takeDue, type TakenEndpoint } from './take-due.ts';
 
 let workers: WebhookWorkers;
 beforeAll(async () => {
@@ -12,16 +12,18 @@ beforeAll(async () => {
 });
 afterAll(() => workers.close());
 
-const takeFresh = (freshMax: number, released: readonly string[] = [], holder = makeId(), bytesMax = 1_000_000) =>
-  takeDue(workers.database.pool, {
-    holder,
-    leaseMs: 8000,
-    breakerFailures: 5,
-    released,
-    kept: new Map(),
-    freshMax,
-    bytesMax,
-  });
+const takeFresh = async (freshMax: number, released: readonly string[] = [], holder = makeId(), bytesMax = 1_000_000) =>
+  (
+    await takeDue(workers.database.pool, {
+      holder,
+      leaseMs: 8000,
+      breakerFailures: 5,
+      released,
+      kept: new Map(),
+      freshMax,
+      bytesMax,
+    })
+  ).endpoints;
 
 /** A workspace with so many endpoints, for each of which something is due. */
 async function workspaceWith(count: number, more: Parameters<WebhookWorkers['subscribe']>[2] = {}): Promise<string> {
@@ -32,8 +34,8 @@ async function workspaceWith(count: number, more: Parameters<WebhookWorkers['sub
   return workspaceId;
 }
 
-const workspacesOf = (taken: Awaited<ReturnType<typeof takeDue>>) => taken.map(({ endpoint }) => endpoint.workspace_id);
-const endpointsOf = (taken: Awaited<ReturnType<typeof takeDue>>) => taken.map(({ endpoint }) => endpoint.endpoint_id);
+const workspacesOf = (taken: readonly TakenEndpoint[]) => taken.map(({ endpoint }) => endpoint.workspace_id);
+const endpointsOf = (taken: readonly TakenEndpoint[]) => taken.map(({ endpoint }) => endpoint.endpoint_id);
 
 test('a workspace with many endpoints takes turns with one that has few, and each of its endpoints gets a turn', async () => {
   const many = await workspaceWith(30);

@@ -47,6 +47,13 @@ export interface TakenEndpoint {
   readonly hasMore: boolean;
 }
 
+/** What came of one look. */
+export interface Taken {
+  readonly endpoints: readonly TakenEndpoint[];
+  /** Endpoints that were given back; those that somebody else held for a moment were not. */
+  readonly released: readonly string[];
+}
+
 /** Deliveries for each slot of an endpoint that a process takes at first. */
 export const firstPerSlot = 4;
 /** Starts that a rate lets happen within this time are given out together. */
@@ -56,7 +63,7 @@ const rateWindowMs = 1000;
  * Leases endpoints and gives what is due of them, in one short transaction: a delivery is not written to before something
  * became of it.
  */
-export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<TakenEndpoint[]> {
+export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<Taken> {
   const { holder, released, kept, freshMax, leaseMs, breakerFailures, bytesMax } = options;
   return withTransaction(pool, async (client) => {
     lookUpByKeys(client);
@@ -66,7 +73,7 @@ export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<TakenEndpo
     const held = new Set(wanted.length === 0 ? [] : await holdFreeEndpoints(client, wanted));
     const given = released.filter((endpointId) => held.has(endpointId));
     if (given.length > 0) await releaseEndpoints(client, holder, given);
-    if (kept.size === 0 && freshMax === 0) return [];
+    if (kept.size === 0 && freshMax === 0) return { endpoints: [], released: given };
     const renewed = toRenew.filter((endpointId) => held.has(endpointId));
     const lease = { holder, leaseMs, kept: [...kept.keys()], renewed, freshMax, breakerFailures };
     const endpoints = await leaseEndpoints(client, lease);
@@ -99,7 +106,7 @@ export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<TakenEndpo
       return [{ endpointId: endpoint.endpoint_id, nextStartInMs: last.startInMs + intervalMs(endpoint) }];
     });
     if (reserved.length > 0) await reserveStarts(client, reserved);
-    return taken;
+    return { endpoints: taken, released: given };
   });
 }
 

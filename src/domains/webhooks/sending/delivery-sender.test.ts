@@ -6,6 +6,7 @@ import { makeKeyEncryption } from '#platform/key-encryption.ts';
 import { makeId } from '#platform/ids.ts';
 import { makeSchemaCheck } from '../../../testing/message-schemas.ts';
 import { verified } from '../../../testing/webhook-receiver.ts';
+import { waitFor } from '../../../testing/application.ts';
 import { forgetMessages, replayMessage, requeueDeliveries } from '../deliveries/deliveries.store.ts';
 import { messageOf } from '../deliveries/fan-out.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
@@ -59,6 +60,34 @@ test('an endpoint belongs to one process at a time, and is given back', async ()
 
   const ids = receiver.at(`/${workspaceId}/plain`).map(({ headers }) => headers['webhook-id']);
   expect([ids.length, new Set(ids).size, most]).toEqual([20, 20, 1]);
+});
+
+test('an endpoint that somebody holds while it is given back is given back afterwards, and does not wait for its lease to end', async () => {
+  const { database, subscribe, tell, fanOut, makeSender, receiver } = workers;
+  const workspaceId = makeId();
+  const endpointId = await subscribe(workspaceId, 'held');
+  await tell(workspaceId, 1);
+  await fanOut();
+  const sender = makeSender();
+  const leasesOf = async () =>
+    (await database.pool.query('select lease_holder from webhook_endpoint_state where endpoint_id = $1', [endpointId]))
+      .rows;
+  await sender.exchange(true);
+  await waitFor(() => receiver.at(`/${workspaceId}/held`)[0], 'the request');
+  await waitFor(
+    async () => ((await database.pool.query('select from webhook_queue')).rowCount === 0 ? true : undefined),
+    'it to be kept',
+  );
+
+  const whileHeld = await withTransaction(database.pool, async (client) => {
+    await holdEndpoints(client, [endpointId]);
+    await sender.exchange(false);
+    return sender.isIdle;
+  });
+  await sender.exchange(false);
+
+  expect([whileHeld, sender.isIdle, await leasesOf()]).toEqual([false, true, [{ lease_holder: null }]]);
+  await sender.close();
 });
 
 test('what is sent once more by a person takes its place in the order of its item', async () => {

@@ -52,6 +52,8 @@ const freshEndpointsMax = 128;
 const unnotedPauseMs = 5000;
 /** While the process ends, it looks so often which leases are to be renewed. */
 const closingLookMs = 1000;
+const givingBackTries = 10;
+const givingBackPauseMs = 50;
 /** For so long does an endpoint wait when its process is gone. */
 const leaseMs = 8000;
 
@@ -107,7 +109,7 @@ export class DeliverySender {
     if (more.length === 0 && released.length === 0 && freshMax === 0) return false;
     // Counted from before the database counts: the lease ends here no later than there.
     const endsAtMs = performance.now() + leaseMs;
-    const taken = await takeDue(pool, {
+    const found = await takeDue(pool, {
       holder: this.#holder,
       leaseMs,
       breakerFailures: breakerLimits.breakerFailures,
@@ -117,7 +119,8 @@ export class DeliverySender {
       bytesMax: bytes,
     });
     const nowMs = performance.now();
-    for (const lease of released) this.#scheduler.release(lease);
+    const [taken, givenBack] = [found.endpoints, new Set(found.released)];
+    for (const lease of released) if (givenBack.has(lease.endpoint.endpoint_id)) this.#scheduler.release(lease);
     // One that was deleted meanwhile, or that another process has.
     const own = new Set(taken.map(({ endpoint }) => endpoint.endpoint_id));
     const lost = more.filter((lease) => !own.has(lease.endpoint.endpoint_id));
@@ -141,6 +144,11 @@ export class DeliverySender {
       if (this.#underWay > 0) await this.exchange(false);
     }
     await this.exchange(false);
+    // Somebody may hold one of them for a moment.
+    for (let tries = 1; !this.isIdle && tries < givingBackTries; tries += 1) {
+      await delay(givingBackPauseMs);
+      await this.exchange(false);
+    }
   }
 
   async #deliver(lease: Lease, delivery: DueDelivery, ended: () => void): Promise<void> {
