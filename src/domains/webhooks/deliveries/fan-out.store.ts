@@ -3,16 +3,15 @@ import type { Queryable } from '#platform/database.ts';
 import type { ValueChain } from '#domains/items/index.ts';
 import { enqueueDeliveries, queuedAs, wantsType } from './queue.store.ts';
 
-/** Ends a statement of this transaction that takes longer. Sent together with the next one, which fails with it. */
-export function limitStatements(queryable: Queryable, timeoutMs: number): void {
-  queryable.query(`select set_config('statement_timeout', $1, true)`, [String(timeoutMs)]).catch(() => {});
-}
-
-/** Takes the lane for this transaction; false when another one has it. */
-export async function lockLane(queryable: Queryable): Promise<boolean> {
+/**
+ * Takes the lane for this transaction; false when another one has it.
+ * @param statementTimeoutMs after which a statement of the transaction is cancelled; 0 for never.
+ */
+export async function lockLane(queryable: Queryable, statementTimeoutMs: number): Promise<boolean> {
   const { rowCount } = await queryable.query({
     name: 'lock_webhook_lane',
-    text: 'select from webhook_lane for update skip locked',
+    text: `select set_config('statement_timeout', $1, true) from webhook_lane for update skip locked`,
+    values: [String(statementTimeoutMs)],
   });
   return rowCount === 1;
 }

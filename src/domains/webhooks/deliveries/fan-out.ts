@@ -6,7 +6,6 @@ import {
   findPendingWorkspaces,
   holdPage,
   insertDeliveries,
-  limitStatements,
   lockLane,
   takeFeed,
   type FedEvent,
@@ -18,6 +17,7 @@ const page = { messagesMax: 100, deliveriesMax: 2000 } as const;
 const workspacesMax = 100;
 /** A statement that takes longer looks for too much at once, or into lists that are too long. */
 const statementTimeoutMs = 2000;
+const noTimeout = 0;
 /** What was too much is tried again as this part of it. */
 const fewer = 50;
 const queryCanceled = '57014';
@@ -47,7 +47,7 @@ export class FanOut {
 
   /** @returns undefined when another process is at it. */
   async step(): Promise<Step | undefined> {
-    const fed = await this.#inLane(async (client) => {
+    const fed = await this.#inLane(noTimeout, async (client) => {
       const { events, hasMore } = await takeFeed(client, feed);
       await insertMessages(client, events.map(messageOf), true);
       const workspaceIds = await findPendingWorkspaces(client, this.#served, workspacesMax);
@@ -99,8 +99,7 @@ export class FanOut {
 
   async #makePage(limits: PageLimits): Promise<Omit<Step, 'messages'> | 'slow'> {
     try {
-      const made = await this.#inLane(async (client) => {
-        limitStatements(client, statementTimeoutMs);
+      const made = await this.#inLane(statementTimeoutMs, async (client) => {
         const held = await holdPage(client, limits);
         return {
           deliveries: await insertDeliveries(client, held),
@@ -115,8 +114,10 @@ export class FanOut {
   }
 
   /** @returns undefined when another process has the lane. */
-  #inLane<Result>(work: (client: pg.PoolClient) => Promise<Result>): Promise<Result | undefined> {
-    return withTransaction(this.#pool, async (client) => ((await lockLane(client)) ? work(client) : undefined));
+  #inLane<Result>(timeoutMs: number, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result | undefined> {
+    return withTransaction(this.#pool, async (client) =>
+      (await lockLane(client, timeoutMs)) ? work(client) : undefined,
+    );
   }
 }
 
