@@ -8,6 +8,7 @@ import {
   keepIdempotencyKey,
   type IdempotencyClaim,
   type IdempotencyRow,
+  type KeptAnswer,
 } from '#platform/idempotency.store.ts';
 import type { Route, RouteResponse } from '#platform/route.ts';
 
@@ -45,7 +46,7 @@ export function makeIdempotentAnswers(pool: pg.Pool): IdempotentAnswers {
       const { status, headers, body } = response;
       const kept = { status, headers: headers ?? {}, body };
       if (route.isRepeatable === true) await keepIdempotencyKey(pool, claim, { answer: kept });
-      else if (response.isRecallable !== true) await keepAnswer(pool, claim, kept);
+      else if (response.isRecallable !== true && !route.openBody) await keepAnswer(pool, claim, kept);
       return response;
     } catch (error) {
       if (!(error instanceof IdempotencyKeyTaken)) throw error;
@@ -81,8 +82,12 @@ async function replay(route: Route, claim: IdempotencyClaim, known: IdempotencyR
       'another body, query or content type was sent with this key; a key stands for one request',
     );
   }
-  const first = known.answer ?? (await recall(route, claim.workspaceId, known.receipt_id));
+  const first = known.answer ? open(route, known.answer) : await recall(route, claim.workspaceId, known.receipt_id);
   return { ...first, headers: { ...first.headers, 'idempotency-replayed': 'true' } };
+}
+
+function open(route: Route, answer: KeptAnswer): KeptAnswer {
+  return route.openBody ? { ...answer, body: route.openBody(answer.body) } : answer;
 }
 
 /** The answer to a request whose process ended between the commit and the answer. */

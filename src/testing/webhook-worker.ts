@@ -46,6 +46,7 @@ export function plainEndpoint(
     headers: {},
     auth_type: 'none',
     auth: null,
+    headerCredentials: null,
     payload: 'full',
     concurrency: 4,
     is_ordered: false,

@@ -189,7 +189,7 @@ describe('what is no event of an item', () => {
 describe('an endpoint', () => {
   test('shows its secret once, and is sent what authenticates us, which nobody is shown', async () => {
     const endpoint = await subscribe({
-      headers: { 'X-Farm': 'Boa Vista' },
+      headers: { 'X-Farm': 'Boa Vista', 'X-Farm-Token': 'chave-da-fazenda' },
       auth: { type: 'basic', username: 'erp', password: 'segredo' },
     });
     receiver.answer = ({ headers }, response) => {
@@ -210,6 +210,7 @@ describe('an endpoint', () => {
 
     expect(request!.headers).toMatchObject({
       'x-farm': 'Boa Vista',
+      'x-farm-token': 'chave-da-fazenda',
       authorization: `Basic ${Buffer.from('erp:segredo').toString('base64')}`,
     });
     const kept = Buffer.concat(
@@ -217,7 +218,12 @@ describe('an endpoint', () => {
         .flatMap((row) => Object.values(row))
         .map((value) => (Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value) ?? ''))),
     );
-    for (const text of ['segredo', Buffer.from('erp:segredo').toString('base64'), endpoint.secret]) {
+    for (const text of [
+      'segredo',
+      'chave-da-fazenda',
+      Buffer.from('erp:segredo').toString('base64'),
+      endpoint.secret,
+    ]) {
       expect(shown).not.toContain(text);
       expect(kept.indexOf(text)).toBe(-1);
     }
@@ -578,27 +584,54 @@ test('what was told is forgotten after its time, and what waits is not', async (
 });
 
 test('secrets are sealed anew when ENCRYPTION_KEY is another one', async () => {
-  const endpoint = await subscribe({ auth: { type: 'bearer', token: 'segredo' } });
+  const headers = { 'X-Farm-Token': 'chave' };
+  const endpoint = await subscribe({ auth: { type: 'bearer', token: 'segredo' }, headers });
   const { ENCRYPTION_KEY: oldKey } = application.environment;
   const [before, after] = [Buffer.from(oldKey!, 'base64'), randomBytes(32)];
   const keys = makeKeyEncryption([after, before]);
 
   await resealSecrets(application.database.pool, keys);
 
-  const sealed = async () =>
-    (
-      await findSealedOtherwise(application.database.pool, 'none', {
-        after: '00000000-0000-0000-0000-000000000000',
-        limit: 1000,
-      })
-    ).find((each) => each.endpoint_id === endpoint.id)!;
-  const now = await sealed();
+  const all = { after: '00000000-0000-0000-0000-000000000000', limit: 1000 };
+  const sealed = await findSealedOtherwise(application.database.pool, 'none', all);
   const alone = makeKeyEncryption([after]);
-  expect(alone.open({ bytes: now.secret_sealed, keyId: now.secret_key_id })).toEqual(
-    Buffer.from(endpoint.secret.slice(6), 'base64'),
-  );
-  expect(alone.open({ bytes: now.auth_sealed!, keyId: now.auth_key_id! })?.toString()).toContain('segredo');
+  const opened = sealed
+    .filter(({ endpointId }) => endpointId === endpoint.id)
+    .map((secret) => [secret.column, alone.open(secret)]);
+  expect(Object.fromEntries(opened)).toEqual({
+    secret_sealed: Buffer.from(endpoint.secret.slice(6), 'base64'),
+    auth_sealed: Buffer.from('{"type":"bearer","token":"segredo"}'),
+    header_credentials_sealed: Buffer.from('{"x-farm-token":"chave"}'),
+  });
   await resealSecrets(application.database.pool, makeKeyEncryption([before, after]));
+});
+
+test('credentials in headers that a version before kept open are shown to nobody, are sent, and are sealed', async () => {
+  const { pool } = application.database;
+  const endpoint = await subscribe({ headers: { 'X-Farm-Token': 'chave' }, events: ['item_created'] });
+  await pool.query(
+    `update webhook_endpoints set headers = '{"x-farm":"Boa Vista","x-farm-token":"chave"}', header_credentials_sealed = null, header_credentials_key_id = null
+     where endpoint_id = $1`,
+    [endpoint.id],
+  );
+  const keys = makeKeyEncryption([Buffer.from(application.environment['ENCRYPTION_KEY']!, 'base64')]);
+  const show = async () => (await ask<{ headers: object }>('GET', `/api/webhooks/${endpoint.id}`)).body.headers;
+
+  const shownBefore = await show();
+  await newItem();
+  await arrived(endpoint.path, 1);
+  await resealSecrets(pool, keys);
+  const { rows } = await pool.query<{ row: string }>(
+    'select to_jsonb(webhook_endpoints)::text as row from webhook_endpoints where endpoint_id = $1',
+    [endpoint.id],
+  );
+  await newItem();
+  const requests = await arrived(endpoint.path, 2);
+
+  expect(shownBefore).toEqual({ 'x-farm': 'Boa Vista', 'x-farm-token': '[redacted]' });
+  expect(await show()).toEqual(shownBefore);
+  expect(rows[0]!.row).not.toContain('chave');
+  for (const { headers } of requests) expect(headers).toMatchObject({ 'x-farm': 'Boa Vista', 'x-farm-token': 'chave' });
 });
 
 test('without ENCRYPTION_KEY there are no webhooks, and it says so', async () => {

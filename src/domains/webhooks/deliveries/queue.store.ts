@@ -60,7 +60,10 @@ export interface LeasedEndpoint {
   endpoint_id: string;
   workspace_id: string;
   url: string;
+  /** With [redacted] for those that carry credentials. */
   headers: Readonly<Record<string, string>>;
+  header_credentials_sealed: Buffer | null;
+  header_credentials_key_id: string | null;
   auth_type: EndpointAuth['type'];
   auth_sealed: Buffer | null;
   auth_key_id: string | null;
@@ -102,7 +105,7 @@ export interface LeaseOptions {
 }
 
 /** The columns of `webhook_endpoints` that `SigningEndpoint` has. */
-export const signingColumns = `headers, auth_type, auth_sealed, auth_key_id, secret_sealed, secret_key_id, private_key_sealed, private_key_id,
+export const signingColumns = `headers, header_credentials_sealed, header_credentials_key_id, auth_type, auth_sealed, auth_key_id, secret_sealed, secret_key_id, private_key_sealed, private_key_id,
                   case when previous_secret_until > now() then previous_secret_sealed end as previous_secret_sealed, previous_secret_key_id,
                   case when previous_secret_until > now() then previous_private_key_sealed end as previous_private_key_sealed, previous_private_key_id`;
 

@@ -168,6 +168,8 @@ export function makeEndpointDeliveries({ pool, keys, version }: EndpointDeliveri
       const shown = endpoint && {
         ...endpoint,
         headers: Object.fromEntries(Object.entries(endpoint.headers).filter(([name]) => !isCredentialHeader(name))),
+        header_credentials_sealed: null,
+        header_credentials_key_id: null,
         auth_type: 'none' as const,
         auth_sealed: null,
         auth_key_id: null,

@@ -1,10 +1,12 @@
 import { invalidRequestAt } from '#platform/errors.ts';
+import type { SealedBytes } from '#platform/key-encryption.ts';
 import { isCredentialHeader, redacted } from '../sending/redaction.ts';
 import { faultOfHeaderName, isHeaderValue } from '../sending/webhook-headers.ts';
+import type { ShownHeaders } from './endpoints.store.ts';
 
 /**
  * The headers that an endpoint is to have.
- * @param known what it has: a credential that is sent back as it is shown stays.
+ * @param known credentials that it has: one that is sent back as it is shown stays.
  * @throws Problem invalid_request for those that an endpoint cannot set.
  */
 export function readHeaders(
@@ -31,6 +33,18 @@ export function readHeaders(
 export function requireHeaderName(name: string, pointer: string): void {
   const fault = faultOfHeaderName(name);
   if (fault !== undefined) throw invalidRequestAt(pointer, fault);
+}
+
+/** Parts headers into what is shown of them and what is sealed. */
+export function sealHeaders(
+  headers: Readonly<Record<string, string>>,
+  seal: (bytes: Buffer) => SealedBytes,
+): ShownHeaders {
+  const credentials = Object.entries(headers).filter(([name]) => isCredentialHeader(name));
+  return {
+    shown: shownHeaders(headers),
+    credentials: credentials.length === 0 ? null : seal(Buffer.from(JSON.stringify(Object.fromEntries(credentials)))),
+  };
 }
 
 /** The headers of an endpoint as they are shown. */

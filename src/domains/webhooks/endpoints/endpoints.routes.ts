@@ -38,12 +38,6 @@ export function webhookRoutes(endpoints: EndpointsService, deliveries: EndpointD
   ];
 }
 
-const created = (endpoint: { readonly id: string }) => ({
-  status: 201,
-  headers: { location: `${path}/${endpoint.id}` },
-  body: endpoint,
-});
-
 function linkToNext(of: string, rawQuery: string, [name, value]: readonly [string, string]): { link: string } {
   const query = new URLSearchParams(rawQuery);
   query.set(name, value);
@@ -93,12 +87,8 @@ function endpointRoutes(endpoints: EndpointsService): Route[] {
       responses: { 201: { description: 'The webhook, with its secret', schema: endpointSchema } },
       problems: ['not_found', 'invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
       isIdempotent: true,
-      recall: async (workspaceId, id) => created(await endpoints.recall(workspaceId, id)),
-      handle: async (request) => ({
-        ...created(await endpoints.create(principalOf(request), request.body, request.idempotency)),
-        // It holds a secret, which is kept sealed only.
-        isRecallable: true,
-      }),
+      openBody: endpoints.openBody,
+      handle: (request) => endpoints.create(principalOf(request), request.body, request.idempotency),
     }),
     defineRoute({
       method: 'get',
@@ -156,14 +146,15 @@ function actRoutes(endpoints: EndpointsService, deliveries: EndpointDeliveries):
       isBodyOptional: true,
       responses: { 200: { description: 'The webhook, with its secret', schema: endpointSchema } },
       problems: ['not_found', 'invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
-      handle: async (request) => ({
-        status: 200,
-        body: await endpoints.rotate(
+      isIdempotent: true,
+      openBody: endpoints.openBody,
+      handle: (request) =>
+        endpoints.rotate(
           principalOf(request).workspaceId,
           request.parameters['id']!,
           request.body?.secret ?? undefined,
+          request.idempotency,
         ),
-      }),
     }),
     defineRoute({
       method: 'post',

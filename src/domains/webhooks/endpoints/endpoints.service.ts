@@ -1,8 +1,8 @@
 import type { z } from 'zod';
-import { withTransaction, type Database } from '#platform/database.ts';
+import { withTransaction, type Database, type Queryable } from '#platform/database.ts';
 import { invalidRequestAt, Problem } from '#platform/errors.ts';
 import { isUuid, makeId } from '#platform/ids.ts';
-import { keepIdempotencyKey, type IdempotencyClaim } from '#platform/idempotency.store.ts';
+import { keepIdempotencyKey, type IdempotencyClaim, type KeptAnswer } from '#platform/idempotency.store.ts';
 import type { KeyEncryption, SealedBytes } from '#platform/key-encryption.ts';
 import type { Principal } from '#platform/route.ts';
 import type { AddressJudge } from '../sending/address-policy.ts';
@@ -16,13 +16,12 @@ import {
   showPublicKey,
   showSecret,
 } from '../sending/signature.ts';
-import { isHeaderValue } from '../sending/webhook-headers.ts';
-import { readHeaders, requireHeaderName, shownHeaders } from './endpoint-headers.ts';
+import { isHeaderValue, openHeaderCredentials } from '../sending/webhook-headers.ts';
+import { readHeaders, requireHeaderName, sealHeaders, shownHeaders } from './endpoint-headers.ts';
 import type { createEndpointBody, updateEndpointBody } from './endpoints.schema.ts';
 import {
   deleteDeliveries,
   deleteEndpoint,
-  findFirstSecret,
   findSigningEndpoint,
   insertEndpoint,
   listEndpoints,
@@ -30,6 +29,7 @@ import {
   type EndpointChange,
   type EndpointRow,
   type NewEndpoint,
+  type ShownHeaders,
 } from './endpoints.store.ts';
 import { readEndpoint, withHeldEndpoint } from './read-endpoint.ts';
 
@@ -44,6 +44,13 @@ interface EndpointsOptions {
   retrySchedule: readonly number[];
 }
 
+/** The body of an answer that shows a secret, as it is kept. */
+interface SealedBody {
+  readonly key_id: string;
+  /** Base64. */
+  readonly sealed: string;
+}
+
 const overlapHours = 24;
 const defaultConcurrency = 4;
 
@@ -54,6 +61,13 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
   const seal = (bytes: Buffer): SealedBytes => {
     if (keys) return keys.seal(bytes);
     throw new Problem('webhooks_unavailable', 'this installation has no ENCRYPTION_KEY, so it can keep no secrets');
+  };
+
+  /** Keeps an answer that shows a secret beside the key of its request: its body sealed, for `openBody`. */
+  const keepSecretAnswer = (client: Queryable, idempotency: IdempotencyClaim | undefined, answer: KeptAnswer) => {
+    const { keyId, bytes } = seal(Buffer.from(JSON.stringify(answer.body)));
+    const body: SealedBody = { key_id: keyId, sealed: bytes.toString('base64') };
+    return keepIdempotencyKey(client, idempotency, { answer: { ...answer, body } });
   };
 
   const sealSecret = (secret: string): SealedBytes => {
@@ -82,6 +96,17 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     return auth.type === 'none' ? null : seal(Buffer.from(JSON.stringify(lowerCased(auth))));
   };
 
+  /** Credentials that are sent back as they are shown stay. */
+  const sealOtherHeaders = async (
+    workspaceId: string,
+    endpointId: string,
+    headers: Readonly<Record<string, string>>,
+  ): Promise<ShownHeaders> => {
+    const known = await findSigningEndpoint(pool, workspaceId, endpointId);
+    const credentials = known && openHeaderCredentials(known, keys);
+    return sealHeaders(readHeaders(headers, credentials ?? {}), seal);
+  };
+
   const makeKey = () => {
     const bytes = makePrivateKey();
     return { publicKey: publicKeyOf(bytes), privateKey: seal(bytes) };
@@ -99,16 +124,17 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     );
 
   return {
-    /** @returns the endpoint with its secret, which is never shown again but to the same request. */
+    /** Answers the endpoint with its secret, which is never shown again but to the same request. */
     async create(
       principal: Principal,
       body: z.output<typeof createEndpointBody>,
       idempotency: IdempotencyClaim | undefined,
-    ) {
+    ): Promise<KeptAnswer> {
       const secret = body.secret ?? makeSecret();
       const endpointId = makeId();
       const key = body.signing === 'v1a' ? makeKey() : null;
       const auth = body.auth ?? { type: 'none' };
+      const headers = sealHeaders(readHeaders(body.headers ?? {}, {}), seal);
       const row: NewEndpoint = {
         endpoint_id: endpointId,
         workspaceId: principal.workspaceId,
@@ -116,7 +142,8 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
         name: body.name,
         url: requireUrl(body.url),
         event_types: [...new Set(body.events)],
-        headers: readHeaders(body.headers ?? {}, {}),
+        headers: headers.shown,
+        headerCredentials: headers.credentials,
         auth_type: auth.type,
         auth: sealAuth(auth),
         secret: sealSecret(secret),
@@ -132,19 +159,25 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
         retry_delay_seconds: body.retry_config?.retry_delay ?? null,
         created_by: isUuid(principal.credentialId) ? principal.credentialId : principal.workspaceId,
       };
-      await withTransaction(pool, async (client) => {
+      return withTransaction(pool, async (client) => {
         await insertEndpoint(client, row);
-        await keepIdempotencyKey(client, idempotency, { receiptId: endpointId });
+        const created = await readEndpoint(client, principal.workspaceId, endpointId);
+        const answer = {
+          status: 201,
+          headers: { location: `/api/webhooks/${endpointId}` },
+          body: { ...showEndpoint(created), secret },
+        };
+        await keepSecretAnswer(client, idempotency, answer);
+        return answer;
       });
-      return { ...showEndpoint(await find(principal.workspaceId, endpointId)), secret };
     },
 
-    /** What `create` answered, as the endpoint is now: with its secret unless another one took its place. @throws Problem not_found */
-    async recall(workspaceId: string, id: string) {
-      const endpoint = showEndpoint(await find(workspaceId, id));
-      const sealed = await findFirstSecret(pool, workspaceId, id);
-      const secret = sealed && keys?.open(sealed);
-      return secret ? { ...endpoint, secret: showSecret(secret) } : endpoint;
+    /** The body of an answer that was kept sealed. @throws Problem webhooks_unavailable */
+    openBody(body: unknown): unknown {
+      const { key_id: keyId, sealed } = body as SealedBody;
+      const opened = keys?.open({ keyId, bytes: Buffer.from(sealed, 'base64') });
+      if (opened) return JSON.parse(opened.toString('utf8'));
+      throw new Problem('webhooks_unavailable', 'the first answer was sealed with a key that is not here any more');
     },
 
     list: async (workspaceId: string, filter: Parameters<typeof listEndpoints>[2]) =>
@@ -160,7 +193,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
         name: body.name ?? undefined,
         url: body.url == null ? undefined : requireUrl(body.url),
         eventTypes: body.events == null ? undefined : [...new Set(body.events)],
-        headers: body.headers == null ? undefined : readHeaders(body.headers, known.headers),
+        headers: body.headers == null ? undefined : await sealOtherHeaders(workspaceId, endpointId, body.headers),
         auth: body.auth ? { type: body.auth.type, sealed: sealAuth(body.auth) } : undefined,
         payload: body.payload ?? undefined,
         concurrency: body.concurrency ?? undefined,
@@ -189,14 +222,25 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     },
 
     /** Gives an endpoint another secret, and another key if it has one; those before sign beside them for a day. @throws Problem not_found */
-    async rotate(workspaceId: string, id: string, given: string | undefined) {
+    async rotate(
+      workspaceId: string,
+      id: string,
+      given: string | undefined,
+      idempotency: IdempotencyClaim | undefined,
+    ): Promise<KeptAnswer> {
       const { endpoint_id: endpointId, public_key: publicKey } = await find(workspaceId, id);
       const secret = given ?? makeSecret();
-      await change(workspaceId, endpointId, {
+      const changed = {
         secret: await sealOtherSecret(workspaceId, endpointId, secret),
         ...(publicKey ? { key: makeKey() } : {}),
+      };
+      return withHeldEndpoint(pool, endpointId, async (client) => {
+        await updateEndpoint(client, workspaceId, endpointId, changed, overlapHours);
+        const body = { ...showEndpoint(await readEndpoint(client, workspaceId, endpointId)), secret };
+        const answer = { status: 200, body };
+        await keepSecretAnswer(client, idempotency, answer);
+        return answer;
       });
-      return { ...showEndpoint(await find(workspaceId, endpointId)), secret };
     },
 
     /** @throws Problem not_found */

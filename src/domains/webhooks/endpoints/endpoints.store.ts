@@ -2,6 +2,7 @@ import type { Queryable } from '#platform/database.ts';
 import type { SealedBytes } from '#platform/key-encryption.ts';
 import { isWanted, signingColumns } from '../deliveries/queue.store.ts';
 import type { EndpointAuth } from '../sending/endpoint-auth.ts';
+import { credentialHeaderPattern } from '../sending/redaction.ts';
 import type { SigningEndpoint } from '../sending/webhook-headers.ts';
 import type { MessageFilter } from './endpoints.schema.ts';
 import { filterPath } from './message-filter.ts';
@@ -12,6 +13,7 @@ export interface EndpointRow {
   name: string;
   url: string;
   event_types: string[];
+  /** With [redacted] for those that carry credentials. */
   headers: Record<string, string>;
   auth_type: EndpointAuth['type'];
   payload: 'full' | 'thin';
@@ -36,6 +38,7 @@ export type NewEndpoint = Omit<EndpointRow, 'disabled_reason' | 'created_at' | '
   readonly workspaceId: string;
   readonly secret: SealedBytes;
   readonly auth: SealedBytes | null;
+  readonly headerCredentials: SealedBytes | null;
   readonly privateKey: SealedBytes | null;
 };
 
@@ -50,8 +53,8 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
            )
            insert into webhook_endpoints (endpoint_id, workspace_id, circuit_id, name, url, event_types, headers, auth_type, auth_sealed, auth_key_id,
                                           secret_sealed, secret_key_id, payload, concurrency, is_ordered, max_retries, retry_delay_seconds, is_active, created_by,
-                                          requests_per_minute, filter, filter_path, public_key, private_key_sealed, private_key_id)
-           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $25, $18, $19, $20, $21, $22, $23, $24)`,
+                                          requests_per_minute, filter, filter_path, public_key, private_key_sealed, private_key_id, header_credentials_sealed, header_credentials_key_id)
+           values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $25, $18, $19, $20, $21, $22, $23, $24, $26, $27)`,
     values: [
       row.endpoint_id,
       row.workspaceId,
@@ -78,6 +81,8 @@ export async function insertEndpoint(queryable: Queryable, row: NewEndpoint): Pr
       row.privateKey?.bytes ?? null,
       row.privateKey?.keyId ?? null,
       row.is_active,
+      row.headerCredentials?.bytes ?? null,
+      row.headerCredentials?.keyId ?? null,
     ],
   });
 }
@@ -118,12 +123,18 @@ export async function listEndpoints(
   return rows;
 }
 
+/** Headers as they are shown, and what carries credentials of them. */
+export interface ShownHeaders {
+  readonly shown: Readonly<Record<string, string>>;
+  readonly credentials: SealedBytes | null;
+}
+
 /** What of an endpoint becomes something else; what is undefined stays. */
 export interface EndpointChange {
   readonly name?: string | undefined;
   readonly url?: string | undefined;
   readonly eventTypes?: readonly string[] | undefined;
-  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly headers?: ShownHeaders | undefined;
   readonly auth?: { readonly type: EndpointAuth['type']; readonly sealed: SealedBytes | null } | undefined;
   readonly payload?: 'full' | 'thin' | undefined;
   readonly concurrency?: number | undefined;
@@ -155,6 +166,8 @@ export async function updateEndpoint(
     text: `with changed as (
              update webhook_endpoints
              set name = coalesce($3, name), url = coalesce($4, url), event_types = coalesce($5, event_types), headers = coalesce($6::json, headers),
+                 header_credentials_sealed = case when $6::json is null then header_credentials_sealed else $27 end,
+                 header_credentials_key_id = case when $6::json is null then header_credentials_key_id else $28 end,
                  auth_type = coalesce($7, auth_type),
                  auth_sealed = case when $7::text is null then auth_sealed else $8 end, auth_key_id = case when $7::text is null then auth_key_id else $9 end,
                  payload = coalesce($10, payload), concurrency = coalesce($11, concurrency),
@@ -185,7 +198,7 @@ export async function updateEndpoint(
       change.name ?? null,
       change.url ?? null,
       change.eventTypes ?? null,
-      change.headers === undefined ? null : JSON.stringify(change.headers),
+      change.headers === undefined ? null : JSON.stringify(change.headers.shown),
       change.auth?.type ?? null,
       change.auth?.sealed?.bytes ?? null,
       change.auth?.sealed?.keyId ?? null,
@@ -206,6 +219,8 @@ export async function updateEndpoint(
       change.key?.privateKey.bytes ?? null,
       change.key?.privateKey.keyId ?? null,
       change.retryDelaySeconds !== undefined,
+      change.headers?.credentials?.bytes ?? null,
+      change.headers?.credentials?.keyId ?? null,
     ],
   });
 }
@@ -231,88 +246,87 @@ export async function deleteDeliveries(queryable: Queryable, endpointId: string)
   });
 }
 
-/** Secrets of an endpoint, each with the name of the key that opens it. */
-export interface SealedSecrets {
-  endpoint_id: string;
-  secret_sealed: Buffer;
-  secret_key_id: string;
-  previous_secret_sealed: Buffer | null;
-  previous_secret_key_id: string | null;
-  auth_sealed: Buffer | null;
-  auth_key_id: string | null;
-  private_key_sealed: Buffer | null;
-  private_key_id: string | null;
-  previous_private_key_sealed: Buffer | null;
-  previous_private_key_id: string | null;
+/** Where secrets of an endpoint are sealed, each with the column that names the key that opens it. */
+const sealedColumns = [
+  ['secret_sealed', 'secret_key_id'],
+  ['previous_secret_sealed', 'previous_secret_key_id'],
+  ['auth_sealed', 'auth_key_id'],
+  ['header_credentials_sealed', 'header_credentials_key_id'],
+  ['private_key_sealed', 'private_key_id'],
+  ['previous_private_key_sealed', 'previous_private_key_id'],
+] as const;
+
+export interface SealedSecret extends SealedBytes {
+  readonly endpointId: string;
+  readonly column: (typeof sealedColumns)[number][0];
 }
 
-/** Endpoints of which something is sealed with another key than this one, at most `limit`, behind one of them. */
+/** Secrets of endpoints that are sealed with another key than this one, all of an endpoint, behind one of these. */
 export async function findSealedOtherwise(
   queryable: Queryable,
   keyId: string,
   { after, limit }: { after: string; limit: number },
-): Promise<SealedSecrets[]> {
-  const { rows } = await queryable.query<SealedSecrets>({
+): Promise<SealedSecret[]> {
+  const secrets = sealedColumns.map(([column, key]) => `('${column}', ${column}, ${key})`).join(', ');
+  const { rows } = await queryable.query<SealedSecret>({
     name: 'find_webhooks_sealed_otherwise',
-    text: `select endpoint_id, secret_sealed, secret_key_id, previous_secret_sealed, previous_secret_key_id, auth_sealed, auth_key_id,
-                  private_key_sealed, private_key_id, previous_private_key_sealed, previous_private_key_id
-           from webhook_endpoints
-           where endpoint_id > $2 and (secret_key_id <> $1 or previous_secret_key_id <> $1 or auth_key_id <> $1
-                                       or private_key_id <> $1 or previous_private_key_id <> $1)
-           order by endpoint_id limit $3::int4`,
+    text: `select endpoint_id as "endpointId", "column", bytes, "keyId"
+           from (select * from webhook_endpoints
+                 where endpoint_id > $2 and ($1 <> any(array[${sealedColumns.map(([, key]) => key).join(', ')}]))
+                 order by endpoint_id limit $3::int4) as endpoints
+           cross join lateral (values ${secrets}) as secrets ("column", bytes, "keyId")
+           where "keyId" <> $1 order by endpoint_id`,
     values: [keyId, after, limit],
   });
   return rows;
 }
 
-/** Keeps secrets as they are sealed now, unless they became others meanwhile. */
-export async function writeSealedSecrets(
+/** Keeps a secret as it is sealed now, unless it became another one meanwhile. */
+export async function writeSealedSecret(
   queryable: Queryable,
-  before: SealedSecrets,
-  now: SealedSecrets,
+  { endpointId, column, bytes }: SealedSecret,
+  now: SealedBytes,
 ): Promise<void> {
+  const [, keyColumn] = sealedColumns.find(([name]) => name === column)!;
   await queryable.query({
-    name: 'write_sealed_webhook_secrets',
-    text: `update webhook_endpoints
-           set secret_sealed = $3, secret_key_id = $4, previous_secret_sealed = $5, previous_secret_key_id = $6, auth_sealed = $7, auth_key_id = $8,
-               private_key_sealed = $11, private_key_id = $12, previous_private_key_sealed = $13, previous_private_key_id = $14
-           where endpoint_id = $1 and secret_sealed = $2 and previous_secret_sealed is not distinct from $9 and auth_sealed is not distinct from $10
-             and private_key_sealed is not distinct from $15 and previous_private_key_sealed is not distinct from $16`,
-    values: [
-      before.endpoint_id,
-      before.secret_sealed,
-      now.secret_sealed,
-      now.secret_key_id,
-      now.previous_secret_sealed,
-      now.previous_secret_key_id,
-      now.auth_sealed,
-      now.auth_key_id,
-      before.previous_secret_sealed,
-      before.auth_sealed,
-      now.private_key_sealed,
-      now.private_key_id,
-      now.previous_private_key_sealed,
-      now.previous_private_key_id,
-      before.private_key_sealed,
-      before.previous_private_key_sealed,
-    ],
+    name: `write_webhook_${column}`,
+    text: `update webhook_endpoints set ${column} = $3, ${keyColumn} = $4 where endpoint_id = $1 and ${column} = $2`,
+    values: [endpointId, bytes, now.bytes, now.keyId],
   });
 }
 
-/** The secret of an endpoint of a workspace, unless another one took its place. */
-export async function findFirstSecret(
+/** Endpoints whose headers carry credentials that are not sealed, as versions before kept them. */
+export async function findOpenHeaders(
   queryable: Queryable,
-  workspaceId: string,
-  endpointId: string,
-): Promise<SealedBytes | undefined> {
-  const { rows } = await queryable.query<{ secret_sealed: Buffer; secret_key_id: string }>({
-    name: 'find_first_webhook_secret',
-    text: `select secret_sealed, secret_key_id from webhook_endpoints
-           where workspace_id = $1 and endpoint_id = $2 and previous_secret_until is null`,
-    values: [workspaceId, endpointId],
+  limit: number,
+): Promise<{ endpoint_id: string; headers: string }[]> {
+  const { rows } = await queryable.query<{ endpoint_id: string; headers: string }>({
+    name: 'find_open_webhook_headers',
+    text: `select endpoint_id, headers::text from webhook_endpoints
+           where header_credentials_sealed is null and exists (select from json_object_keys(headers) as names (name) where name ~ $1) limit $2::int4`,
+    values: [credentialHeaderPattern, limit],
   });
-  const [row] = rows;
-  return row && { bytes: row.secret_sealed, keyId: row.secret_key_id };
+  return rows;
+}
+
+/** Keeps headers as they are shown and sealed now, unless they became others meanwhile. */
+export async function writeSealedHeaders(
+  queryable: Queryable,
+  before: { endpoint_id: string; headers: string },
+  now: ShownHeaders,
+): Promise<void> {
+  await queryable.query({
+    name: 'write_sealed_webhook_headers',
+    text: `update webhook_endpoints set headers = $3, header_credentials_sealed = $4, header_credentials_key_id = $5
+           where endpoint_id = $1 and headers::text = $2`,
+    values: [
+      before.endpoint_id,
+      before.headers,
+      JSON.stringify(now.shown),
+      now.credentials?.bytes ?? null,
+      now.credentials?.keyId ?? null,
+    ],
+  });
 }
 
 /** How requests to an endpoint of a workspace are signed. */

@@ -145,22 +145,55 @@ describe('signatures v1a', () => {
   });
 });
 
-test('the same request again gets the same endpoint and secret, which are kept sealed only', async () => {
-  const { ask, receiver, ownKey, application } = webhooks;
-  const create = (name: string) =>
-    ask<ShownEndpoint>('POST', '/api/webhooks', { name, url: receiver.url, events: [] }, ownKey, {
-      'idempotency-key': 'one endpoint',
-    });
-  const [first, again, another] = [await create('ERP'), await create('ERP'), await create('Other')];
-  const { rows } = await application.database.pool.query('select * from idempotency_keys');
-  await ask('POST', `/api/webhooks/${first.body.id}/rotate-secret`);
-  const afterwards = await create('ERP');
+describe('the same request again, by its Idempotency-Key,', () => {
+  const sendAgain = { 'idempotency-key': 'once' };
 
-  expect([first.status, again.status, another.status]).toEqual([201, 201, 422]);
-  expect(again.body).toEqual(first.body);
-  expect(again.headers.get('idempotency-replayed')).toBe('true');
-  expect(JSON.stringify(rows)).not.toContain(first.body.secret!);
-  expect([afterwards.body.id, afterwards.body.secret]).toEqual([first.body.id, undefined]);
+  test('gets the endpoint and the secret that it got first, whatever became of them', async () => {
+    const { ask, receiver, ownKey } = webhooks;
+    const create = (name: string) =>
+      ask<ShownEndpoint>('POST', '/api/webhooks', { name, url: receiver.url, events: [] }, ownKey, sendAgain);
+    const [first, again, another] = [await create('ERP'), await create('ERP'), await create('Other')];
+    await ask('POST', `/api/webhooks/${first.body.id}/rotate-secret`);
+    const afterRotation = await create('ERP');
+    await ask('DELETE', `/api/webhooks/${first.body.id}`);
+    const afterDeletion = await create('ERP');
+
+    expect([first.status, another.status]).toEqual([201, 422]);
+    for (const answer of [again, afterRotation, afterDeletion]) {
+      expect([answer.status, answer.body]).toEqual([201, first.body]);
+      expect(answer.headers.get('location')).toBe(`/api/webhooks/${first.body.id}`);
+      expect(answer.headers.get('idempotency-replayed')).toBe('true');
+    }
+  });
+
+  test('rotates a secret once, so that the one before goes on signing', async () => {
+    const { ask, subscribe, ownKey, newItem, arrived } = webhooks;
+    const endpoint = await subscribe({ events: ['item_created'] });
+    const rotate = () =>
+      ask<ShownEndpoint>('POST', `/api/webhooks/${endpoint.id}/rotate-secret`, undefined, ownKey, sendAgain);
+    const [first, again] = [await rotate(), await rotate()];
+    await newItem();
+    const [request] = await arrived(endpoint.path, 1);
+
+    expect([again.status, again.body]).toEqual([200, first.body]);
+    expect(first.body.secret).not.toBe(endpoint.secret);
+    for (const secret of [endpoint.secret, first.body.secret])
+      expect(verified(secret!, request!)).toMatchObject({ type: 'item_created' });
+  });
+
+  test('finds its answer kept, with the secret sealed', async () => {
+    const { application, ask, receiver, ownKey } = webhooks;
+    const request = { name: 'Sealed', url: receiver.url, events: [] };
+    const { body } = await ask<ShownEndpoint>('POST', '/api/webhooks', request, ownKey, {
+      'idempotency-key': 'sealed',
+    });
+    const { rows } = await application.database.pool.query<{ body: { sealed: string } }>(
+      `select answer -> 'body' as body from idempotency_keys where key = 'sealed'`,
+    );
+
+    expect(rows).toEqual([{ body: { key_id: expect.any(String), sealed: expect.any(String) } }]);
+    expect(Buffer.from(rows[0]!.body.sealed, 'base64').toString('latin1')).not.toContain(body.secret!.slice(6));
+  });
 });
 
 test('endpoints are listed in pages that lead on', async () => {

@@ -1,13 +1,13 @@
 import type pg from 'pg';
-import { withTransaction } from '#platform/database.ts';
+import { withTransaction, type Queryable } from '#platform/database.ts';
 import { Problem } from '#platform/errors.ts';
 import { isUuid } from '#platform/ids.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { findEndpoint, type EndpointRow } from './endpoints.store.ts';
 
 /** An endpoint of a workspace. @throws Problem not_found */
-export async function readEndpoint(pool: pg.Pool, workspaceId: string, id: string): Promise<EndpointRow> {
-  const row = isUuid(id) ? await findEndpoint(pool, workspaceId, id) : undefined;
+export async function readEndpoint(queryable: Queryable, workspaceId: string, id: string): Promise<EndpointRow> {
+  const row = isUuid(id) ? await findEndpoint(queryable, workspaceId, id) : undefined;
   if (!row) throw new Problem('not_found', 'there is no webhook with this id in your workspace');
   return row;
 }

@@ -4,9 +4,13 @@ export const redacted = '[redacted]';
 /** Anything shorter is found in texts by chance. */
 const credentialCharacters = 4;
 
-/** Whether a header carries a credential, as far as its name tells: its value is not shown. */
+/** How the name of a header that carries a credential ends, in the words that JavaScript and Postgres share. */
+export const credentialHeaderPattern = '(authorization|auth|cookie|key|token|secret|password)$';
+const credentialHeader = new RegExp(credentialHeaderPattern);
+
+/** Whether a header carries a credential, as far as its name tells: its value is kept sealed and not shown. */
 export function isCredentialHeader(name: string): boolean {
-  return /(?:authorization|auth|cookie|key|token|secret|password)$/.test(name);
+  return credentialHeader.test(name);
 }
 
 /** So much of a credential is searched for; what follows it is compared. */

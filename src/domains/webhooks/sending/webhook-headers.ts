@@ -24,6 +24,8 @@ export function isHeaderValue(text: string): boolean {
 export type SigningEndpoint = Pick<
   LeasedEndpoint,
   | 'headers'
+  | 'header_credentials_sealed'
+  | 'header_credentials_key_id'
   | 'auth_type'
   | 'auth_sealed'
   | 'auth_key_id'
@@ -56,18 +58,17 @@ export function makeHeaderMaker(
   endpoint: SigningEndpoint,
   { version, keys }: { version: string; keys: KeyEncryption | undefined },
 ): HeaderMaker | undefined {
-  const open = (bytes: Buffer | null, keyId: string | null) => {
-    try {
-      return bytes === null || keyId === null ? undefined : keys?.open({ bytes, keyId });
-    } catch {
-      // They were changed.
-      return undefined;
-    }
-  };
+  const open = (bytes: Buffer | null, keyId: string | null) => openIfThere(keys, bytes, keyId);
+  const credentials = openHeaderCredentials(endpoint, keys);
   const secret = open(endpoint.secret_sealed, endpoint.secret_key_id);
   const privateKey = open(endpoint.private_key_sealed, endpoint.private_key_id);
   const sealedAuth = open(endpoint.auth_sealed, endpoint.auth_key_id);
-  if (!secret || (endpoint.auth_type !== 'none' && !sealedAuth) || (endpoint.private_key_sealed && !privateKey))
+  if (
+    !secret ||
+    !credentials ||
+    (endpoint.auth_type !== 'none' && !sealedAuth) ||
+    (endpoint.private_key_sealed && !privateKey)
+  )
     return undefined;
   const signing = {
     secrets: [secret, open(endpoint.previous_secret_sealed, endpoint.previous_secret_key_id)]
@@ -79,8 +80,11 @@ export function makeHeaderMaker(
   };
   const auth: EndpointAuth = sealedAuth ? (JSON.parse(sealedAuth.toString('utf8')) as EndpointAuth) : { type: 'none' };
   const authenticating = authHeader(auth);
-  const named = { ...endpoint.headers, ...(authenticating ? { [authenticating[0]]: authenticating[1] } : {}) };
-  const namedCredentials = Object.entries(endpoint.headers).filter(([name]) => isCredentialHeader(name));
+  const named = {
+    ...endpoint.headers,
+    ...credentials,
+    ...(authenticating ? { [authenticating[0]]: authenticating[1] } : {}),
+  };
   const fixed = { ...named, 'content-type': 'application/json', 'user-agent': `DeFarm-Engines/${version}` };
   const shown = Object.entries(fixed).map(([name, value]) => [name, name in named ? redacted : value]);
   const shownText = JSON.stringify(Object.fromEntries(shown)).slice(0, -1);
@@ -94,8 +98,31 @@ export function makeHeaderMaker(
       };
       return { headers: { ...fixed, ...own }, kept: `${shownText},${JSON.stringify(own).slice(1)}` };
     },
-    redact: makeRedaction([...credentialsOf(auth), ...namedCredentials.map(([, value]) => value)]),
+    redact: makeRedaction([...credentialsOf(auth), ...Object.values(credentials)]),
   };
+}
+
+/**
+ * The headers of an endpoint that carry credentials; undefined when they cannot be opened. Versions before kept them open, and they
+ * are until the first worker has sealed them.
+ */
+export function openHeaderCredentials(
+  endpoint: Pick<SigningEndpoint, 'headers' | 'header_credentials_sealed' | 'header_credentials_key_id'>,
+  keys: KeyEncryption | undefined,
+): Readonly<Record<string, string>> | undefined {
+  if (!endpoint.header_credentials_sealed)
+    return Object.fromEntries(Object.entries(endpoint.headers).filter(([name]) => isCredentialHeader(name)));
+  const opened = openIfThere(keys, endpoint.header_credentials_sealed, endpoint.header_credentials_key_id);
+  return opened && (JSON.parse(opened.toString('utf8')) as Record<string, string>);
+}
+
+function openIfThere(keys: KeyEncryption | undefined, bytes: Buffer | null, keyId: string | null): Buffer | undefined {
+  try {
+    return bytes === null || keyId === null ? undefined : keys?.open({ bytes, keyId });
+  } catch {
+    // They were changed.
+    return undefined;
+  }
 }
 
 function isThere<Value>(value: Value | undefined): value is Value {
