@@ -3,7 +3,7 @@ import type pg from 'pg';
 import { insertEvents } from '#domains/events/index.ts';
 import { FanOut } from '#domains/webhooks/deliveries/fan-out.ts';
 import { insertEndpoint, type NewEndpoint } from '#domains/webhooks/endpoints/endpoints.store.ts';
-import { makeAddressJudge, makeSafeAgent, makeWebhooksWork } from '#domains/webhooks/index.ts';
+import { makeAddressJudge, makeSafeAgent, makeWebhooksWork, type WebhooksWork } from '#domains/webhooks/index.ts';
 import { DeliverySender } from '#domains/webhooks/sending/delivery-sender.ts';
 import { makeSecret, readSecret } from '#domains/webhooks/sending/signature.ts';
 import { openDatabase, withTransaction, type Database } from '#platform/database.ts';
@@ -21,7 +21,9 @@ export interface WebhookWorkers {
   /** Of all endpoints. */
   readonly secret: string;
   /** A worker, as far as it gets with its connections. */
-  workerOn(pool?: pg.Pool): ReturnType<typeof makeWebhooksWork>;
+  workerOn(pool?: pg.Pool): WebhooksWork;
+  /** Has a worker do all that is due now. */
+  work(worker?: WebhooksWork): Promise<void>;
   /** What a worker sends with, step by step. */
   makeSender(): DeliverySender;
   /** Makes an endpoint at `/<workspace>/<name>`; gives its id. */
@@ -95,6 +97,10 @@ export async function startWebhookWorkers(items: number): Promise<WebhookWorkers
     receiver,
     secret,
     workerOn: (pool = database.pool) => makeWebhooksWork({ ...options, pool }),
+    async work(worker = makeWebhooksWork({ ...options, pool: database.pool })) {
+      await worker.workDirectly();
+      await worker.rest();
+    },
     makeSender: () => new DeliverySender({ ...options, pool: database.pool }),
     async subscribe(workspaceId, name, more = {}) {
       const endpointId = makeId();

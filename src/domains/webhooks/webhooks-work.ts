@@ -24,10 +24,14 @@ const tickMs = 20;
 const lookAgainMs = 100;
 const faultPauseMs = 500;
 
-/** Makes the work behind the queue `webhooks`, of which any number of workers may do a part. */
-export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): QueueWork<object> & {
+export interface WebhooksWork extends QueueWork<object> {
+  /** Waits until nothing is left of what is due now. */
+  rest(): Promise<void>;
   close(): Promise<void>;
-} {
+}
+
+/** Makes the work behind the queue `webhooks`, of which any number of workers may do a part. */
+export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): WebhooksWork {
   const { pool } = options;
   const sender = keys && new DeliverySender({ ...options, keys });
   const fanOut = new FanOut(pool);
@@ -122,9 +126,9 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Que
     },
     async workDirectly() {
       const { messages, deliveries, sent } = await process();
-      await running;
-      return messages + deliveries + sent > 0;
+      return running !== undefined || messages + deliveries + sent > 0;
     },
+    rest: async () => running,
     /** Waits for the requests that are under way, and gives endpoints to others; nothing may be processed any more. */
     async close() {
       isClosing = true;

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Database } from '#platform/database.ts';
 import { withTransaction } from '#platform/database.ts';
 import type { Logger } from '#platform/logger.ts';
@@ -24,8 +26,6 @@ const directWorkMs = 5000;
  */
 export function startSweeper({ database, bell, logger, works, intervalMs }: SweeperOptions): { stop(): Promise<void> } {
   let stopped = false;
-  let timer: NodeJS.Timeout | undefined;
-  let running: Promise<unknown> = Promise.resolve();
   const waitingBefore = new Map<string, number>();
 
   const sweepOne = async (work: QueueWork) => {
@@ -60,32 +60,25 @@ export function startSweeper({ database, bell, logger, works, intervalMs }: Swee
     await Promise.all(Array.from({ length: work.concurrency }, lane));
   };
 
-  const sweep = async () => {
-    await Promise.all(
-      works.map((work) =>
-        sweepOne(work).catch((error: unknown) =>
-          logger.warn({ err: error, queue: work.queue.name }, 'a sweep failed; the next one follows'),
-        ),
-      ),
-    );
+  const waking = new AbortController();
+  setMaxListeners(0, waking.signal);
+  // Each queue by itself, so that one on which there is much to do holds up no other.
+  const sweepAgainAndAgain = async (work: QueueWork) => {
+    while (!stopped) {
+      // The jitter keeps many workers from asking for the lock at the same moment.
+      await delay(intervalMs * (0.75 + Math.random() / 2), undefined, { signal: waking.signal }).catch(() => {});
+      if (stopped) return;
+      await sweepOne(work).catch((error: unknown) =>
+        logger.warn({ err: error, queue: work.queue.name }, 'a sweep failed; the next one follows'),
+      );
+    }
   };
-
-  const schedule = () => {
-    if (stopped) return;
-    // The jitter keeps many workers from asking for the lock at the same moment.
-    timer = setTimeout(
-      () => {
-        running = sweep().finally(schedule);
-      },
-      intervalMs * (0.75 + Math.random() / 2),
-    );
-  };
-  schedule();
+  const sweeping = works.map(sweepAgainAndAgain);
   return {
     async stop() {
       stopped = true;
-      clearTimeout(timer);
-      await running;
+      waking.abort();
+      await Promise.all(sweeping);
     },
   };
 }

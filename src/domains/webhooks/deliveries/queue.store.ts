@@ -265,6 +265,20 @@ export async function holdFreeEndpoints(queryable: Queryable, endpointIds: reado
   return rows.map((row) => row.endpoint_id);
 }
 
+/** Those of endpoints that a process has; those that were deleted are not. */
+export async function findLeased(
+  queryable: Queryable,
+  holder: string,
+  endpointIds: readonly string[],
+): Promise<string[]> {
+  const { rows } = await queryable.query<{ endpoint_id: string }>({
+    name: 'find_leased_webhook_endpoints',
+    text: 'select endpoint_id from webhook_endpoint_state where endpoint_id = any($1::uuid[]) and lease_holder = $2',
+    values: [uuidArray(endpointIds), holder],
+  });
+  return rows.map((row) => row.endpoint_id);
+}
+
 /**
  * Gives endpoints back, and notes when the next delivery of each is due. In a transaction that holds them, so that no
  * delivery that is made meanwhile is overlooked.

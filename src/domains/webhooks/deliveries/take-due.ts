@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { withTransaction } from '#platform/database.ts';
 import {
   findDueDeliveries,
+  findLeased,
   holdFreeEndpoints,
   leaseEndpoints,
   lookUpByKeys,
@@ -50,8 +51,8 @@ export interface TakenEndpoint {
 /** What came of one look. */
 export interface Taken {
   readonly endpoints: readonly TakenEndpoint[];
-  /** Endpoints that were given back; those that somebody else held for a moment were not. */
-  readonly released: readonly string[];
+  /** Endpoints that could not be given back, since somebody else held them for a moment. */
+  readonly unreleased: readonly string[];
 }
 
 /** Deliveries for each slot of an endpoint that a process takes at first. */
@@ -73,7 +74,9 @@ export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<Taken> {
     const held = new Set(wanted.length === 0 ? [] : await holdFreeEndpoints(client, wanted));
     const given = released.filter((endpointId) => held.has(endpointId));
     if (given.length > 0) await releaseEndpoints(client, holder, given);
-    if (kept.size === 0 && freshMax === 0) return { endpoints: [], released: given };
+    const others = released.filter((endpointId) => !held.has(endpointId));
+    const unreleased = others.length === 0 ? [] : await findLeased(client, holder, others);
+    if (kept.size === 0 && freshMax === 0) return { endpoints: [], unreleased };
     const renewed = toRenew.filter((endpointId) => held.has(endpointId));
     const lease = { holder, leaseMs, kept: [...kept.keys()], renewed, freshMax, breakerFailures };
     const endpoints = await leaseEndpoints(client, lease);
@@ -106,7 +109,7 @@ export function takeDue(pool: pg.Pool, options: TakeOptions): Promise<Taken> {
       return [{ endpointId: endpoint.endpoint_id, nextStartInMs: last.startInMs + intervalMs(endpoint) }];
     });
     if (reserved.length > 0) await reserveStarts(client, reserved);
-    return { endpoints: taken, released: given };
+    return { endpoints: taken, unreleased };
   });
 }
 

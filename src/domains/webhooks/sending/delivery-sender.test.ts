@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { ServerResponse } from 'node:http';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { insertMessages } from '#domains/events/index.ts';
 import { withTransaction } from '#platform/database.ts';
@@ -11,6 +12,7 @@ import { forgetMessages, replayMessage, requeueDeliveries } from '../deliveries/
 import { messageOf } from '../deliveries/fan-out.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
+import { deleteEndpoint } from '../endpoints/endpoints.store.ts';
 import { messageCatalogue } from '../message-types.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
 
@@ -25,14 +27,13 @@ afterEach(() => {
 afterAll(() => workers.close());
 
 test('requests are signed by the clock of the database, whatever the clock of the process says', async () => {
-  const { subscribe, tell, workerOn, receiver, secret } = workers;
+  const { subscribe, tell, work, receiver, secret } = workers;
   const workspaceId = makeId();
   await subscribe(workspaceId, 'plain');
   await tell(workspaceId, 1);
   const hourAgo = Date.now() - 3_600_000;
   vi.spyOn(Date, 'now').mockReturnValue(hourAgo);
-  const worker = workerOn();
-  await worker.workDirectly();
+  await work();
   vi.restoreAllMocks();
 
   const [request] = receiver.at(`/${workspaceId}/plain`);
@@ -42,7 +43,7 @@ test('requests are signed by the clock of the database, whatever the clock of th
 });
 
 test('an endpoint belongs to one process at a time, and is given back', async () => {
-  const { subscribe, tell, workerOn, receiver } = workers;
+  const { subscribe, tell, work, receiver } = workers;
   const workspaceId = makeId();
   await subscribe(workspaceId, 'plain', { concurrency: 1 });
   for (let at = 0; at < 20; at += 1) await tell(workspaceId, 1);
@@ -56,7 +57,7 @@ test('an endpoint belongs to one process at a time, and is given back', async ()
     }, 5);
   };
 
-  await Promise.all([workerOn(), workerOn(), workerOn()].map((worker) => worker.workDirectly()));
+  await Promise.all([work(), work(), work()]);
 
   const ids = receiver.at(`/${workspaceId}/plain`).map(({ headers }) => headers['webhook-id']);
   expect([ids.length, new Set(ids).size, most]).toEqual([20, 20, 1]);
@@ -90,8 +91,34 @@ test('an endpoint that somebody holds while it is given back is given back after
   await sender.close();
 });
 
+test('an endpoint that is deleted while a process has it is not in its hands any more', async () => {
+  const { database, subscribe, tell, fanOut, makeSender, receiver } = workers;
+  const workspaceId = makeId();
+  const endpointId = await subscribe(workspaceId, 'deleted');
+  await tell(workspaceId, 1);
+  await fanOut();
+  const sender = makeSender();
+  const asked = Promise.withResolvers<ServerResponse>();
+  receiver.answer = (_, response) => asked.resolve(response);
+  await sender.exchange(true);
+  const response = await asked.promise;
+  await withTransaction(database.pool, async (client) => {
+    await holdEndpoints(client, [endpointId]);
+    await deleteEndpoint(client, endpointId);
+  });
+  response.writeHead(204).end();
+
+  await waitFor(async () => {
+    await sender.exchange(false);
+    return sender.isIdle || undefined;
+  }, 'it to be forgotten');
+
+  expect(sender.isIdle).toBe(true);
+  await sender.close();
+});
+
 test('what is sent once more by a person takes its place in the order of its item', async () => {
-  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const { database, subscribe, tell, work, receiver, letTimePass } = workers;
   const workspaceId = makeId();
   const more = { is_ordered: true, max_retries: 0, event_types: ['weighed'] };
   const endpointId = await subscribe(workspaceId, 'ordered', more);
@@ -99,7 +126,7 @@ test('what is sent once more by a person takes its place in the order of its ite
   const failed = [await tell(workspaceId, 1), await tell(workspaceId, 1)];
   for (let at = 0; at < 5; at += 1) {
     await letTimePass();
-    await workerOn().workDirectly();
+    await work();
   }
   receiver.received.length = 0;
   receiver.answer = (_, response) => void response.writeHead(204).end();
@@ -111,7 +138,7 @@ test('what is sent once more by a person takes its place in the order of its ite
     return requeueDeliveries(client, endpointId, { failedLimit: 10 });
   });
   await letTimePass();
-  await workerOn().workDirectly();
+  await work();
 
   expect(requeued).toBe(2);
   expect(receiver.at(`/${workspaceId}/ordered`).map(({ headers }) => headers['webhook-id'])).toEqual([
@@ -121,7 +148,7 @@ test('what is sent once more by a person takes its place in the order of its ite
 });
 
 test('a workspace is told in time that an endpoint will be switched off, once at each step, and then it is', async () => {
-  const { database, subscribe, tell, workerOn, receiver, secret, letTimePass } = workers;
+  const { database, subscribe, tell, work, receiver, secret, letTimePass } = workers;
   const workspaceId = makeId();
   const failing = await subscribe(workspaceId, 'failing', { event_types: ['weighed'] });
   await subscribe(workspaceId, 'told', { event_types: ['webhook_failing', 'webhook_disabled'] });
@@ -134,8 +161,8 @@ test('a workspace is told in time that an endpoint will be switched off, once at
       `update webhook_endpoint_state set failures = $2, first_failure_at = now() - make_interval(hours => $3) where endpoint_id = $1`,
       [failing, failures, hours],
     );
-    await workerOn().workDirectly();
-    await workerOn().workDirectly();
+    await work();
+    await work();
   };
 
   await failOnceMore(48, 71);
@@ -160,7 +187,7 @@ test('a workspace is told in time that an endpoint will be switched off, once at
 });
 
 test('what could not be sent says nothing of its endpoint', async () => {
-  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const { database, subscribe, tell, work, receiver, letTimePass } = workers;
   const workspaceId = makeId();
   const endpointId = await subscribe(workspaceId, 'failing');
   const erasedId = await tell(workspaceId, 1);
@@ -173,7 +200,7 @@ test('what could not be sent says nothing of its endpoint', async () => {
   await database.pool.query('update webhook_messages set body = null where message_id = $1', [erasedId]);
   await letTimePass();
 
-  await workerOn().workDirectly();
+  await work();
 
   const { rows } = await database.pool.query<{ failures: number; hours: number; failed: number }>(
     `select failures, extract(epoch from now() - first_failure_at)::int4 / 3600 as hours,
@@ -186,7 +213,7 @@ test('what could not be sent says nothing of its endpoint', async () => {
 });
 
 test('a message that is given up is told of once, and what is told of webhooks themselves is not', async () => {
-  const { subscribe, tell, workerOn, receiver, secret, letTimePass } = workers;
+  const { subscribe, tell, work, receiver, secret, letTimePass } = workers;
   const workspaceId = makeId();
   const failing = await subscribe(workspaceId, 'failing', { max_retries: 0 });
   await subscribe(workspaceId, 'told', { event_types: ['webhook_delivery_failed'] });
@@ -195,7 +222,7 @@ test('a message that is given up is told of once, and what is told of webhooks t
 
   for (let at = 0; at < 6; at += 1) {
     await letTimePass();
-    await workerOn().workDirectly();
+    await work();
   }
 
   const told = receiver.at(`/${workspaceId}/told`).map((each) => verified(secret, each));
@@ -208,29 +235,29 @@ test('a message that is given up is told of once, and what is told of webhooks t
 });
 
 test('all attempts of a delivery send the same bytes, also when the endpoint wants others meanwhile', async () => {
-  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const { database, subscribe, tell, work, receiver, letTimePass } = workers;
   const workspaceId = makeId();
   await subscribe(workspaceId, 'plain');
   receiver.answer = (_, response) => void response.writeHead(500).end();
   await tell(workspaceId, 1);
-  await workerOn().workDirectly();
+  await work();
   await database.pool.query(`update webhook_endpoints set payload = 'thin' where workspace_id = $1`, [workspaceId]);
   await letTimePass();
   receiver.answer = (_, response) => void response.writeHead(204).end();
-  await workerOn().workDirectly();
+  await work();
 
   const bodies = receiver.at(`/${workspaceId}/plain`).map(({ body }) => body);
   expect([bodies.length, new Set(bodies).size]).toEqual([2, 1]);
 });
 
 test('what is forgotten of an ordered endpoint lets the next of its item through', async () => {
-  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const { database, subscribe, tell, work, receiver, letTimePass } = workers;
   const workspaceId = makeId();
   const endpointId = await subscribe(workspaceId, 'ordered', { is_ordered: true });
   receiver.answer = (_, response) => void response.writeHead(500).end();
   const old = await tell(workspaceId, 1);
   const kept = await tell(workspaceId, 1);
-  await workerOn().workDirectly();
+  await work();
   const switchTo = (isActive: boolean) =>
     database.pool.query('update webhook_endpoints set is_active = $2 where endpoint_id = $1', [endpointId, isActive]);
   await switchTo(false);
@@ -243,7 +270,7 @@ test('what is forgotten of an ordered endpoint lets the next of its item through
   receiver.received.length = 0;
   receiver.answer = (_, response) => void response.writeHead(204).end();
   await letTimePass();
-  await workerOn().workDirectly();
+  await work();
 
   const requests = receiver.at(`/${workspaceId}/ordered`);
   expect(requests.map(({ headers }) => [headers['webhook-id'], headers['webhook-follows-gap']])).toEqual([
@@ -252,7 +279,7 @@ test('what is forgotten of an ordered endpoint lets the next of its item through
 });
 
 test('an event that one endpoint was told of by hand before its turn still reaches all', async () => {
-  const { database, subscribe, tell, workerOn, receiver } = workers;
+  const { database, subscribe, tell, work, receiver } = workers;
   const workspaceId = makeId();
   const byHand = await subscribe(workspaceId, 'by-hand');
   await subscribe(workspaceId, 'other');
@@ -264,21 +291,21 @@ test('an event that one endpoint was told of by hand before its turn still reach
     await replayMessage(client, byHand, eventId);
   });
 
-  await workerOn().workDirectly();
-  await workerOn().workDirectly();
+  await work();
+  await work();
 
   const counts = ['by-hand', 'other'].map((name) => receiver.at(`/${workspaceId}/${name}`).length);
   expect(counts).toEqual([1, 1]);
 });
 
 test('what a process cannot sign waits for one that can', async () => {
-  const { database, subscribe, tell, workerOn, receiver, letTimePass } = workers;
+  const { database, subscribe, tell, work, receiver, letTimePass } = workers;
   const workspaceId = makeId();
   const elsewhere = makeKeyEncryption([randomBytes(32)]).seal(randomBytes(32));
   await subscribe(workspaceId, 'plain', { secret: elsewhere });
   const readable = await subscribe(workspaceId, 'readable', { event_types: ['nothing'] });
   await tell(workspaceId, 1);
-  await workerOn().workDirectly();
+  await work();
   const { rows } = await database.pool.query(
     `select last_error, failed_at, next_attempt_at > now() + interval '1 minute' as is_put_off
      from webhook_deliveries join webhook_queue using (delivery_id) join webhook_messages as messages on messages.message_id = webhook_deliveries.message_id
@@ -291,7 +318,7 @@ test('what a process cannot sign waits for one that can', async () => {
     [workspaceId, readable],
   );
   await letTimePass();
-  await workerOn().workDirectly();
+  await work();
 
   expect(rows).toEqual([
     { last_error: 'its secret cannot be opened with ENCRYPTION_KEY', failed_at: null, is_put_off: true },

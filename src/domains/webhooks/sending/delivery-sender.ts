@@ -119,8 +119,8 @@ export class DeliverySender {
       bytesMax: bytes,
     });
     const nowMs = performance.now();
-    const [taken, givenBack] = [found.endpoints, new Set(found.released)];
-    for (const lease of released) if (givenBack.has(lease.endpoint.endpoint_id)) this.#scheduler.release(lease);
+    const [taken, unreleased] = [found.endpoints, new Set(found.unreleased)];
+    for (const lease of released) if (!unreleased.has(lease.endpoint.endpoint_id)) this.#scheduler.release(lease);
     // One that was deleted meanwhile, or that another process has.
     const own = new Set(taken.map(({ endpoint }) => endpoint.endpoint_id));
     const lost = more.filter((lease) => !own.has(lease.endpoint.endpoint_id));
