@@ -26,7 +26,7 @@ async function startProcess(): Promise<{ url: string; kill(): Promise<unknown> }
   let output = '';
   started.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
   const ended = new Promise((resolve) => started.once('close', resolve));
-  const port = await waitFor(() => /"port":(\d+)/.exec(output)?.[1], 'the web process to listen', 15_000);
+  const port = await waitFor(() => /"port":(\d+)/.exec(output)?.[1], 'the web process to listen');
   return {
     url: `http://127.0.0.1:${port}`,
     kill() {
@@ -71,7 +71,7 @@ test('a web process that is killed leaves each key with its whole effect or none
   const victim = await startProcess();
   const acknowledged: string[] = [];
   const clients = Array.from({ length: 12 }, (_, client) => createUntilGone(victim.url, client, acknowledged));
-  await waitFor(() => (acknowledged.length > 150 ? true : undefined), 'some items', 15_000);
+  await waitFor(() => (acknowledged.length > 150 ? true : undefined), 'some items');
   await victim.kill();
   const cutOff = await Promise.all(clients);
 

@@ -54,7 +54,7 @@ function start(script: string, environment: Readonly<Record<string, string>>): R
 }
 
 async function portOf(web: RealProcess): Promise<number> {
-  return waitFor(() => web.log().find((line) => line.msg === 'listening')?.port, 'the web process to listen', 15_000);
+  return waitFor(() => web.log().find((line) => line.msg === 'listening')?.port, 'the web process to listen');
 }
 
 let application: TestApplication;
@@ -177,7 +177,7 @@ describe.each(backends)('with the queues in $backend', ({ redisUrl, isThere }) =
       // No sweep is to come before the bell.
       const worker = start('workers/main.ts', { ...environment(), SWEEP_INTERVAL_MS: '600000' });
       const port = await portOf(web);
-      await waitFor(() => worker.log().find((line) => line.msg === 'working'), 'the worker', 15_000);
+      await waitFor(() => worker.log().find((line) => line.msg === 'working'), 'the worker');
       await waitFor(async () => {
         const { status } = await readJson<{ status: string }>(await fetch(`http://127.0.0.1:${port}/health/ready`));
         return status === 'ready' ? true : undefined;
@@ -231,7 +231,7 @@ test('web and worker that never reach their Redis end with 0 within 10 seconds o
   const environment = environmentOf({ REDIS_URL: `redis://127.0.0.1:${nowhere.port}` });
   const [web, worker] = [start('src/server.ts', environment), start('workers/main.ts', environment)];
   await portOf(web);
-  await waitFor(() => worker.log().find((line) => line.msg === 'working'), 'the worker', 15_000);
+  await waitFor(() => worker.log().find((line) => line.msg === 'working'), 'the worker');
   const signalledAt = performance.now();
   for (const { child } of [web, worker]) child.kill('SIGTERM');
   expect([(await web.ended).code, (await worker.ended).code]).toEqual([0, 0]);

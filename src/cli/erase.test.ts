@@ -166,7 +166,7 @@ describe('erasing an item for one workspace', () => {
       expect(await response.text()).not.toMatch(/segredo/i);
     }
     expect(await findBrokenRules(database)).toEqual([]);
-  }, 60_000);
+  });
 
   test('lets nobody find it by what only this workspace had named', async () => {
     const sisbov = newSisbov();
@@ -182,7 +182,7 @@ describe('erasing an item for one workspace', () => {
     expect((await dump()).split('\n').filter((line) => line.includes(digits))).toEqual([]);
     expect(await send({ identifiers: [sisbov] })).not.toBe(dfid);
     expect(await findBrokenRules(database)).toEqual([]);
-  }, 60_000);
+  });
 
   test('is refused while records of it wait for a decision, and for what is not there', async () => {
     const [one, other] = [newSisbov(), newSisbov()];
@@ -245,7 +245,7 @@ describe('erasing a person for one workspace', () => {
     );
     expect(found.items.map((item) => item.dfid)).toEqual([others]);
     expect(await findBrokenRules(database)).toEqual([]);
-  }, 60_000);
+  });
 
   test.each(['529.982.247-24', 'João', '', 'BR105000000001'])(
     'is refused for %j, which is no number of one',

@@ -162,7 +162,7 @@ export async function readJson<Body>(response: Response): Promise<Body> {
 export async function waitFor<Result>(
   ask: () => Promise<Result | undefined> | Result | undefined,
   what: string,
-  timeoutMs = 10_000,
+  timeoutMs = 30_000,
 ): Promise<Result> {
   const until = Date.now() + timeoutMs;
   for (;;) {

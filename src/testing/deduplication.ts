@@ -364,7 +364,7 @@ function sortedPartition(sets: readonly (readonly string[])[]): string[][] {
 }
 
 /** Waits until a connection waits for a lock of another one. */
-export async function waitUntilBlocked(database: Database, backendPid: number, timeoutMs = 5000): Promise<void> {
+export async function waitUntilBlocked(database: Database, backendPid: number, timeoutMs = 30_000): Promise<void> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const { rows } = await database.pool.query<{ blockers: number }>(

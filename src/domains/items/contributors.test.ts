@@ -94,7 +94,7 @@ test('what a chunk reads does not grow with what others know of its item, and ha
   expect(many.bytes).toBeLessThan(few.bytes + 10);
   expect([few.toast, large.toast, many.toast]).toEqual([0, 0, 0]);
   expect(large.table).toBeLessThanOrEqual(few.table + 1);
-}, 60_000);
+});
 
 /** What is known of strangers, as a worker reads it. */
 async function readStrangers(workspace: TestWorkspace) {

@@ -120,4 +120,4 @@ test('no byte that reaches IPFS, Stellar or the public log tells who a person is
   for (const word of privateWords) expect(text).not.toContain(word.toLowerCase());
   expect(text).toContain('nelore');
   expect(text).toContain('620000000000');
-}, 60_000);
+});

@@ -118,7 +118,7 @@ beforeAll(async () => {
   entries = await readAll(`/api/receipts/${receipt.receipt_id}/entries`);
   accepted = entries.filter(({ status }) => status === 'completed');
   refused = entries.filter(({ status }) => status !== 'completed');
-}, 60_000);
+});
 afterAll(() => application.close());
 
 async function readAll(path: string): Promise<Entry[]> {

@@ -165,7 +165,7 @@ test('every event reaches every healthy endpoint while workers are killed and ot
     victim.kill('SIGKILL');
     running.push(startWorkerProcess());
   }
-  await waitFor(() => (arrived() === names.length * events ? true : undefined), 'all deliveries', 120_000);
+  await waitFor(() => (arrived() === names.length * events ? true : undefined), 'all deliveries', 300_000);
   await waitFor(async () => ((await countQueued(names)) === 0 ? true : undefined), 'all to be kept', 60_000);
 
   const everything = new Set([...told.values()].flat());
@@ -182,4 +182,4 @@ test('every event reaches every healthy endpoint while workers are killed and ot
       expect([item, ids.filter((id) => wanted.has(id))]).toEqual([item, order]);
     }
   }
-}, 300_000);
+}, 600_000);

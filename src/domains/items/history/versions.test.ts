@@ -334,7 +334,7 @@ describe('whatever happens to items', () => {
       expect(await checkVersions(whole)).toBe(whole.length);
     });
     await fc.assert(property, { numRuns: 8, endOnFailure: true });
-  }, 120_000);
+  });
 });
 
 /** Plays a script and looks after each act; gives the number of acts. */

@@ -80,7 +80,7 @@ describe('the public page of an item', () => {
     const portuguese = await read(`/public/items/${dfid}`, 'pt-BR,pt;q=0.9,en;q=0.8');
     expect(portuguese.text).toContain('o que não é prova pública');
     expect(portuguese.headers.get('content-security-policy')).toContain("default-src 'none'");
-  }, 30_000);
+  });
 
   test('gives a proof of the address of the content that holds by key and account, and shows nothing else', async () => {
     const dfid = await send(openKey, {
@@ -111,7 +111,7 @@ describe('the public page of an item', () => {
     expect(JSON.parse(rows[0]!.bytes.toString())).toEqual(content);
     expect((await addressOf(rows[0]!.bytes)).toString()).toBe(bundleValue(bundle, 'cid'));
     expect(JSON.parse((await read(`/ipfs/${bundleValue(bundle, 'cid')}`)).text)).toEqual(content);
-  }, 30_000);
+  });
 
   test('is not there for items of which nothing is public, or that do not exist', async () => {
     const silent = await send(silentKey, { identifiers: [newSisbov()] });

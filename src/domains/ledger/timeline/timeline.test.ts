@@ -114,7 +114,7 @@ test('the contents of an item are in its timeline when a ledger has the checkpoi
   expect((await ask('GET', `/api/items/${dfid}/timeline/2`)).body).toEqual(timeline[1]);
   for (const sequence of ['0', '5', 'two', '-1', '9'.repeat(30)])
     expect((await ask('GET', `/api/items/${dfid}/timeline/${sequence}`)).status).toBe(404);
-}, 60_000);
+});
 
 test('what contracts tell of an item is there for all who know it, the contents of others are not', async () => {
   const sisbov = newSisbov();
@@ -130,7 +130,7 @@ test('what contracts tell of an item is there for all who know it, the contents 
   expect(seen.timeline.map(({ cid }) => cid)).toContain('bafytold');
   const stranger = await anchored.application.createKey({ scope: 'read', workspace: 'Stranger' });
   expect((await ask('GET', `/api/items/${dfid}/timeline`, undefined, stranger)).status).toBe(404);
-}, 60_000);
+});
 
 test('a contract without a way to its network stops no process', async () => {
   const application = await startApplication({

@@ -69,7 +69,7 @@ describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
     }, 'an anchored proof');
     key = (await (await application.fetch('/log/key')).text()).trim();
     browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] });
-  }, 60_000);
+  });
   afterAll(async () => {
     await browser.close();
     await anchored.close();
@@ -117,7 +117,7 @@ describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
     });
     expect(faults).toEqual([]);
     await context.close();
-  }, 30_000);
+  });
 
   test('refuses what was tampered with, and names the step', async () => {
     const page = await browser.newPage();
@@ -145,7 +145,7 @@ describe.skipIf(!existsSync(executablePath))('the page in a browser', () => {
     await page.fill('#keys', 'nonsense');
     await expect.poll(() => verdictOf(page)).toBe('This is no verifier key: nonsense');
     await page.close();
-  }, 30_000);
+  });
 
   test('may load, send and run nothing but itself', async () => {
     const response = await fetch(`${application.url}/verify`);

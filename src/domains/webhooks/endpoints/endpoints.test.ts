@@ -98,12 +98,12 @@ test('a rate lets requests begin one after the other, evenly', async () => {
     response.writeHead(204).end();
   };
   const dfid = await newItem();
-  for (let kg = 0; kg < 6; kg += 1) await weigh(dfid, kg);
+  for (let kg = 0; kg < 16; kg += 1) await weigh(dfid, kg);
 
-  await arrived(limited.path, 6);
+  await arrived(limited.path, 16);
 
-  // What a request takes on its way differs, the time over all of them does not: 60,000 ms / 600 between two.
-  expect(begun.at(-1)! - begun[0]!).toBeGreaterThan(450);
+  // 60,000 ms / 600 between two, and the first may take a third of that of all longer on its way than the last.
+  expect(begun.at(-1)! - begun[0]!).toBeGreaterThan(1000);
 });
 
 describe('signatures v1a', () => {
