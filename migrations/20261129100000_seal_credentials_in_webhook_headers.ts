@@ -8,7 +8,13 @@ export async function up(knex: Knex): Promise<void> {
 }
 
 export async function down(knex: Knex): Promise<void> {
-  await knex.raw(
-    'alter table webhook_endpoints drop column header_credentials_sealed, drop column header_credentials_key_id',
-  );
+  // What is sealed would be lost.
+  await knex.raw(`
+    do $$ begin
+      if exists (select from webhook_endpoints where header_credentials_sealed is not null) then
+        raise exception 'credentials of webhooks are sealed; set the headers of these webhooks to none first';
+      end if;
+    end $$;
+    alter table webhook_endpoints drop column header_credentials_sealed, drop column header_credentials_key_id;
+  `);
 }

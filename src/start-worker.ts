@@ -58,6 +58,7 @@ export async function startWorker(
   return {
     logger,
     async stop() {
+      for (const work of works) work.stop?.();
       await Promise.all([sweeper.stop(), ...workers.map((worker) => worker.close())]);
       metricsServer?.closeAllConnections();
       metricsServer?.close();

@@ -35,6 +35,8 @@ import {
   makeAddressJudge,
   makeSafeAgent,
   makeWebhooksWork,
+  resealSecrets,
+  sealOpenHeaders,
   webhookRequestsMax,
 } from '#domains/webhooks/index.ts';
 import packageDescription from '../package.json' with { type: 'json' };
@@ -89,6 +91,10 @@ export function makeWorker(config: Config, databaseUrl: string) {
         webhook_messages_forgotten: (_, rowsMax) =>
           withTransaction(database.pool, (client) => forgetMessages(client, config.WEBHOOK_RETENTION_DAYS, rowsMax)),
         snapshots_retired: (queryable, rowsMax) => applyPolicies(queryable, 'active', rowsMax),
+        ...(keys && {
+          webhook_secrets_resealed: (_, rowsMax) => resealSecrets(database.pool, keys, rowsMax),
+          webhook_headers_sealed: (_, rowsMax) => sealOpenHeaders(database.pool, keys, rowsMax),
+        }),
       },
     }),
     ledger: makeLedgerWork({

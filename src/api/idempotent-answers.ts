@@ -46,7 +46,7 @@ export function makeIdempotentAnswers(pool: pg.Pool): IdempotentAnswers {
       const { status, headers, body } = response;
       const kept = { status, headers: headers ?? {}, body };
       if (route.isRepeatable === true) await keepIdempotencyKey(pool, claim, { answer: kept });
-      else if (response.isRecallable !== true && !route.openBody) await keepAnswer(pool, claim, kept);
+      else if (response.isRecallable !== true && !route.openKeptBody) await keepAnswer(pool, claim, kept);
       return response;
     } catch (error) {
       if (!(error instanceof IdempotencyKeyTaken)) throw error;
@@ -87,7 +87,7 @@ async function replay(route: Route, claim: IdempotencyClaim, known: IdempotencyR
 }
 
 function open(route: Route, answer: KeptAnswer): KeptAnswer {
-  return route.openBody ? { ...answer, body: route.openBody(answer.body) } : answer;
+  return route.openKeptBody ? { ...answer, body: route.openKeptBody(answer.body) } : answer;
 }
 
 /** The answer to a request whose process ended between the commit and the answer. */

@@ -12,7 +12,7 @@ export interface KeyEncryption {
   /** The key that seals. */
   readonly keyId: string;
   seal(bytes: Uint8Array): SealedBytes;
-  /** Undefined when the key with which they were sealed is not here. @throws Error for bytes that were changed. */
+  /** Undefined when the key with which they were sealed is not here, or when they were changed. */
   open(sealed: SealedBytes): Buffer | undefined;
 }
 
@@ -38,9 +38,15 @@ export function makeKeyEncryption(keys: readonly Buffer[]): KeyEncryption {
     open(sealed) {
       const key = byId.get(sealed.keyId);
       if (!key) return undefined;
+      if (sealed.bytes.length < nonceBytes + tagBytes) return undefined;
       const decipher = createDecipheriv('aes-256-gcm', key, sealed.bytes.subarray(0, nonceBytes));
       decipher.setAuthTag(sealed.bytes.subarray(-tagBytes));
-      return Buffer.concat([decipher.update(sealed.bytes.subarray(nonceBytes, -tagBytes)), decipher.final()]);
+      const opened = decipher.update(sealed.bytes.subarray(nonceBytes, -tagBytes));
+      try {
+        return Buffer.concat([opened, decipher.final()]);
+      } catch {
+        return undefined;
+      }
     },
   };
 }

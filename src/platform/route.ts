@@ -92,8 +92,8 @@ export interface Route {
   readonly isRepeatable?: boolean;
   /** The answer to an earlier request that kept its key with this receipt, but whose answer was not kept. */
   recall?(workspaceId: string, receiptId: string): Promise<RouteResponse>;
-  /** Opens the body of an answer that `handle` kept sealed, since it shows a secret. */
-  openBody?(body: unknown): unknown;
+  /** Opens the body of an answer that shows a secret: `handle` itself keeps it beside its idempotency key, sealed. */
+  openKeptBody?(body: unknown): unknown;
   handle(request: RouteRequest): Promise<RouteResponse>;
 }
 

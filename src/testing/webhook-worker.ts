@@ -99,7 +99,7 @@ export async function startWebhookWorkers(items: number): Promise<WebhookWorkers
     workerOn: (pool = database.pool) => makeWebhooksWork({ ...options, pool }),
     async work(worker = makeWebhooksWork({ ...options, pool: database.pool })) {
       await worker.workDirectly();
-      await worker.rest();
+      await worker.whenRunEnds();
     },
     makeSender: () => new DeliverySender({ ...options, pool: database.pool }),
     async subscribe(workspaceId, name, more = {}) {

@@ -4,6 +4,6 @@ import { defineQueue } from '#platform/queue/definition.ts';
 /** One job per task that is due. */
 export const maintenanceQueue = defineQueue({
   name: 'maintenance',
-  description: 'Erases bodies and idempotency keys after their retention time.',
+  description: 'Erases what is kept for a time only, and seals secrets of webhooks with the key of now.',
   schema: z.object({ task: z.string() }),
 });

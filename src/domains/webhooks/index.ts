@@ -5,5 +5,6 @@ export { makeEndpointDeliveries } from './endpoints/endpoint-deliveries.service.
 export { makeEndpointsService } from './endpoints/endpoints.service.ts';
 export { makeWebhooksWork, type WebhooksWork } from './webhooks-work.ts';
 export { webhookRequestsMax } from './sending/delivery-sender.ts';
+export { resealSecrets, sealOpenHeaders } from './endpoints/reseal-secrets.ts';
 export { webhookRoutes } from './endpoints/endpoints.routes.ts';
 export { forgetMessages } from './deliveries/deliveries.store.ts';

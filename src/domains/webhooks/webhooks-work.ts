@@ -5,7 +5,6 @@ import type { QueueWork } from '#platform/queue/definition.ts';
 import { FanOut } from './deliveries/fan-out.ts';
 import { isFanOutDue } from './deliveries/fan-out.store.ts';
 import { hasDueEndpoints } from './deliveries/queue.store.ts';
-import { resealSecrets } from './endpoints/reseal-secrets.ts';
 import { DeliverySender, type DeliverySenderOptions } from './sending/delivery-sender.ts';
 import { webhooksQueue } from './webhooks.jobs.ts';
 
@@ -25,8 +24,8 @@ const lookAgainMs = 100;
 const faultPauseMs = 500;
 
 export interface WebhooksWork extends QueueWork<object> {
-  /** Waits until nothing is left of what is due now. */
-  rest(): Promise<void>;
+  /** Waits until the run that is under way, if there is one, has ended. */
+  whenRunEnds(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -39,8 +38,6 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Web
   let isAwake = false;
   let isClosing = false;
   let running: Promise<void> | undefined;
-  // Once for each process, since keys change with its settings.
-  let isResealed = keys === undefined;
 
   /** Makes messages and deliveries in small steps between those of sending, so that neither keeps the other waiting. */
   const make = async (): Promise<boolean> => {
@@ -52,10 +49,6 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Web
   };
 
   const run = async (): Promise<void> => {
-    if (!isResealed) {
-      await resealSecrets(pool, keys!);
-      isResealed = true;
-    }
     let lookedAtMs = Number.NEGATIVE_INFINITY;
     let mayHaveOthers: boolean = true;
     let making: Promise<void> | undefined;
@@ -115,28 +108,34 @@ export function makeWebhooksWork({ keys, ...options }: WebhooksWorkOptions): Web
     };
   };
 
+  let ending: Promise<void> | undefined;
+  const end = (): Promise<void> =>
+    (ending ??= (async () => {
+      isClosing = true;
+      sender?.stop();
+      await running?.catch(() => {});
+      // What is not given back is free again when its time is over.
+      await sender
+        ?.close()
+        .catch((error: unknown) => options.logger.warn({ err: error }, 'endpoints were not given back'));
+    })());
+
   return {
     queue: webhooksQueue,
     concurrency: jobsAtOnce,
     process,
     findOverdue: async () => {
       const isLeftOver = running === undefined && sender?.isIdle === false;
-      if (isLeftOver || !isResealed || (await isFanOutDue(pool))) return [{}];
+      if (isLeftOver || (await isFanOutDue(pool))) return [{}];
       return sender && (await hasDueEndpoints(pool)) ? [{}] : [];
     },
     async workDirectly() {
       const { messages, deliveries, sent } = await process();
       return running !== undefined || messages + deliveries + sent > 0;
     },
-    rest: async () => running,
+    whenRunEnds: async () => running,
+    stop: () => void end(),
     /** Waits for the requests that are under way, and gives endpoints to others; nothing may be processed any more. */
-    async close() {
-      isClosing = true;
-      await running?.catch(() => {});
-      // What is not given back is free again when its time is over.
-      await sender
-        ?.close()
-        .catch((error: unknown) => options.logger.warn({ err: error }, 'endpoints were not given back'));
-    },
+    close: end,
   };
 }

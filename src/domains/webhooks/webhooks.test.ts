@@ -11,7 +11,7 @@ import {
 import { verified, type WebhookReceiver } from '../../testing/webhook-receiver.ts';
 import { makeKeyEncryption } from '#platform/key-encryption.ts';
 import { findSealedOtherwise } from './endpoints/endpoints.store.ts';
-import { resealSecrets } from './endpoints/reseal-secrets.ts';
+import { resealSecrets, sealOpenHeaders } from './endpoints/reseal-secrets.ts';
 
 let webhooks: WebhookApplication;
 let application: TestApplication;
@@ -589,8 +589,15 @@ test('secrets are sealed anew when ENCRYPTION_KEY is another one', async () => {
   const { ENCRYPTION_KEY: oldKey } = application.environment;
   const [before, after] = [Buffer.from(oldKey!, 'base64'), randomBytes(32)];
   const keys = makeKeyEncryption([after, before]);
+  const broken = await subscribe();
+  await application.database.pool.query(
+    `update webhook_endpoints set secret_sealed = '\\x00'::bytea || secret_sealed where endpoint_id = $1`,
+    [broken.id],
+  );
 
-  await resealSecrets(application.database.pool, keys);
+  const resealed = await resealSecrets(application.database.pool, keys, 2);
+  const further = await resealSecrets(application.database.pool, keys, 1000);
+  const none = await resealSecrets(application.database.pool, keys, 1000);
 
   const all = { after: '00000000-0000-0000-0000-000000000000', limit: 1000 };
   const sealed = await findSealedOtherwise(application.database.pool, 'none', all);
@@ -598,12 +605,14 @@ test('secrets are sealed anew when ENCRYPTION_KEY is another one', async () => {
   const opened = sealed
     .filter(({ endpointId }) => endpointId === endpoint.id)
     .map((secret) => [secret.column, alone.open(secret)]);
+  expect([resealed, further > 0, none]).toEqual([2, true, 0]);
   expect(Object.fromEntries(opened)).toEqual({
     secret_sealed: Buffer.from(endpoint.secret.slice(6), 'base64'),
     auth_sealed: Buffer.from('{"type":"bearer","token":"segredo"}'),
     header_credentials_sealed: Buffer.from('{"x-farm-token":"chave"}'),
   });
-  await resealSecrets(application.database.pool, makeKeyEncryption([before, after]));
+  await resealSecrets(application.database.pool, makeKeyEncryption([before, after]), 1000);
+  await ask('DELETE', `/api/webhooks/${broken.id}`);
 });
 
 test('credentials in headers that a version before kept open are shown to nobody, are sent, and are sealed', async () => {
@@ -620,7 +629,7 @@ test('credentials in headers that a version before kept open are shown to nobody
   const shownBefore = await show();
   await newItem();
   await arrived(endpoint.path, 1);
-  await resealSecrets(pool, keys);
+  await sealOpenHeaders(pool, keys, 1000);
   const { rows } = await pool.query<{ row: string }>(
     'select to_jsonb(webhook_endpoints)::text as row from webhook_endpoints where endpoint_id = $1',
     [endpoint.id],
@@ -632,6 +641,34 @@ test('credentials in headers that a version before kept open are shown to nobody
   expect(await show()).toEqual(shownBefore);
   expect(rows[0]!.row).not.toContain('chave');
   for (const { headers } of requests) expect(headers).toMatchObject({ 'x-farm': 'Boa Vista', 'x-farm-token': 'chave' });
+});
+
+test('what a version before writes of headers counts, beside what is sealed of them', async () => {
+  const { pool } = application.database;
+  const headers = { 'X-Farm-Token': 'velha', 'X-Other-Token': 'outra' };
+  const endpoint = await subscribe({ headers, events: ['item_created'] });
+  const keys = makeKeyEncryption([Buffer.from(application.environment['ENCRYPTION_KEY']!, 'base64')]);
+  const write = (changed: object) =>
+    pool.query('update webhook_endpoints set headers = $2 where endpoint_id = $1', [endpoint.id, changed]);
+  const tokensSent = async (count: number) => {
+    await newItem();
+    const request = (await arrived(endpoint.path, count)).at(-1)!;
+    return [request.headers['x-farm-token'], request.headers['x-other-token']];
+  };
+
+  await write({ 'x-farm-token': 'nova', 'x-other-token': '[redacted]' });
+  const changed = await tokensSent(1);
+  await sealOpenHeaders(pool, keys, 1000);
+  const sealed = await tokensSent(2);
+  await write({});
+  await ask('PUT', `/api/webhooks/${endpoint.id}`, { name: 'so that it is looked at again' });
+  const removed = await tokensSent(3);
+
+  expect([changed, sealed, removed]).toEqual([
+    ['nova', 'outra'],
+    ['nova', 'outra'],
+    [undefined, undefined],
+  ]);
 });
 
 test('without ENCRYPTION_KEY there are no webhooks, and it says so', async () => {

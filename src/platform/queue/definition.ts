@@ -35,6 +35,8 @@ export interface QueueWork<Data = unknown> {
   findOverdue(limit: number): Promise<Data[]>;
   /** Works on one due row without any job; false when there was none. */
   workDirectly(): Promise<boolean>;
+  /** The process is about to end: begins nothing more, and ends soon what is under way. */
+  stop?(): void;
   /** Mends what a process that died between two commits left behind. */
   tidy?(): Promise<void>;
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { z } from 'zod';
 import { openDatabase, type Database } from '#platform/database.ts';
@@ -56,6 +57,7 @@ test('a queue whose work takes long holds up the work of no other, and stopping 
   await waitFor(() => (begun > 0 && done > 5 ? true : undefined), 'the short work to be done again and again');
   let hasStopped = false;
   const stopping = sweeper.stop().then(() => (hasStopped = true));
+  await nextTurn();
   const hadStopped = hasStopped;
   long.resolve(false);
   await stopping;

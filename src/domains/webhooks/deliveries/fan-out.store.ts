@@ -5,13 +5,13 @@ import { enqueueDeliveries, queuedAs, wantsType } from './queue.store.ts';
 
 /**
  * Takes the lane for this transaction; false when another one has it.
- * @param statementTimeoutMs after which a statement of the transaction is cancelled; 0 for never.
+ * @param statementTimeoutMs after which a statement of the transaction is cancelled, if not as in all others.
  */
-export async function lockLane(queryable: Queryable, statementTimeoutMs: number): Promise<boolean> {
+export async function lockLane(queryable: Queryable, statementTimeoutMs: number | undefined): Promise<boolean> {
   const { rowCount } = await queryable.query({
     name: 'lock_webhook_lane',
-    text: `select set_config('statement_timeout', $1, true) from webhook_lane for update skip locked`,
-    values: [String(statementTimeoutMs)],
+    text: `select set_config('statement_timeout', coalesce($1, current_setting('statement_timeout')), true) from webhook_lane for update skip locked`,
+    values: [statementTimeoutMs],
   });
   return rowCount === 1;
 }

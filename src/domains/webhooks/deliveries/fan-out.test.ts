@@ -7,6 +7,7 @@ import { weighing } from '../../../testing/events.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
 import { deleteEndpoint, updateEndpoint } from '../endpoints/endpoints.store.ts';
 import { FanOut } from './fan-out.ts';
+import { lockLane } from './fan-out.store.ts';
 
 let workers: WebhookWorkers;
 beforeAll(async () => {
@@ -33,6 +34,17 @@ test('large events are made into messages a few at a time, and all of them', asy
 
   expect(steps[0]).toMatchObject({ messages: 4, deliveries: 4, hasMore: true });
   expect(steps.reduce((sum, step) => sum + (step?.deliveries ?? 0), 0)).toBe(10);
+});
+
+test('a statement in the lane is cancelled after its time, or after that of all others', async () => {
+  const limitAfter = (timeoutMs: number | undefined) =>
+    withTransaction(workers.database.pool, async (client) => {
+      await lockLane(client, timeoutMs);
+      const { rows } = await client.query<{ statement_timeout: string }>('show statement_timeout');
+      return rows[0]!.statement_timeout;
+    });
+
+  expect([await limitAfter(2000), await limitAfter(undefined)]).toEqual(['2s', '1min']);
 });
 
 test('a message is parsed once, however many endpoints have a filter', async () => {

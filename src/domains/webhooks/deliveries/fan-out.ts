@@ -17,7 +17,6 @@ const page = { messagesMax: 100, deliveriesMax: 2000 } as const;
 const workspacesMax = 100;
 /** A statement that takes longer looks for too much at once, or into lists that are too long. */
 const statementTimeoutMs = 2000;
-const noTimeout = 0;
 /** What was too much is tried again as this part of it. */
 const fewer = 50;
 const queryCanceled = '57014';
@@ -47,7 +46,7 @@ export class FanOut {
 
   /** @returns undefined when another process is at it. */
   async step(): Promise<Step | undefined> {
-    const fed = await this.#inLane(noTimeout, async (client) => {
+    const fed = await this.#inLane(undefined, async (client) => {
       const { events, hasMore } = await takeFeed(client, feed);
       await insertMessages(client, events.map(messageOf), true);
       const workspaceIds = await findPendingWorkspaces(client, this.#served, workspacesMax);
@@ -114,7 +113,10 @@ export class FanOut {
   }
 
   /** @returns undefined when another process has the lane. */
-  #inLane<Result>(timeoutMs: number, work: (client: pg.PoolClient) => Promise<Result>): Promise<Result | undefined> {
+  #inLane<Result>(
+    timeoutMs: number | undefined,
+    work: (client: pg.PoolClient) => Promise<Result>,
+  ): Promise<Result | undefined> {
     return withTransaction(this.#pool, async (client) =>
       (await lockLane(client, timeoutMs)) ? work(client) : undefined,
     );

@@ -4,6 +4,7 @@ import { withTransaction } from '#platform/database.ts';
 import { makeId } from '#platform/ids.ts';
 import { weighing } from '../../../testing/events.ts';
 import { startWebhookWorkers, type WebhookWorkers } from '../../../testing/webhook-worker.ts';
+import { holdEndpoints } from './queue.store.ts';
 import { takeDue, type TakenEndpoint } from './take-due.ts';
 
 let workers: WebhookWorkers;
@@ -66,6 +67,30 @@ test('an endpoint that one process has is given to no other until it is given ba
 
   expect([all.length > 0, meanwhile, stillMeanwhile]).toEqual([true, [], []]);
   expect(endpointsOf(afterwards).toSorted()).toEqual(endpointsOf(all).toSorted());
+});
+
+test('an endpoint that another process has by now need not be given back', async () => {
+  const { database } = workers;
+  await workspaceWith(1);
+  const [late, other] = [makeId(), makeId()];
+  const ids = endpointsOf(await takeFresh(100, [], late));
+  await database.pool.query('update webhook_endpoint_state set leased_until = now() where endpoint_id = any($1)', [
+    ids,
+  ]);
+  await takeFresh(100, [], other);
+  const none = { kept: new Map(), freshMax: 0, bytesMax: 1, leaseMs: 8000, breakerFailures: 5 };
+
+  const [ofLate, ofOther] = await withTransaction(database.pool, async (client) => {
+    await holdEndpoints(client, ids);
+    return [
+      await takeDue(database.pool, { ...none, holder: late, released: ids }),
+      await takeDue(database.pool, { ...none, holder: other, released: ids }),
+    ];
+  });
+
+  expect(ofLate.unreleased).toEqual([]);
+  expect(ofOther.unreleased.toSorted()).toEqual(ids.toSorted());
+  await takeFresh(0, ids, other);
 });
 
 test('an endpoint whose process did not come back in time is given to another', async () => {

@@ -19,8 +19,7 @@ import { messageOf } from '../deliveries/fan-out.ts';
 import { findEventToTell } from '../deliveries/fan-out.store.ts';
 import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { testMessageType } from '../message-types.ts';
-import { isCredentialHeader } from '../sending/redaction.ts';
-import { makeHeaderMaker } from '../sending/webhook-headers.ts';
+import { makeHeaderMaker, withoutCredentials } from '../sending/webhook-headers.ts';
 import { listedMax, type deliveryListQuery } from './endpoints.schema.ts';
 import { findSigningEndpoint, findWantedMessages } from './endpoints.store.ts';
 import { readEndpoint, withHeldEndpoint } from './read-endpoint.ts';
@@ -167,9 +166,7 @@ export function makeEndpointDeliveries({ pool, keys, version }: EndpointDeliveri
       const endpoint = await findSigningEndpoint(pool, workspaceId, endpointId);
       const shown = endpoint && {
         ...endpoint,
-        headers: Object.fromEntries(Object.entries(endpoint.headers).filter(([name]) => !isCredentialHeader(name))),
-        header_credentials_sealed: null,
-        header_credentials_key_id: null,
+        headers: withoutCredentials(endpoint.headers),
         auth_type: 'none' as const,
         auth_sealed: null,
         auth_key_id: null,

@@ -2,7 +2,7 @@ import { invalidRequestAt } from '#platform/errors.ts';
 import type { SealedBytes } from '#platform/key-encryption.ts';
 import { isCredentialHeader, redacted } from '../sending/redaction.ts';
 import { faultOfHeaderName, isHeaderValue } from '../sending/webhook-headers.ts';
-import type { ShownHeaders } from './endpoints.store.ts';
+import type { SealedHeaders } from './endpoints.store.ts';
 
 /**
  * The headers that an endpoint is to have.
@@ -39,7 +39,7 @@ export function requireHeaderName(name: string, pointer: string): void {
 export function sealHeaders(
   headers: Readonly<Record<string, string>>,
   seal: (bytes: Buffer) => SealedBytes,
-): ShownHeaders {
+): SealedHeaders {
   const credentials = Object.entries(headers).filter(([name]) => isCredentialHeader(name));
   return {
     shown: shownHeaders(headers),

@@ -87,7 +87,12 @@ function endpointRoutes(endpoints: EndpointsService): Route[] {
       responses: { 201: { description: 'The webhook, with its secret', schema: endpointSchema } },
       problems: ['not_found', 'invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
       isIdempotent: true,
-      openBody: endpoints.openBody,
+      openKeptBody: endpoints.openKeptBody,
+      recall: async (workspaceId, id) => ({
+        status: 201,
+        headers: { location: `${path}/${id}` },
+        body: await endpoints.get(workspaceId, id),
+      }),
       handle: (request) => endpoints.create(principalOf(request), request.body, request.idempotency),
     }),
     defineRoute({
@@ -147,7 +152,7 @@ function actRoutes(endpoints: EndpointsService, deliveries: EndpointDeliveries):
       responses: { 200: { description: 'The webhook, with its secret', schema: endpointSchema } },
       problems: ['not_found', 'invalid_request', 'invalid_webhook_secret', 'webhooks_unavailable'],
       isIdempotent: true,
-      openBody: endpoints.openBody,
+      openKeptBody: endpoints.openKeptBody,
       handle: (request) =>
         endpoints.rotate(
           principalOf(request).workspaceId,

@@ -16,7 +16,7 @@ import {
   showPublicKey,
   showSecret,
 } from '../sending/signature.ts';
-import { isHeaderValue, openHeaderCredentials } from '../sending/webhook-headers.ts';
+import { isHeaderValue, openHeaderCredentials, type SigningEndpoint } from '../sending/webhook-headers.ts';
 import { readHeaders, requireHeaderName, sealHeaders, shownHeaders } from './endpoint-headers.ts';
 import type { createEndpointBody, updateEndpointBody } from './endpoints.schema.ts';
 import {
@@ -29,7 +29,7 @@ import {
   type EndpointChange,
   type EndpointRow,
   type NewEndpoint,
-  type ShownHeaders,
+  type SealedHeaders,
 } from './endpoints.store.ts';
 import { readEndpoint, withHeldEndpoint } from './read-endpoint.ts';
 
@@ -42,6 +42,15 @@ interface EndpointsOptions {
   keys: KeyEncryption | undefined;
   /** Seconds between the attempts of a delivery, which is tried again as often when its endpoint says nothing else. */
   retrySchedule: readonly number[];
+}
+
+/** An endpoint that nobody else changes meanwhile. */
+interface HeldEndpoint {
+  readonly client: Queryable;
+  readonly row: EndpointRow;
+  readonly signing: SigningEndpoint;
+  /** @returns the endpoint as it is then. */
+  change(changed: EndpointChange): Promise<ReturnType<typeof showEndpoint>>;
 }
 
 /** The body of an answer that shows a secret, as it is kept. */
@@ -63,7 +72,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     throw new Problem('webhooks_unavailable', 'this installation has no ENCRYPTION_KEY, so it can keep no secrets');
   };
 
-  /** Keeps an answer that shows a secret beside the key of its request: its body sealed, for `openBody`. */
+  /** Keeps an answer that shows a secret beside the key of its request: its body sealed, for `openKeptBody`. */
   const keepSecretAnswer = (client: Queryable, idempotency: IdempotencyClaim | undefined, answer: KeptAnswer) => {
     const { keyId, bytes } = seal(Buffer.from(JSON.stringify(answer.body)));
     const body: SealedBody = { key_id: keyId, sealed: bytes.toString('base64') };
@@ -79,13 +88,10 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     return seal(bytes);
   };
 
-  /** Another one than it has, or the one before would not sign beside it any more. */
-  const sealOtherSecret = async (workspaceId: string, endpointId: string, secret: string): Promise<SealedBytes> => {
-    const sealed = sealSecret(secret);
-    const known = await findSigningEndpoint(pool, workspaceId, endpointId);
-    const current = known && keys?.open({ bytes: known.secret_sealed, keyId: known.secret_key_id });
+  /** Or the one before would not sign beside it any more. @throws Problem invalid_request */
+  const requireOtherSecret = (known: SigningEndpoint, secret: string): void => {
+    const current = keys?.open({ bytes: known.secret_sealed, keyId: known.secret_key_id });
     if (current && showSecret(current) === secret) throw invalidRequestAt('/secret', 'this is its secret already');
-    return sealed;
   };
 
   const sealAuth = (auth: EndpointAuth): SealedBytes | null => {
@@ -97,19 +103,18 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
   };
 
   /** Credentials that are sent back as they are shown stay. */
-  const sealOtherHeaders = async (
-    workspaceId: string,
-    endpointId: string,
-    headers: Readonly<Record<string, string>>,
-  ): Promise<ShownHeaders> => {
-    const known = await findSigningEndpoint(pool, workspaceId, endpointId);
-    const credentials = known && openHeaderCredentials(known, keys);
-    return sealHeaders(readHeaders(headers, credentials ?? {}), seal);
-  };
+  const sealOtherHeaders = (known: SigningEndpoint, headers: Readonly<Record<string, string>>): SealedHeaders =>
+    sealHeaders(readHeaders(headers, openHeaderCredentials(known, keys) ?? {}), seal);
 
   const makeKey = () => {
     const bytes = makePrivateKey();
     return { publicKey: publicKeyOf(bytes), privateKey: seal(bytes) };
+  };
+
+  /** A key that signs already stays. */
+  const otherKey = ({ public_key: publicKey }: EndpointRow, signing: 'v1' | 'v1a' | null | undefined) => {
+    if (signing === 'v1a' && publicKey === null) return makeKey();
+    return signing === 'v1' && publicKey !== null ? null : undefined;
   };
 
   const requireUrl = (url: string): string => {
@@ -118,10 +123,23 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     return new URL(url).href;
   };
 
-  const change = (workspaceId: string, endpointId: string, changed: EndpointChange): Promise<void> =>
-    withHeldEndpoint(pool, endpointId, (client) =>
-      updateEndpoint(client, workspaceId, endpointId, changed, overlapHours),
-    );
+  /** Does what depends on how an endpoint is, while nobody else changes it. @throws Problem not_found */
+  const hold = async <Result>(
+    workspaceId: string,
+    id: string,
+    work: (held: HeldEndpoint) => Promise<Result>,
+  ): Promise<Result> => {
+    const { endpoint_id: endpointId } = await find(workspaceId, id);
+    return withHeldEndpoint(pool, endpointId, async (client) => {
+      const row = await readEndpoint(client, workspaceId, endpointId);
+      const signing = (await findSigningEndpoint(client, workspaceId, endpointId))!;
+      const change = async (changed: EndpointChange) => {
+        await updateEndpoint(client, workspaceId, endpointId, changed, overlapHours);
+        return showEndpoint(await readEndpoint(client, workspaceId, endpointId));
+      };
+      return work({ client, row, signing, change });
+    });
+  };
 
   return {
     /** Answers the endpoint with its secret, which is never shown again but to the same request. */
@@ -173,7 +191,7 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     },
 
     /** The body of an answer that was kept sealed. @throws Problem webhooks_unavailable */
-    openBody(body: unknown): unknown {
+    openKeptBody(body: unknown): unknown {
       const { key_id: keyId, sealed } = body as SealedBody;
       const opened = keys?.open({ keyId, bytes: Buffer.from(sealed, 'base64') });
       if (opened) return JSON.parse(opened.toString('utf8'));
@@ -186,33 +204,27 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
     get: async (workspaceId: string, id: string) => showEndpoint(await find(workspaceId, id)),
 
     /** A secret that is given takes the place of the one before, as `rotate` does. @throws Problem not_found */
-    async update(workspaceId: string, id: string, body: z.output<typeof updateEndpointBody>) {
-      const { endpoint_id: endpointId, public_key: publicKey, ...known } = await find(workspaceId, id);
-      requireCredentialsAgain(known, body);
-      await change(workspaceId, endpointId, {
-        name: body.name ?? undefined,
-        url: body.url == null ? undefined : requireUrl(body.url),
-        eventTypes: body.events == null ? undefined : [...new Set(body.events)],
-        headers: body.headers == null ? undefined : await sealOtherHeaders(workspaceId, endpointId, body.headers),
-        auth: body.auth ? { type: body.auth.type, sealed: sealAuth(body.auth) } : undefined,
-        payload: body.payload ?? undefined,
-        concurrency: body.concurrency ?? undefined,
-        requestsPerMinute: body.requests_per_minute,
-        filter: body.filter ?? undefined,
-        // A key that signs already stays.
-        key:
-          body.signing === 'v1a' && publicKey === null
-            ? makeKey()
-            : body.signing === 'v1' && publicKey !== null
-              ? null
-              : undefined,
-        maxRetries: body.retry_config?.max_retries ?? undefined,
-        retryDelaySeconds: body.retry_config?.retry_delay,
-        isActive: body.is_active ?? undefined,
-        secret: body.secret == null ? undefined : await sealOtherSecret(workspaceId, endpointId, body.secret),
-      });
-      return showEndpoint(await find(workspaceId, endpointId));
-    },
+    update: (workspaceId: string, id: string, body: z.output<typeof updateEndpointBody>) =>
+      hold(workspaceId, id, async ({ row, signing, change }) => {
+        requireCredentialsAgain(row, body);
+        if (body.secret != null) requireOtherSecret(signing, body.secret);
+        return change({
+          name: body.name ?? undefined,
+          url: body.url == null ? undefined : requireUrl(body.url),
+          eventTypes: body.events == null ? undefined : [...new Set(body.events)],
+          headers: body.headers == null ? undefined : sealOtherHeaders(signing, body.headers),
+          auth: body.auth ? { type: body.auth.type, sealed: sealAuth(body.auth) } : undefined,
+          payload: body.payload ?? undefined,
+          concurrency: body.concurrency ?? undefined,
+          requestsPerMinute: body.requests_per_minute,
+          filter: body.filter ?? undefined,
+          key: otherKey(row, body.signing),
+          maxRetries: body.retry_config?.max_retries ?? undefined,
+          retryDelaySeconds: body.retry_config?.retry_delay,
+          isActive: body.is_active ?? undefined,
+          secret: body.secret == null ? undefined : sealSecret(body.secret),
+        });
+      }),
 
     /** @throws Problem not_found */
     async remove(workspaceId: string, id: string): Promise<void> {
@@ -228,27 +240,21 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
       given: string | undefined,
       idempotency: IdempotencyClaim | undefined,
     ): Promise<KeptAnswer> {
-      const { endpoint_id: endpointId, public_key: publicKey } = await find(workspaceId, id);
       const secret = given ?? makeSecret();
-      const changed = {
-        secret: await sealOtherSecret(workspaceId, endpointId, secret),
-        ...(publicKey ? { key: makeKey() } : {}),
-      };
-      return withHeldEndpoint(pool, endpointId, async (client) => {
-        await updateEndpoint(client, workspaceId, endpointId, changed, overlapHours);
-        const body = { ...showEndpoint(await readEndpoint(client, workspaceId, endpointId)), secret };
-        const answer = { status: 200, body };
+      const sealed = sealSecret(secret);
+      return hold(workspaceId, id, async ({ client, row, signing, change }) => {
+        const changed = await change({ secret: sealed, ...(row.public_key ? { key: makeKey() } : {}) });
+        const answer = { status: 200, body: { ...changed, secret } };
+        // First, since the same request may have been done meanwhile: then the secret is the same, and so is the answer.
         await keepSecretAnswer(client, idempotency, answer);
+        requireOtherSecret(signing, secret);
         return answer;
       });
     },
 
     /** @throws Problem not_found */
-    async switch(workspaceId: string, id: string, isActive: boolean) {
-      const { endpoint_id: endpointId } = await find(workspaceId, id);
-      await change(workspaceId, endpointId, { isActive });
-      return showEndpoint(await find(workspaceId, endpointId));
-    },
+    switch: (workspaceId: string, id: string, isActive: boolean) =>
+      hold(workspaceId, id, ({ change }) => change({ isActive })),
   };
 }
 

@@ -1,8 +1,9 @@
+import { byteaArray, textArray, uuidArray } from '#platform/binary-arrays.ts';
 import type { Queryable } from '#platform/database.ts';
 import type { SealedBytes } from '#platform/key-encryption.ts';
 import { isWanted, signingColumns } from '../deliveries/queue.store.ts';
 import type { EndpointAuth } from '../sending/endpoint-auth.ts';
-import { credentialHeaderPattern } from '../sending/redaction.ts';
+import { credentialHeaderPattern, redacted } from '../sending/redaction.ts';
 import type { SigningEndpoint } from '../sending/webhook-headers.ts';
 import type { MessageFilter } from './endpoints.schema.ts';
 import { filterPath } from './message-filter.ts';
@@ -123,8 +124,8 @@ export async function listEndpoints(
   return rows;
 }
 
-/** Headers as they are shown, and what carries credentials of them. */
-export interface ShownHeaders {
+/** Headers as they are shown, and those of them that carry credentials. */
+export interface SealedHeaders {
   readonly shown: Readonly<Record<string, string>>;
   readonly credentials: SealedBytes | null;
 }
@@ -134,7 +135,7 @@ export interface EndpointChange {
   readonly name?: string | undefined;
   readonly url?: string | undefined;
   readonly eventTypes?: readonly string[] | undefined;
-  readonly headers?: ShownHeaders | undefined;
+  readonly headers?: SealedHeaders | undefined;
   readonly auth?: { readonly type: EndpointAuth['type']; readonly sealed: SealedBytes | null } | undefined;
   readonly payload?: 'full' | 'thin' | undefined;
   readonly concurrency?: number | undefined;
@@ -281,30 +282,49 @@ export async function findSealedOtherwise(
   return rows;
 }
 
-/** Keeps a secret as it is sealed now, unless it became another one meanwhile. */
-export async function writeSealedSecret(
+/** Keeps secrets as they are sealed now, unless they became others meanwhile. */
+export async function writeSealedSecrets(
   queryable: Queryable,
-  { endpointId, column, bytes }: SealedSecret,
-  now: SealedBytes,
+  secrets: readonly { readonly before: SealedSecret; readonly now: SealedBytes }[],
 ): Promise<void> {
-  const [, keyColumn] = sealedColumns.find(([name]) => name === column)!;
-  await queryable.query({
-    name: `write_webhook_${column}`,
-    text: `update webhook_endpoints set ${column} = $3, ${keyColumn} = $4 where endpoint_id = $1 and ${column} = $2`,
-    values: [endpointId, bytes, now.bytes, now.keyId],
-  });
+  for (const [column, keyColumn] of sealedColumns) {
+    const changed = secrets.filter(({ before }) => before.column === column);
+    if (changed.length === 0) continue;
+    await queryable.query({
+      name: `write_webhook_${column}`,
+      text: `update webhook_endpoints as endpoints set ${column} = now_bytes, ${keyColumn} = now_key
+             from unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::text[]) as secrets (endpoint_id, bytes, now_bytes, now_key)
+             where endpoints.endpoint_id = secrets.endpoint_id and endpoints.${column} = secrets.bytes`,
+      values: [
+        uuidArray(changed.map(({ before }) => before.endpointId)),
+        byteaArray(changed.map(({ before }) => before.bytes)),
+        byteaArray(changed.map(({ now }) => now.bytes)),
+        textArray(changed.map(({ now }) => now.keyId)),
+      ],
+    });
+  }
 }
 
-/** Endpoints whose headers carry credentials that are not sealed, as versions before kept them. */
-export async function findOpenHeaders(
+/** Headers of an endpoint as they are kept, and their text. */
+export interface KeptHeaders extends Pick<
+  SigningEndpoint,
+  'headers' | 'header_credentials_sealed' | 'header_credentials_key_id'
+> {
+  readonly endpoint_id: string;
+  readonly text: string;
+}
+
+/** Endpoints behind one of them whose headers carry credentials that are not sealed. */
+export async function findUnsealedHeaders(
   queryable: Queryable,
-  limit: number,
-): Promise<{ endpoint_id: string; headers: string }[]> {
-  const { rows } = await queryable.query<{ endpoint_id: string; headers: string }>({
-    name: 'find_open_webhook_headers',
-    text: `select endpoint_id, headers::text from webhook_endpoints
-           where header_credentials_sealed is null and exists (select from json_object_keys(headers) as names (name) where name ~ $1) limit $2::int4`,
-    values: [credentialHeaderPattern, limit],
+  { after, limit }: { after: string; limit: number },
+): Promise<KeptHeaders[]> {
+  const { rows } = await queryable.query<KeptHeaders>({
+    name: 'find_unsealed_webhook_headers',
+    text: `select endpoint_id, headers, headers::text as text, header_credentials_sealed, header_credentials_key_id from webhook_endpoints
+           where endpoint_id > $3 and exists (select from json_each_text(headers) as named (name, value) where name ~ $1 and value <> $2)
+           order by endpoint_id limit $4::int4`,
+    values: [credentialHeaderPattern, redacted, after, limit],
   });
   return rows;
 }
@@ -312,19 +332,19 @@ export async function findOpenHeaders(
 /** Keeps headers as they are shown and sealed now, unless they became others meanwhile. */
 export async function writeSealedHeaders(
   queryable: Queryable,
-  before: { endpoint_id: string; headers: string },
-  now: ShownHeaders,
+  endpoints: readonly { readonly before: KeptHeaders; readonly now: SealedHeaders }[],
 ): Promise<void> {
   await queryable.query({
     name: 'write_sealed_webhook_headers',
-    text: `update webhook_endpoints set headers = $3, header_credentials_sealed = $4, header_credentials_key_id = $5
-           where endpoint_id = $1 and headers::text = $2`,
+    text: `update webhook_endpoints as endpoints set headers = shown::json, header_credentials_sealed = sealed, header_credentials_key_id = key_id
+           from unnest($1::uuid[], $2::text[], $3::text[], $4::bytea[], $5::text[]) as changed (endpoint_id, before, shown, sealed, key_id)
+           where endpoints.endpoint_id = changed.endpoint_id and headers::text = before`,
     values: [
-      before.endpoint_id,
-      before.headers,
-      JSON.stringify(now.shown),
-      now.credentials?.bytes ?? null,
-      now.credentials?.keyId ?? null,
+      uuidArray(endpoints.map(({ before }) => before.endpoint_id)),
+      textArray(endpoints.map(({ before }) => before.text)),
+      textArray(endpoints.map(({ now }) => JSON.stringify(now.shown))),
+      byteaArray(endpoints.map(({ now }) => now.credentials?.bytes ?? null)),
+      textArray(endpoints.map(({ now }) => now.credentials?.keyId ?? null)),
     ],
   });
 }

@@ -1,5 +1,9 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { withTransaction, type Queryable } from '#platform/database.ts';
+import { readConfig } from '../../../config.ts';
+import { startWeb } from '../../../start-web.ts';
+import { waitFor } from '../../../testing/application.ts';
 import {
   startWebhookApplication,
   type ItemMessage,
@@ -7,9 +11,20 @@ import {
   type WebhookApplication,
 } from '../../../testing/webhook-application.ts';
 import { verified } from '../../../testing/webhook-receiver.ts';
+import { holdEndpoints } from '../deliveries/queue.store.ts';
 import { filterPath } from './message-filter.ts';
 
 let webhooks: WebhookApplication;
+
+/** Waits until so many connections wait for a lock. */
+const waitUntilWaiting = (pool: Queryable, count: number) =>
+  waitFor(async () => {
+    const { rowCount } = await pool.query(
+      `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+    );
+    return rowCount === count ? true : undefined;
+  }, `${count} connections to wait`);
+
 beforeAll(async () => {
   webhooks = await startWebhookApplication();
 });
@@ -181,6 +196,35 @@ describe('the same request again, by its Idempotency-Key,', () => {
       expect(verified(secret!, request!)).toMatchObject({ type: 'item_created' });
   });
 
+  test('that two processes get at once rotates a secret once', async () => {
+    const { ask, subscribe, application, ownKey } = webhooks;
+    const { id } = await subscribe();
+    const other = await startWeb(
+      readConfig(application.environment),
+      application.environment['DATABASE_URL']!,
+      '127.0.0.1',
+    );
+    const secret = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+    const path = `/api/webhooks/${id}/rotate-secret`;
+    const headers = { 'x-api-key': ownKey, 'content-type': 'application/json', ...sendAgain };
+
+    const rotating = await withTransaction(application.database.pool, async (client) => {
+      await holdEndpoints(client, [id]);
+      const both = [application.url, `http://127.0.0.1:${other.port}`].map((url) =>
+        fetch(url + path, { method: 'POST', headers, body: JSON.stringify({ secret }) }),
+      );
+      await waitUntilWaiting(application.database.pool, 2);
+      return both;
+    });
+    const answers = await Promise.all(rotating);
+    const bodies = await Promise.all(answers.map((answer) => answer.text()));
+    await other.stop();
+
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect(bodies[0]).toBe(bodies[1]);
+    expect((await ask<ShownEndpoint>('GET', `/api/webhooks/${id}`)).status).toBe(200);
+  });
+
   test('finds its answer kept, with the secret sealed', async () => {
     const { application, ask, receiver, ownKey } = webhooks;
     const request = { name: 'Sealed', url: receiver.url, events: [] };
@@ -294,6 +338,27 @@ test('credentials do not follow a webhook to another host unless they are given 
   const samePlace = await change({ url: 'https://elsewhere.example.com/other' });
 
   expect([moved, movedWith, samePlace]).toEqual([422, 200, 200]);
+});
+
+test('two changes at once, of the host and of the headers, do not bring a credential to another host', async () => {
+  const { ask, subscribe, application } = webhooks;
+  const { id } = await subscribe({ headers: { 'X-Farm-Token': 'chave' } });
+  const path = `/api/webhooks/${id}`;
+  const elsewhere = 'https://elsewhere.example.com/';
+
+  const changing = await withTransaction(application.database.pool, async (client) => {
+    await holdEndpoints(client, [id]);
+    const both = [
+      ask('PUT', path, { url: elsewhere, headers: {} }),
+      ask('PUT', path, { headers: { 'x-farm-token': '[redacted]' } }),
+    ];
+    await waitUntilWaiting(application.database.pool, 2);
+    return both;
+  });
+  await Promise.all(changing);
+
+  const { body } = await ask<{ url: string; headers: object }>('GET', path);
+  expect(body).not.toMatchObject({ url: elsewhere, headers: { 'x-farm-token': '[redacted]' } });
 });
 
 test('a header that carries a credential is shown to nobody, stays when it is sent back so, and follows to no other host', async () => {

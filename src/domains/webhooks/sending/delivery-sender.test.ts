@@ -91,6 +91,56 @@ test('an endpoint that somebody holds while it is given back is given back after
   await sender.close();
 });
 
+test('a process that ends gives an endpoint back that somebody holds for a moment', async () => {
+  const { database, subscribe, tell, fanOut, makeSender, receiver } = workers;
+  const workspaceId = makeId();
+  const endpointId = await subscribe(workspaceId, 'held at the end');
+  await tell(workspaceId, 1);
+  await fanOut();
+  const sender = makeSender();
+  await sender.exchange(true);
+  await waitFor(() => receiver.at(`/${workspaceId}/held%20at%20the%20end`)[0], 'the request');
+  await waitFor(
+    async () => ((await database.pool.query('select from webhook_queue')).rowCount === 0 ? true : undefined),
+    'it to be kept',
+  );
+
+  let closing: Promise<void> | undefined;
+  await withTransaction(database.pool, async (client) => {
+    await holdEndpoints(client, [endpointId]);
+    closing = sender.close();
+    for (let looks = 0; looks < 2; looks += 1) await sender.exchange(false);
+  });
+  await closing;
+
+  const { rows } = await database.pool.query('select lease_holder from webhook_endpoint_state where endpoint_id = $1', [
+    endpointId,
+  ]);
+  expect(rows).toEqual([{ lease_holder: null }]);
+});
+
+test('a process that is about to end begins no further request', async () => {
+  const { database, subscribe, tell, fanOut, workerOn, receiver } = workers;
+  const workspaceId = makeId();
+  await subscribe(workspaceId, 'busy', { concurrency: 2 });
+  for (let at = 0; at < 20; at += 1) await tell(workspaceId, 1);
+  await fanOut();
+  const answers: ServerResponse[] = [];
+  receiver.answer = (_, response) => void answers.push(response);
+  const worker = workerOn();
+  const working = worker.workDirectly();
+  await waitFor(() => (answers.length === 2 ? true : undefined), 'two requests');
+
+  worker.stop!();
+  for (const response of answers.splice(0)) response.writeHead(204).end();
+  await working;
+  await worker.close();
+
+  const { rowCount } = await database.pool.query('select from webhook_queue');
+  expect([receiver.at(`/${workspaceId}/busy`).length, rowCount]).toEqual([2, 18]);
+  await workers.work();
+});
+
 test('an endpoint that is deleted while a process has it is not in its hands any more', async () => {
   const { database, subscribe, tell, fanOut, makeSender, receiver } = workers;
   const workspaceId = makeId();

@@ -132,9 +132,14 @@ export class DeliverySender {
     return freshMax > 0 && taken.length - (more.length - lost.length) === freshMax;
   }
 
+  /** Begins no further request. */
+  stop(): void {
+    this.#scheduler.stop();
+  }
+
   /** Waits for the requests that are under way, begins no others, and gives all endpoints back. */
   async close(): Promise<void> {
-    this.#scheduler.stop();
+    this.stop();
     this.#closing.abort();
     this.#attempts.close();
     while (this.#underWay > 0) {

@@ -58,7 +58,8 @@ export function makeHeaderMaker(
   endpoint: SigningEndpoint,
   { version, keys }: { version: string; keys: KeyEncryption | undefined },
 ): HeaderMaker | undefined {
-  const open = (bytes: Buffer | null, keyId: string | null) => openIfThere(keys, bytes, keyId);
+  const open = (bytes: Buffer | null, keyId: string | null) =>
+    bytes === null || keyId === null ? undefined : keys?.open({ bytes, keyId });
   const credentials = openHeaderCredentials(endpoint, keys);
   const secret = open(endpoint.secret_sealed, endpoint.secret_key_id);
   const privateKey = open(endpoint.private_key_sealed, endpoint.private_key_id);
@@ -81,7 +82,7 @@ export function makeHeaderMaker(
   const auth: EndpointAuth = sealedAuth ? (JSON.parse(sealedAuth.toString('utf8')) as EndpointAuth) : { type: 'none' };
   const authenticating = authHeader(auth);
   const named = {
-    ...endpoint.headers,
+    ...withoutCredentials(endpoint.headers),
     ...credentials,
     ...(authenticating ? { [authenticating[0]]: authenticating[1] } : {}),
   };
@@ -102,27 +103,26 @@ export function makeHeaderMaker(
   };
 }
 
+/** Headers whose name does not say that they carry a credential. */
+export function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !isCredentialHeader(name)));
+}
+
 /**
- * The headers of an endpoint that carry credentials; undefined when they cannot be opened. Versions before kept them open, and they
- * are until the first worker has sealed them.
+ * The headers of an endpoint that carry credentials; undefined when they cannot be opened. What is sealed stands where [redacted]
+ * is shown: any other value was written unsealed, and counts.
  */
 export function openHeaderCredentials(
   endpoint: Pick<SigningEndpoint, 'headers' | 'header_credentials_sealed' | 'header_credentials_key_id'>,
   keys: KeyEncryption | undefined,
 ): Readonly<Record<string, string>> | undefined {
-  if (!endpoint.header_credentials_sealed)
-    return Object.fromEntries(Object.entries(endpoint.headers).filter(([name]) => isCredentialHeader(name)));
-  const opened = openIfThere(keys, endpoint.header_credentials_sealed, endpoint.header_credentials_key_id);
-  return opened && (JSON.parse(opened.toString('utf8')) as Record<string, string>);
-}
-
-function openIfThere(keys: KeyEncryption | undefined, bytes: Buffer | null, keyId: string | null): Buffer | undefined {
-  try {
-    return bytes === null || keyId === null ? undefined : keys?.open({ bytes, keyId });
-  } catch {
-    // They were changed.
-    return undefined;
-  }
+  const named = Object.entries(endpoint.headers).filter(([name]) => isCredentialHeader(name));
+  if (named.every(([, value]) => value !== redacted)) return Object.fromEntries(named);
+  const { header_credentials_sealed: bytes, header_credentials_key_id: keyId } = endpoint;
+  const opened = bytes === null || keyId === null ? undefined : keys?.open({ bytes, keyId });
+  if (!opened) return undefined;
+  const sealed = JSON.parse(opened.toString('utf8')) as Record<string, string>;
+  return Object.fromEntries(named.map(([name, value]) => [name, value === redacted ? (sealed[name] ?? value) : value]));
 }
 
 function isThere<Value>(value: Value | undefined): value is Value {
