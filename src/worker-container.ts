@@ -20,7 +20,7 @@ import {
   type CalledContracts,
   type ContractFollowing,
 } from '#domains/ledger/index.ts';
-import { makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
+import { areRecordsWaiting, makeMaintenanceWork, makeReceptionWork } from '#domains/reception/index.ts';
 import {
   makeContentStart,
   makeKuboAdapter,
@@ -100,6 +100,7 @@ export function makeWorker(config: Config, databaseUrl: string) {
     ledger: makeLedgerWork({
       pool: database.pool,
       logger,
+      areRecordsWaiting,
       signing: readCheckpointSigning(config),
       witnesses: readWitnesses(config),
       anchoring: readAnchoring(config),

@@ -13,16 +13,18 @@ import { followContract, type ContractFollowing } from './timeline/follow-contra
 import { growTimeline } from './timeline/grow-timeline.ts';
 import { isBehindAnchors, isContractDue } from './timeline/timeline.store.ts';
 import { areCallsDue, queueCalls, type CalledContracts } from './contract-calls/contract-calls.store.ts';
-import { withTransaction } from '#platform/database.ts';
+import { withTransaction, type Queryable } from '#platform/database.ts';
 import { askWitnesses, type Witness } from './witnesses/ask-witnesses.ts';
 import { isWitnessDue } from './witnesses/witnesses.store.ts';
-import { findCheckpoint, hasFeed, readLogState, writeRefusal } from './log.store.ts';
+import { findCheckpoint, hasFeed, isFeedYoung, readLogState, writeRefusal } from './log.store.ts';
 import { sequenceEvents } from './sequence-events.ts';
 import { signCheckpoint, type CheckpointSigning } from './sign-checkpoint.ts';
 
 interface LedgerWorkOptions {
   pool: pg.Pool;
   logger: Logger;
+  /** Whether records wait, for which the log steps aside. */
+  areRecordsWaiting(queryable: Queryable): Promise<boolean>;
   /** Makes what of versions is stored outside of the database. */
   startContents: StartContents;
   /** Undefined without a signing key, a text for one that is none: then entries are made, and nothing is signed. */
@@ -41,6 +43,8 @@ interface LedgerWorkOptions {
 export const sequencingLimits = { steps: 8, rows: 4000, bytes: 8_388_608 };
 /** Entries of the log that one transaction takes into the trees of items, or into their timelines. */
 const followedEntriesMax = 20_000;
+/** While records wait, so long may an event wait for its entry: who sends them is told of them first. */
+const stepAsideMs = 30_000;
 /** Transactions of one job; the next job goes on. */
 const transactionsMax = 4;
 
@@ -48,6 +52,7 @@ const transactionsMax = 4;
 export function makeLedgerWork({
   pool,
   logger,
+  areRecordsWaiting,
   startContents,
   signing,
   witnesses,
@@ -79,9 +84,12 @@ export function makeLedgerWork({
     async () => (typeof following === 'object' ? followContract(pool, following) : undefined),
   );
 
+  const stepsAside = async () => (await isFeedYoung(pool, stepAsideMs)) && (await areRecordsWaiting(pool));
+
   const work = async () => {
     let entries = 0;
     await repeat(async () => {
+      if (await stepsAside()) return undefined;
       const step = await sequenceEvents(pool, sequencingLimits, startContents);
       entries += step?.entries ?? 0;
       return step;
@@ -125,7 +133,7 @@ export function makeLedgerWork({
   /** Whether any of what a job does is to be done; asked one after the other, the cheapest and most likely first. */
   const isDue = async () => {
     const reasons = [
-      () => hasFeed(pool),
+      async () => (await hasFeed(pool)) && !(await stepsAside()),
       () => areTreesBehind(pool),
       isUnsigned,
       witnessing.isDue,

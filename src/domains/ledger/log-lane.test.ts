@@ -72,6 +72,21 @@ const sequenceAll = async (rows = 5000, bytes = 1_000_000, steps = 3) => {
   while ((await sequenceEvents(database.pool, { steps, rows, bytes }, storeNothing))?.hasMore);
 };
 
+/** The lane without anything that is outside of the database, but for what is named. */
+const workWith = (more: Partial<Parameters<typeof makeLedgerWork>[0]>) =>
+  makeLedgerWork({
+    pool: database.pool,
+    logger,
+    areRecordsWaiting: () => Promise.resolve(false),
+    startContents: storeNothing,
+    signing: undefined,
+    witnesses: [],
+    anchoring: undefined,
+    following: undefined,
+    calling: undefined,
+    ...more,
+  });
+
 /** The root as its definition has it, over all entries that there are. */
 async function rootOfAllEntries(): Promise<Buffer> {
   const { size } = await readLogState(database.pool);
@@ -334,6 +349,28 @@ describe('a checkpoint', () => {
     expect(await signCheckpoint(database.pool, signing)).toBe(2);
   });
 
+  test('waits for records that wait, for half a minute at most', async () => {
+    let areWaiting = true;
+    const work = workWith({ areRecordsWaiting: () => Promise.resolve(areWaiting) });
+    await work.process({});
+    const workNow = async () => ({ isDue: (await work.findOverdue(1)).length === 1, ...(await work.process({})) });
+    const makeOld = () => database.pool.query(`update events set created_at = now() - interval '31 seconds'`);
+    await tell(1);
+
+    const young = await workNow();
+    await makeOld();
+    const old = await workNow();
+    await tell(1);
+    areWaiting = false;
+    const alone = await workNow();
+
+    expect([young, old, alone]).toMatchObject([
+      { isDue: false, entries: 0 },
+      { isDue: true, entries: 1 },
+      { isDue: true, entries: 1 },
+    ]);
+  });
+
   test('is not held up by a ledger that does not answer', async () => {
     await tell(1);
     const { promise: answer, resolve: answerAtLast } = Promise.withResolvers<never>();
@@ -346,13 +383,7 @@ describe('a checkpoint', () => {
       readContractEvents: () => answer,
       simulate: () => answer,
     };
-    const work = makeLedgerWork({
-      witnesses: [],
-      following: undefined,
-      calling: undefined,
-      logger,
-      startContents: storeNothing,
-      pool: database.pool,
+    const work = workWith({
       signing,
       anchoring: {
         rpc,
@@ -375,13 +406,7 @@ describe('a checkpoint', () => {
 
   test('is not made with a key that is none, and the log says why', async () => {
     await tell(1);
-    const work = makeLedgerWork({
-      witnesses: [],
-      following: undefined,
-      calling: undefined,
-      logger,
-      startContents: storeNothing,
-      pool: database.pool,
+    const work = workWith({
       signing: 'LOG_SIGNING_KEY is no signing key',
       anchoring: 'STELLAR_SECRET_KEY is not set',
     });
@@ -397,15 +422,9 @@ describe('a checkpoint', () => {
   test('goes on where the events of a contract cannot be read, and its operator is told why', async () => {
     await tell(1);
     const lines: string[] = [];
-    const work = makeLedgerWork({
-      witnesses: [],
+    const work = workWith({
       following: 'STELLAR_RPC_URLS is not set',
-      calling: undefined,
       logger: pino({}, { write: (line: string) => void lines.push(line) }),
-      startContents: storeNothing,
-      pool: database.pool,
-      signing: undefined,
-      anchoring: undefined,
     });
 
     expect(await work.process({})).toEqual({ entries: 1, signed_size: null });
@@ -418,16 +437,7 @@ describe('a checkpoint', () => {
 
   test('is not made without a key, and the log grows all the same', async () => {
     await tell(5);
-    const work = makeLedgerWork({
-      witnesses: [],
-      following: undefined,
-      calling: undefined,
-      logger,
-      startContents: storeNothing,
-      pool: database.pool,
-      signing: undefined,
-      anchoring: undefined,
-    });
+    const work = workWith({});
 
     expect(await work.findOverdue(1)).toHaveLength(1);
     expect(await work.process({})).toEqual({ entries: 5, signed_size: null });

@@ -329,6 +329,18 @@ export async function hasFeed(queryable: Queryable): Promise<boolean> {
   return rows[0]!.has_feed;
 }
 
+/** Whether the event that has waited longest for its entry is not older than this; false when none waits. */
+export async function isFeedYoung(queryable: Queryable, ageMs: number): Promise<boolean> {
+  const { rows } = await queryable.query<{ is_young: boolean }>({
+    name: 'is_feed_young',
+    text: `select events.created_at > now() - make_interval(secs => $1::float8 / 1000) as is_young
+           from (select workspace_id, event_id from event_feed order by position limit 1) as oldest
+           join events on events.workspace_id = oldest.workspace_id and events.event_id = oldest.event_id`,
+    values: [ageMs],
+  });
+  return rows[0]?.is_young === true;
+}
+
 /** An entry of the log with the event that it commits to. */
 export interface ProvenEventRow extends LoggedEventRow {
   index: number;

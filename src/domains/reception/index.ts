@@ -12,4 +12,5 @@ export { readOldestUnsettled } from './stage-ages.store.ts';
 export { recountEntries } from './recount-entries.ts';
 export { pendingItemRoutes } from './review/pending-items.routes.ts';
 export { makePendingItemsService } from './review/pending-items.service.ts';
+export { areRecordsWaiting } from './work.store.ts';
 export { receiptSettledType } from './receipt-settled.ts';

@@ -418,3 +418,13 @@ export async function findOverdueChunks(queryable: Queryable, limit: number) {
   });
   return rows;
 }
+
+/** Whether records wait to be cut or resolved now, or are being so. */
+export async function areRecordsWaiting(queryable: Queryable): Promise<boolean> {
+  const { rows } = await queryable.query<{ are_waiting: boolean }>({
+    name: 'are_records_waiting',
+    text: `select exists (select from receipts where cut_at is null and next_attempt_at <= now())
+                  or exists (select from receipt_chunks where not is_done and next_attempt_at <= now()) as are_waiting`,
+  });
+  return rows[0]!.are_waiting;
+}
