@@ -241,9 +241,8 @@ export function makeEndpointsService({ database: { pool }, judge, keys, retrySch
       idempotency: IdempotencyClaim | undefined,
     ): Promise<KeptAnswer> {
       const secret = given ?? makeSecret();
-      const sealed = sealSecret(secret);
       return hold(workspaceId, id, async ({ client, row, signing, change }) => {
-        const changed = await change({ secret: sealed, ...(row.public_key ? { key: makeKey() } : {}) });
+        const changed = await change({ secret: sealSecret(secret), ...(row.public_key ? { key: makeKey() } : {}) });
         const answer = { status: 200, body: { ...changed, secret } };
         // First, since the same request may have been done meanwhile: then the secret is the same, and so is the answer.
         await keepSecretAnswer(client, idempotency, answer);
